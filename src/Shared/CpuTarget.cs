@@ -1,0 +1,80 @@
+using System.Collections.Generic;
+
+namespace KernelGen;
+
+/// <summary>What the planner and the runtime know of one CPU instruction set: its vectors, its multiply instruction, its default tiles.</summary>
+internal sealed class CpuTarget
+{
+    private CpuTarget(
+        CpuInstructionSet instructionSet,
+        string suffix,
+        int vectorBits,
+        int registers,
+        int k,
+        ActivationFormat format,
+        bool fusedAccumulate,
+        (int M, int N)[] defaultTiles)
+    {
+        InstructionSet = instructionSet;
+        Suffix = suffix;
+        VectorBits = vectorBits;
+        Registers = registers;
+        K = k;
+        Format = format;
+        FusedAccumulate = fusedAccumulate;
+        DefaultTiles = defaultTiles;
+    }
+
+    public CpuInstructionSet InstructionSet { get; }
+
+    /// <summary>How kernel names and diagnostics spell the instruction set.</summary>
+    public string Suffix { get; }
+
+    /// <summary>Width of the vectors that the kernels use; 32 for scalar code.</summary>
+    public int VectorBits { get; }
+
+    /// <summary>Vector registers that the encoding reaches.</summary>
+    public int Registers { get; }
+
+    /// <summary>Values of k per 32-bit lane.</summary>
+    public int K { get; }
+
+    public ActivationFormat Format { get; }
+
+    /// <summary>Whether the multiply instruction adds to the accumulator itself; otherwise a product needs a register of its own.</summary>
+    public bool FusedAccumulate { get; }
+
+    /// <summary>The curated tiles of a spec that names none; the last one with the largest area is the prefill tile.</summary>
+    public IReadOnlyList<(int M, int N)> DefaultTiles { get; }
+
+    public int Lanes => VectorBits / 32;
+
+    public static IReadOnlyList<CpuTarget> All { get; } = new[]
+    {
+        new CpuTarget(CpuInstructionSet.Scalar, "scalar", 32, 16, 1, ActivationFormat.Int8, true, new[] { (1, 4), (2, 4) }),
+        new CpuTarget(CpuInstructionSet.Avx2, "avx2", 256, 16, 2, ActivationFormat.Int16, false, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
+        new CpuTarget(CpuInstructionSet.AvxVnni, "avxvnni", 256, 16, 4, ActivationFormat.UInt8, true, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
+        // EVEX reaches 32 registers: 12 x 32 needs 24 accumulators, two weight vectors, a broadcast and a product.
+        new CpuTarget(CpuInstructionSet.Avx512, "avx512", 512, 32, 2, ActivationFormat.Int16, false, new[] { (1, 32), (4, 32), (8, 32), (12, 32) }),
+        new CpuTarget(CpuInstructionSet.ArmDp, "armdp", 128, 32, 4, ActivationFormat.Int8, true, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
+    };
+
+    public static CpuTarget Of(CpuInstructionSet instructionSet) => All[(int)instructionSet];
+
+    /// <summary>Why the tile cannot be had on this target, or null. Register needs are counted so that no accumulator spills.</summary>
+    public string? Reject(int m, int n)
+    {
+        if (n % Lanes != 0)
+        {
+            return $"NR = {n} is not a multiple of the {Lanes} int32 lanes of a {VectorBits}-bit vector";
+        }
+
+        int needed = RegistersFor(m, n);
+        return needed > Registers
+            ? $"{m}x{n} needs {needed} vector registers, {Suffix} has {Registers}"
+            : null;
+    }
+
+    /// <summary>Accumulators, one row of weight vectors, the broadcast activation and, without fused accumulation, a product.</summary>
+    public int RegistersFor(int m, int n) => (m * n / Lanes) + (n / Lanes) + 1 + (FusedAccumulate ? 0 : 1);
+}
