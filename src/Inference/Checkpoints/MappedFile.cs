@@ -34,8 +34,7 @@ internal sealed unsafe class MappedFile : IDisposable
     {
         try
         {
-            // Before it is opened: opening a pipe would wait for a writer, and pipes and devices have no length.
-            long length = new FileInfo(path).Length;
+            long length = SmallFile.LengthBeforeOpening(path);
             if (length >= leastBytes)
             {
                 using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);

@@ -109,7 +109,7 @@ internal sealed class TokenizerFile
 
         if (TryGetPresent(model, "dropout", out JsonElement dropout) && !(dropout.ValueKind == JsonValueKind.Number && dropout.GetDouble() == 0))
         {
-            throw TokenizerException.Unsupported(_path, "model option", $"dropout = {dropout.GetRawText()}");
+            throw TokenizerException.Unsupported(_path, "model option", $"dropout = {JsonText.Show(dropout)}");
         }
 
         if (Flag(model, "byte_fallback", false))
@@ -165,7 +165,7 @@ internal sealed class TokenizerFile
             return (left, right);
         }
 
-        throw TokenizerException.Invalid(_path, $"merges[{rank}] is {CheckpointException.Shorten(merge.GetRawText())}, two tokens were expected.");
+        throw TokenizerException.Invalid(_path, $"merges[{rank}] is {JsonText.Show(merge)}, two tokens were expected.");
     }
 
     private int MergeId(string token, int rank) =>
@@ -199,7 +199,7 @@ internal sealed class TokenizerFile
         {
             if (entry.ValueKind != JsonValueKind.Object || !entry.TryGetProperty("content", out JsonElement contentValue) || !entry.TryGetProperty("id", out JsonElement idValue))
             {
-                throw TokenizerException.Invalid(_path, $"an added token is {CheckpointException.Shorten(entry.GetRawText())}, an object with id and content was expected.");
+                throw TokenizerException.Invalid(_path, $"an added token is {JsonText.Show(entry)}, an object with id and content was expected.");
             }
 
             string content = Text(contentValue, "added_tokens.content");
@@ -324,7 +324,7 @@ internal sealed class TokenizerFile
             }
             else
             {
-                throw TokenizerException.Invalid(_path, $"the template has {CheckpointException.Shorten(piece.GetRawText())}, a special token or the text A once was expected.");
+                throw TokenizerException.Invalid(_path, $"the template has {JsonText.Show(piece)}, a special token or the text A once was expected.");
             }
         }
 
@@ -366,7 +366,7 @@ internal sealed class TokenizerFile
     private string TypeOf(JsonElement component, string section) =>
         component.ValueKind == JsonValueKind.Object && component.TryGetProperty("type", out JsonElement type)
             ? Text(type, $"{section}.type")
-            : throw TokenizerException.Invalid(_path, $"the {section} is {CheckpointException.Shorten(component.GetRawText())}, an object with a type was expected.");
+            : throw TokenizerException.Invalid(_path, $"the {section} is {JsonText.Show(component)}, an object with a type was expected.");
 
     private JsonElement Section(JsonElement parent, string name, JsonValueKind kind = JsonValueKind.Object) =>
         parent.TryGetProperty(name, out JsonElement section) && section.ValueKind == kind
@@ -379,13 +379,13 @@ internal sealed class TokenizerFile
     private string Text(JsonElement value, string name) =>
         value.ValueKind == JsonValueKind.String
             ? value.GetString()!
-            : throw TokenizerException.Invalid(_path, $"'{name}' is {CheckpointException.Shorten(value.GetRawText())}, a string was expected.");
+            : throw TokenizerException.Invalid(_path, $"'{name}' is {JsonText.Show(value)}, a string was expected.");
 
     private int Id(JsonElement value, string token) =>
         value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int id) && id >= 0
             ? id
             : throw TokenizerException.Invalid(
-                _path, $"the token {TokenizerException.Quote(token)} has the id {CheckpointException.Shorten(value.GetRawText())}, a whole number from 0 was expected.");
+                _path, $"the token {TokenizerException.Quote(token)} has the id {JsonText.Show(value)}, a whole number from 0 was expected.");
 
     private bool Flag(JsonElement parent, string name, bool defaultValue)
     {
@@ -396,6 +396,6 @@ internal sealed class TokenizerFile
 
         return value.ValueKind is JsonValueKind.True or JsonValueKind.False
             ? value.GetBoolean()
-            : throw TokenizerException.Invalid(_path, $"'{name}' is {CheckpointException.Shorten(value.GetRawText())}, true or false was expected.");
+            : throw TokenizerException.Invalid(_path, $"'{name}' is {JsonText.Show(value)}, true or false was expected.");
     }
 }
