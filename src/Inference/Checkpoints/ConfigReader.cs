@@ -48,7 +48,7 @@ internal sealed class ConfigReader
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw CheckpointException.For(
-                file, $"the file is not valid JSON ({exception.Message})", "Correct it, or download it again.", exception);
+                file, $"the file is not valid JSON ({JsonText.Describe(exception)}).", "Correct it, or download it again.", exception);
         }
 
         throw CheckpointException.For(file, "the file is not a JSON object.", "Correct it, or download it again.");

@@ -53,7 +53,7 @@ internal sealed unsafe class MappedFile : IDisposable
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or NotSupportedException)
         {
             throw CheckpointException.For(
-                path, $"the file cannot be read ({exception.Message})", "Check that it exists and that you may read it.", exception);
+                path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
         }
     }
 

@@ -25,7 +25,7 @@ internal static class SmallFile
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw CheckpointException.For(
-                path, $"the file cannot be read ({exception.Message})", "Check that it exists and that you may read it.", exception);
+                path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
         }
     }
 

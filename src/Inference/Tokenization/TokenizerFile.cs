@@ -86,7 +86,7 @@ internal sealed class TokenizerFile
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             // InvalidOperationException: a string that is not valid UTF-8, or half of a surrogate pair.
-            throw TokenizerException.Invalid(path, $"the file is not valid JSON ({exception.Message})", exception);
+            throw TokenizerException.Invalid(path, $"the file is not valid JSON ({JsonText.Describe(exception)}).", exception);
         }
     }
 

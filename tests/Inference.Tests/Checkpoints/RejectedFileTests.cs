@@ -155,4 +155,16 @@ public sealed class RejectedFileTests
         Assert.True(message.Length < 1000, "the message is flooded");
         Assert.DoesNotContain(message, char.IsControl);
     }
+
+    [Fact]
+    public void What_the_JSON_reader_says_cannot_flood_the_message()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.Write("model.safetensors", SafetensorsBytes.File("{\"a\":fals" + new string('x', 1_000_000), 0));
+
+        string message = Assert.Throws<CheckpointException>(() => Checkpoint.Open(path)).Message;
+
+        Assert.Contains("line 1, byte", message);
+        Assert.True(message.Length < 1000, "the message is flooded");
+    }
 }
