@@ -160,7 +160,7 @@ public sealed class Checkpoint : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw CheckpointException.For(path, $"the folder cannot be read ({exception.Message})", "Check that you may read it.", exception);
+            throw CheckpointException.For(path, $"the folder cannot be read ({exception.Message}).", "Check that you may read it.", exception);
         }
 
         Array.Sort(files, StringComparer.Ordinal);

@@ -113,7 +113,7 @@ internal sealed class CheckpointFolder
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw CheckpointException.For(
-                shown, $"the path cannot be followed ({exception.Message})", "Check that it exists and that you may read it.", exception);
+                shown, $"the path cannot be followed ({exception.Message}).", "Check that it exists and that you may read it.", exception);
         }
 
         return resolved;

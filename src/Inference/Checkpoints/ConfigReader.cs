@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 
 namespace KernelGen.Inference.Checkpoints;
@@ -49,7 +48,7 @@ internal sealed class ConfigReader
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw CheckpointException.For(
-                file, $"the file is not valid JSON ({exception.Message})", "Correct it, or download it again.", exception);
+                file, $"the file is not valid JSON ({JsonText.Describe(exception)}).", "Correct it, or download it again.", exception);
         }
 
         throw CheckpointException.For(file, "the file is not a JSON object.", "Correct it, or download it again.");
@@ -184,7 +183,6 @@ internal sealed class ConfigReader
 
     private CheckpointException Wrong(string key, JsonElement value, string expected, string remedy = "Correct it, or download the file again.")
     {
-        string shown = CheckpointException.Shorten(value.GetRawText());
-        return CheckpointException.For(File, string.Create(CultureInfo.InvariantCulture, $"'{_prefix}{key}' is {shown}, {expected} was expected."), remedy);
+        return CheckpointException.For(File, $"'{_prefix}{key}' is {JsonText.Show(value)}, {expected} was expected.", remedy);
     }
 }

@@ -34,8 +34,7 @@ internal sealed unsafe class MappedFile : IDisposable
     {
         try
         {
-            // Before it is opened: opening a pipe would wait for a writer, and pipes and devices have no length.
-            long length = new FileInfo(path).Length;
+            long length = SmallFile.LengthBeforeOpening(path);
             if (length >= leastBytes)
             {
                 using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
@@ -54,7 +53,7 @@ internal sealed unsafe class MappedFile : IDisposable
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or NotSupportedException)
         {
             throw CheckpointException.For(
-                path, $"the file cannot be read ({exception.Message})", "Check that it exists and that you may read it.", exception);
+                path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
         }
     }
 

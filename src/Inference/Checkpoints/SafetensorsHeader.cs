@@ -61,7 +61,7 @@ internal static class SafetensorsHeader
         {
             // InvalidOperationException: a string that is not valid UTF-8, or half of a surrogate pair.
             throw CheckpointException.For(
-                file.Path, $"the header is not valid JSON ({exception.Message})", DamagedRemedy, exception);
+                file.Path, $"the header is not valid JSON ({JsonText.Describe(exception)}).", DamagedRemedy, exception);
         }
 
         RequireContiguous(tensors, file, dataStart);

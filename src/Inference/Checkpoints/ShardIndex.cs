@@ -18,7 +18,7 @@ internal static class ShardIndex
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            throw CheckpointException.For(path, $"the index is not valid JSON ({exception.Message})", Remedy, exception);
+            throw CheckpointException.For(path, $"the index is not valid JSON ({JsonText.Describe(exception)}).", Remedy, exception);
         }
     }
 

@@ -9,8 +9,7 @@ internal static class SmallFile
     {
         try
         {
-            // Before it is opened: opening a pipe would wait for a writer; pipes and devices have no length.
-            long length = new FileInfo(path).Length;
+            long length = LengthBeforeOpening(path);
             if (length is 0 || length > mostBytes)
             {
                 throw CheckpointException.For(
@@ -26,7 +25,19 @@ internal static class SmallFile
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw CheckpointException.For(
-                path, $"the file cannot be read ({exception.Message})", "Check that it exists and that you may read it.", exception);
+                path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
         }
+    }
+
+    /// <summary>
+    /// The length of a file, or of what a link leads to, in bytes. Asked for before opening, because opening a pipe would wait for a
+    /// writer; pipes and devices have the length 0.
+    /// </summary>
+    /// <exception cref="IOException">There is no such file, or its links lead in a circle.</exception>
+    public static long LengthBeforeOpening(string path)
+    {
+        FileInfo file = new(path);
+        // The length of a link itself is that of the path it holds.
+        return file.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target.Length : file.Length;
     }
 }
