@@ -48,7 +48,7 @@ public static class Perplexity
     /// <param name="model">The model.</param>
     /// <param name="tokens">The whole text's token ids.</param>
     /// <param name="options">Windows and batches; null for the defaults.</param>
-    /// <param name="maxDegreeOfParallelism">Most threads for the scoring; 0 for one per processor.</param>
+    /// <param name="maxDegreeOfParallelism">Most threads for the scoring; -1 for one per processor.</param>
     /// <param name="progress">Receives progress after every batch.</param>
     /// <param name="cancellation">Ends the evaluation between two layers.</param>
     /// <exception cref="ArgumentException">The text is shorter than one window; the message says by how much and what to do.</exception>
@@ -58,7 +58,7 @@ public static class Perplexity
         TransformerModel model,
         ReadOnlySpan<int> tokens,
         PerplexityOptions? options = null,
-        int maxDegreeOfParallelism = 0,
+        int maxDegreeOfParallelism = -1,
         IProgress<PerplexityProgress>? progress = null,
         CancellationToken cancellation = default)
     {
@@ -128,7 +128,7 @@ public static class Perplexity
             int start = first;
             int rows = Math.Min(rowsPerBlock, positions - start);
             model.ComputeLogits(hidden.AsSpan((firstRow + start) * width, rows * width), rows, logits.AsSpan(0, rows * vocabulary));
-            ParallelWork.For(rows, maxDegreeOfParallelism, row =>
+            CpuParallel.ForEach(rows, maxDegreeOfParallelism, row =>
                 scores[start + row] = -LogSoftmaxAt(logits.AsSpan(row * vocabulary, vocabulary), ids[start + row + 1]));
         }
 

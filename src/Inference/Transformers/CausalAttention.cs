@@ -1,3 +1,4 @@
+using KernelGen.Memory;
 using System.Numerics;
 using System.Numerics.Tensors;
 using KernelGen.Backends.Cpu;
@@ -31,7 +32,7 @@ internal static unsafe class CausalAttention
     /// <param name="tokens">New tokens per sequence.</param>
     /// <param name="heads">Number of heads.</param>
     /// <param name="headSize">Width of a head.</param>
-    /// <param name="maxDegreeOfParallelism">Most threads to use; 0 for one per processor.</param>
+    /// <param name="maxDegreeOfParallelism">Most threads to use; -1 for one per processor.</param>
     public static void Forward(
         ReadOnlySpan<float> query,
         ReadOnlySpan<float> key,
@@ -55,7 +56,7 @@ internal static unsafe class CausalAttention
             float* k = fixedKey;
             float* v = fixedValue;
             float* o = fixedOutput;
-            ParallelWork.For(stores.Length * heads, threads, item =>
+            CpuParallel.ForEach(stores.Length * heads, threads, item =>
             {
                 int sequence = item / heads;
                 int head = item % heads;
@@ -66,7 +67,7 @@ internal static unsafe class CausalAttention
                 }
             });
 
-            ParallelWork.For(stores.Length * heads * blocks, threads, item =>
+            CpuParallel.ForEach(stores.Length * heads * blocks, threads, item =>
             {
                 int sequence = item / (heads * blocks);
                 int head = item / blocks % heads;

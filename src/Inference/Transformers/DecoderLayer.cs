@@ -1,7 +1,7 @@
 namespace KernelGen.Inference.Transformers;
 
 /// <summary>One decoder layer: weights, and the order of the operations on the residual stream.</summary>
-internal sealed class DecoderLayer
+internal sealed class DecoderLayer : IDisposable
 {
     public required DecoderLayerDescription Description { get; init; }
 
@@ -23,6 +23,14 @@ internal sealed class DecoderLayer
 
     public long Bytes =>
         AttentionNorm.Bytes + Query.Bytes + Key.Bytes + Value.Bytes + Output.Bytes + MlpNorm.Bytes + Up.Bytes + Down.Bytes;
+
+    public void Dispose()
+    {
+        foreach (LinearLayer linear in new[] { Query, Key, Value, Output, Up, Down })
+        {
+            linear.Dispose();
+        }
+    }
 
     /// <summary>Runs the layer on <see cref="DecoderPass.Hidden"/>, in place.</summary>
     public void Forward(DecoderPass pass, int layer)

@@ -115,7 +115,7 @@ internal sealed class DecoderPass
     {
         int rowsPerItem = Math.Max(1, ValuesPerItem / width);
         int items = (Rows + rowsPerItem - 1) / rowsPerItem;
-        ParallelWork.For(items, _maxDegreeOfParallelism, item =>
+        CpuParallel.ForEach(items, _maxDegreeOfParallelism, item =>
         {
             int first = item * rowsPerItem;
             body(first, Math.Min(rowsPerItem, Rows - first));

@@ -21,11 +21,14 @@ public sealed class FloatLinear : LinearLayer
     public override long Bytes => _weights.Bytes + ((_bias?.Length ?? 0) * sizeof(float));
 
     /// <summary>A factory of such layers: the scheme <c>fp32</c>.</summary>
-    /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; 0 for one per processor.</param>
-    public static LinearLayerFactory Factory(int maxDegreeOfParallelism = 0) =>
+    /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
+    public static LinearLayerFactory Factory(int maxDegreeOfParallelism = -1) =>
         source => new FloatLinear(WeightTensor.Pack(source.Weight), source.Bias, maxDegreeOfParallelism);
 
     /// <inheritdoc/>
     public override void Forward(ReadOnlySpan<float> input, int rows, Span<float> output) =>
         FloatGemm.Multiply(input, rows, _weights, _bias, output, _maxDegreeOfParallelism);
+
+    /// <inheritdoc/>
+    public override void Dispose() => _weights.Dispose();
 }

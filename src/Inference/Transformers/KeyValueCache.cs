@@ -1,3 +1,4 @@
+using KernelGen.Memory;
 using KernelGen.Backends.Cpu;
 
 namespace KernelGen.Inference.Transformers;

@@ -6,7 +6,7 @@ namespace KernelGen.Inference.Transformers;
 /// A linear layer <c>y = x * weight^T + bias</c> on float32 activations; how the weights are stored and multiplied is the subclass's
 /// matter. A layer is immutable: it may be used by several threads at once.
 /// </summary>
-public abstract class LinearLayer
+public abstract class LinearLayer : IDisposable
 {
     /// <summary>Remembers the sizes.</summary>
     /// <param name="inputFeatures">K.</param>
@@ -32,6 +32,9 @@ public abstract class LinearLayer
     /// <param name="output">Result [<paramref name="rows"/>, <see cref="OutputFeatures"/>]; must not overlap the input.</param>
     /// <exception cref="ArgumentException">A length does not fit the sizes.</exception>
     public abstract void Forward(ReadOnlySpan<float> input, int rows, Span<float> output);
+
+    /// <summary>Frees the weights; the layer must not be used any more.</summary>
+    public abstract void Dispose();
 }
 
 /// <summary>What a linear layer is made from.</summary>
@@ -39,8 +42,8 @@ public abstract class LinearLayer
 /// <param name="OutputFeatures">N.</param>
 /// <param name="InputFeatures">K.</param>
 /// <param name="Weight">
-/// The weights [N,K] as the checkpoint stores them (float32, float16 or bfloat16); readable while the checkpoint is open, that is during
-/// the factory's call.
+/// The weights [N,K] as the checkpoint stores them (float32, float16 or bfloat16); readable until the model that the layer belongs to is
+/// disposed.
 /// </param>
 /// <param name="Bias">The bias [N], or null.</param>
 public sealed record LinearLayerSource(string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias);

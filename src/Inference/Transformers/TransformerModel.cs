@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using KernelGen.Backends.Cpu;
 using KernelGen.Inference.Checkpoints;
 
 namespace KernelGen.Inference.Transformers;
@@ -8,21 +9,25 @@ namespace KernelGen.Inference.Transformers;
 /// embeddings, the projections beside them and the output embedding stay in the checkpoint's type, and all other arithmetic is float32.
 /// A model is immutable: several threads may use it at once, each with its own caches.
 /// </summary>
-public sealed class TransformerModel
+public sealed class TransformerModel : IDisposable
 {
+    private readonly Checkpoint _checkpoint;
     private readonly EmbeddingTable _tokens;
     private readonly EmbeddingTable _positions;
     private readonly FloatLinear? _projectIn;
     private readonly DecoderLayer[] _layers;
     private readonly LayerNorm? _finalNorm;
     private readonly FloatLinear? _projectOut;
+    private readonly EmbeddingTable _output;
     private readonly FloatLinear _outputEmbedding;
     private readonly int _maxDegreeOfParallelism;
 
     private TransformerModel(
-        DecoderDescription description, CheckpointTensors tensors, LinearLayerFactory linear, int maxDegreeOfParallelism, IProgress<double>? progress)
+        DecoderDescription description, Checkpoint checkpoint, LinearLayerFactory linear, int maxDegreeOfParallelism, IProgress<double>? progress)
     {
+        CheckpointTensors tensors = new(checkpoint, description);
         Description = description;
+        _checkpoint = checkpoint;
         _maxDegreeOfParallelism = maxDegreeOfParallelism;
         _tokens = tensors.Embedding(description.TokenEmbedding);
         _positions = tensors.Embedding(description.Positions.Table);
@@ -48,18 +53,10 @@ public sealed class TransformerModel
 
         _finalNorm = description.FinalNorm is null ? null : tensors.LayerNorm(description.FinalNorm);
         _projectOut = Projection(description.ProjectOut);
-        EmbeddingTable output = description.OutputEmbedding is null
+        _output = description.OutputEmbedding is null
             ? _tokens
             : tensors.OutputEmbedding(description.OutputEmbedding, description.VocabularySize, description.TokenEmbedding.Size);
-        _outputEmbedding = output.AsLinear(maxDegreeOfParallelism);
-        Bytes = _tokens.Bytes
-            + (output == _tokens ? 0 : output.Bytes)
-            + _positions.Bytes
-            + (_projectIn?.Bytes ?? 0)
-            + _layers.Sum(layer => layer.Bytes)
-            + (_finalNorm?.Bytes ?? 0)
-            + (_projectOut?.Bytes ?? 0);
-
+        _outputEmbedding = _output.AsLinear(maxDegreeOfParallelism);
         FloatLinear? Projection(LinearDescription? projection) =>
             projection is null ? null : (FloatLinear)tensors.Linear(projection, FloatLinear.Factory(maxDegreeOfParallelism));
     }
@@ -68,25 +65,39 @@ public sealed class TransformerModel
     public DecoderDescription Description { get; }
 
     /// <summary>Bytes that all parameters take in memory; weights that are used twice count once.</summary>
-    public long Bytes { get; }
+    /// <remarks>It can grow while the model runs: layers may keep the weights of columns that turned out to be outliers.</remarks>
+    public long Bytes => _tokens.Bytes
+        + (_output == _tokens ? 0 : _output.Bytes)
+        + _positions.Bytes
+        + (_projectIn?.Bytes ?? 0)
+        + _layers.Sum(layer => layer.Bytes)
+        + (_finalNorm?.Bytes ?? 0)
+        + (_projectOut?.Bytes ?? 0);
 
     /// <summary>Loads a model.</summary>
     /// <param name="path">A folder in Hugging Face layout: <c>config.json</c> and safetensors files.</param>
     /// <param name="linear">Makes the decoder's linear layers; null for <see cref="FloatLinear"/>.</param>
-    /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; 0 for one per processor.</param>
+    /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; -1 for one per processor.</param>
     /// <param name="progress">Receives the share of the layers that are loaded, up to 1.</param>
     /// <exception cref="CheckpointException">
     /// The folder, config or a tensor is missing, damaged or of a kind that is not supported; the message says which and what to do.
     /// </exception>
     public static TransformerModel Load(
-        string path, LinearLayerFactory? linear = null, int maxDegreeOfParallelism = 0, IProgress<double>? progress = null)
+        string path, LinearLayerFactory? linear = null, int maxDegreeOfParallelism = -1, IProgress<double>? progress = null)
     {
         ArgumentNullException.ThrowIfNull(path);
-        ArgumentOutOfRangeException.ThrowIfNegative(maxDegreeOfParallelism);
+        _ = CpuParallel.Degree(maxDegreeOfParallelism);
         DecoderDescription description = ModelFamilies.Describe(ConfigReader.Open(path));
-        using Checkpoint checkpoint = Checkpoint.Open(path);
-        CheckpointTensors tensors = new(checkpoint, description);
-        return new TransformerModel(description, tensors, linear ?? FloatLinear.Factory(maxDegreeOfParallelism), maxDegreeOfParallelism, progress);
+        Checkpoint checkpoint = Checkpoint.Open(path);
+        try
+        {
+            return new TransformerModel(description, checkpoint, linear ?? FloatLinear.Factory(maxDegreeOfParallelism), maxDegreeOfParallelism, progress);
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Makes an empty cache for one sequence.</summary>
@@ -153,6 +164,22 @@ public sealed class TransformerModel
         float[] projected = pass.Allocate(_projectOut.OutputFeatures);
         pass.Apply(_projectOut, pass.Hidden, projected);
         return projected;
+    }
+
+    /// <summary>Frees the layers and closes the checkpoint; the model must not be used any more.</summary>
+    public void Dispose()
+    {
+        foreach (DecoderLayer layer in _layers)
+        {
+            layer.Dispose();
+        }
+
+        _projectIn?.Dispose();
+        _projectOut?.Dispose();
+        _outputEmbedding.Dispose();
+        _positions.Dispose();
+        _tokens.Dispose();
+        _checkpoint.Dispose();
     }
 
     private KeyValueCache CreateCache(int capacity, bool keepsLayers)

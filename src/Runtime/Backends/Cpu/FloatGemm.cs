@@ -1,3 +1,4 @@
+using KernelGen.Memory;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -28,14 +29,14 @@ internal static unsafe class FloatGemm
     /// <param name="weights">Packed [N,K].</param>
     /// <param name="bias">N values, or empty for none.</param>
     /// <param name="y">Result [M,N], row by row; must not overlap <paramref name="x"/>.</param>
-    /// <param name="maxDegreeOfParallelism">Most threads to use; 0 for one per processor.</param>
+    /// <param name="maxDegreeOfParallelism">Most threads to use; -1 for one per processor.</param>
     /// <exception cref="ArgumentException">A length does not fit the sizes.</exception>
     public static void Multiply(
-        ReadOnlySpan<float> x, int rows, PackedFloatWeights weights, ReadOnlySpan<float> bias, Span<float> y, int maxDegreeOfParallelism = 0)
+        ReadOnlySpan<float> x, int rows, PackedFloatWeights weights, ReadOnlySpan<float> bias, Span<float> y, int maxDegreeOfParallelism = -1)
     {
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        ArgumentOutOfRangeException.ThrowIfNegative(maxDegreeOfParallelism);
+        _ = CpuParallel.Degree(maxDegreeOfParallelism);
         CheckLength(x.Length, (long)rows * weights.InputFeatures, nameof(x));
         CheckLength(y.Length, (long)rows * weights.OutputFeatures, nameof(y));
         if (!bias.IsEmpty)
@@ -105,7 +106,7 @@ internal static unsafe class FloatGemm
         if (o.Rows <= 2)
         {
             int groups = (o.PanelCount + FloatMicrokernel.PanelsPerRowTile - 1) / FloatMicrokernel.PanelsPerRowTile;
-            ParallelWork.For(groups, o.Threads, group => DecodePanels<TLanes, TVector, TFormat, TStored>(o, group * FloatMicrokernel.PanelsPerRowTile));
+            CpuParallel.ForEach(groups, o.Threads, group => DecodePanels<TLanes, TVector, TFormat, TStored>(o, group * FloatMicrokernel.PanelsPerRowTile));
             return;
         }
 
@@ -116,7 +117,7 @@ internal static unsafe class FloatGemm
         rowBlocks = (o.Rows + rowsPerBlock - 1) / rowsPerBlock;
 
         // Consecutive items share the rows, which stay in the cache, and go through the panels, each of which is used for many rows.
-        ParallelWork.For(rowBlocks * o.PanelCount, o.Threads, item =>
+        CpuParallel.ForEach(rowBlocks * o.PanelCount, o.Threads, item =>
         {
             int firstRow = item / o.PanelCount * rowsPerBlock;
             BlockTimesPanel<TLanes, TVector, TFormat, TStored>(o, firstRow, Math.Min(rowsPerBlock, o.Rows - firstRow), item % o.PanelCount);

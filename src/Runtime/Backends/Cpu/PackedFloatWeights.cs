@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using KernelGen.Memory;
 
 namespace KernelGen.Backends.Cpu;
 
@@ -7,7 +8,7 @@ namespace KernelGen.Backends.Cpu;
 /// A weight matrix [N,K] (row = output feature) in the layout that <see cref="FloatGemm"/> reads: panels of <see cref="PanelWidth"/>
 /// output features; in a panel, for each k, the panel's weights side by side. The stored type stays: a half takes 2 bytes, an int8 one.
 /// </summary>
-internal sealed unsafe class PackedFloatWeights
+internal sealed unsafe class PackedFloatWeights : IDisposable
 {
     private readonly AlignedBuffer<byte> _panels;
 
@@ -55,6 +56,8 @@ internal sealed unsafe class PackedFloatWeights
         FloatWeightFormat.Int8 => 1,
         _ => 2,
     };
+
+    public void Dispose() => _panels.Dispose();
 
     /// <summary>Packs float32 weights.</summary>
     /// <param name="weights">[N,K], row by row.</param>
@@ -159,7 +162,7 @@ internal sealed unsafe class PackedFloatWeights
         fixed (T* fixedSource = weights)
         {
             T* source = fixedSource;
-            ParallelWork.For(packed.PanelCount, (long)outputFeatures * inputFeatures < (1 << 18) ? 1 : 0, panel =>
+            CpuParallel.ForEach(packed.PanelCount, (long)outputFeatures * inputFeatures < (1 << 18) ? 1 : -1, panel =>
             {
                 int firstRow = panel * width;
                 int rows = Math.Min(width, outputFeatures - firstRow);

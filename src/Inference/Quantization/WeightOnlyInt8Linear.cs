@@ -1,7 +1,9 @@
 using KernelGen.Backends.Cpu;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Transformers;
+using KernelGen.Quantization;
 
-namespace KernelGen.Inference.Transformers;
+namespace KernelGen.Inference.Quantization;
 
 /// <summary>
 /// A linear layer with int8 weights, one absmax per output feature, under float32 activations: the scheme <c>w8a16</c>. Half the memory
@@ -25,13 +27,13 @@ public sealed class WeightOnlyInt8Linear : LinearLayer
     public override long Bytes => _weights.Bytes + ((_bias?.Length ?? 0) * sizeof(float));
 
     /// <summary>A factory of such layers.</summary>
-    /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; 0 for one per processor.</param>
+    /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
     /// <returns>
     /// The factory; it throws a <see cref="CheckpointException"/> that names tensor, row and column where a weight is infinite or NaN.
     /// </returns>
-    public static LinearLayerFactory Factory(int maxDegreeOfParallelism = 0) => source =>
+    public static LinearLayerFactory Factory(int maxDegreeOfParallelism = -1) => source =>
     {
-        (sbyte[] quantized, float[] absmax) = Quantize(source);
+        (sbyte[] quantized, float[] absmax) = UnquantizableWeights.Named(source, () => Quantize(source));
         PackedFloatWeights packed = PackedFloatWeights.Pack(quantized, absmax, source.OutputFeatures, source.InputFeatures);
         return new WeightOnlyInt8Linear(packed, source.Bias, maxDegreeOfParallelism);
     };
@@ -40,41 +42,21 @@ public sealed class WeightOnlyInt8Linear : LinearLayer
     public override void Forward(ReadOnlySpan<float> input, int rows, Span<float> output) =>
         FloatGemm.Multiply(input, rows, _weights, _bias, output, _maxDegreeOfParallelism);
 
+    /// <inheritdoc/>
+    public override void Dispose() => _weights.Dispose();
+
     private static (sbyte[] Quantized, float[] Absmax) Quantize(LinearLayerSource source)
     {
+        MappedWeightSource weights = new(source.Weight, source.OutputFeatures, source.InputFeatures);
         int columns = source.InputFeatures;
         sbyte[] quantized = new sbyte[checked((long)source.OutputFeatures * columns)];
         float[] absmax = new float[source.OutputFeatures];
         float[] row = new float[columns];
         for (int n = 0; n < absmax.Length; n++)
         {
-            source.Weight.CopyTo((long)n * columns, row);
-            float largest = 0;
-            for (int k = 0; k < columns; k++)
-            {
-                if (!float.IsFinite(row[k]))
-                {
-                    throw CheckpointException.For(
-                        source.Weight.Info.File,
-                        source.Weight.Info.Name,
-                        $"the weight in row {n}, column {k} is {row[k]}, which has no int8 value.",
-                        "The checkpoint is damaged, or its training diverged: use another.");
-                }
-
-                largest = MathF.Max(largest, MathF.Abs(row[k]));
-            }
-
-            // A row of weights below 4e-37, whose factor overflows, is as good as a row of zeros.
-            float factor = 127f / largest;
-            if (float.IsFinite(factor))
-            {
-                absmax[n] = largest;
-                Span<sbyte> destination = quantized.AsSpan(checked(n * columns), columns);
-                for (int k = 0; k < columns; k++)
-                {
-                    destination[k] = (sbyte)MathF.Round(row[k] * factor, MidpointRounding.ToEven);
-                }
-            }
+            weights.ReadRow(n, row);
+            absmax[n] = WeightRows.Absmax(weights, n, row);
+            WeightRows.Quantize(row, absmax[n], quantized.AsSpan(checked(n * columns), columns));
         }
 
         return (quantized, absmax);
