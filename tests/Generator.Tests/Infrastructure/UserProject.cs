@@ -23,9 +23,18 @@ internal static class UserProject
     /// <summary>A library of the sources, one file each, named <c>File0.cs</c>, <c>File1.cs</c> ...</summary>
     public static CSharpCompilation Create(params string[] sources) => Create(ParseOptions, sources);
 
-    public static CSharpCompilation Create(CSharpParseOptions parseOptions, params string[] sources) => CSharpCompilation.Create(
+    public static CSharpCompilation Create(CSharpParseOptions parseOptions, params string[] sources) =>
+        Create(sources.Select((source, index) => Parse(source, $"File{index}.cs", parseOptions)));
+
+    /// <summary>A library of one file that brings its own using directives.</summary>
+    public static CSharpCompilation OfWholeFile(string source) => Create([CSharpSyntaxTree.ParseText(source, ParseOptions, "File0.cs")]);
+
+    public static SyntaxTree Parse(string source, string path, CSharpParseOptions? parseOptions = null) =>
+        CSharpSyntaxTree.ParseText($"using KernelGen;\n{source}", parseOptions ?? ParseOptions, path);
+
+    private static CSharpCompilation Create(IEnumerable<SyntaxTree> trees) => CSharpCompilation.Create(
         "UserProject",
-        sources.Select((source, index) => Parse(source, $"File{index}.cs", parseOptions)),
+        trees,
         References,
         new CSharpCompilationOptions(
             OutputKind.DynamicallyLinkedLibrary,
@@ -33,9 +42,6 @@ internal static class UserProject
             generalDiagnosticOption: ReportDiagnostic.Error,
             nullableContextOptions: NullableContextOptions.Enable,
             allowUnsafe: false));
-
-    public static SyntaxTree Parse(string source, string path, CSharpParseOptions? parseOptions = null) =>
-        CSharpSyntaxTree.ParseText($"using KernelGen;\n{source}", parseOptions ?? ParseOptions, path);
 
     private static bool IsFrameworkAssembly(string path)
     {
