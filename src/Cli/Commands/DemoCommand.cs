@@ -21,9 +21,12 @@ internal static class DemoCommand
     /// <summary>One batch: enough to tell the schemes apart, and done in seconds.</summary>
     private const int DefaultWindows = 16;
 
-    private const int DefaultNewTokens = 96;
+    private const int DefaultNewTokens = 88;
 
-    private const string DefaultPrompt = "The with statement is used to";
+    /// <summary>The table of schemes with their descriptions, each on one line.</summary>
+    private const int WidthForDescriptions = 144;
+
+    private const string DefaultPrompt = "A database transaction is";
 
     public static Command Create(CommandContext context)
     {
@@ -83,7 +86,7 @@ internal static class DemoCommand
         SchemeResult chosen = results.First(static result => result.Scheme.Name == Chosen);
         long float32Bytes = parameters * sizeof(float), linearFloat32Bytes = int8.LinearParameters * sizeof(float);
         context.Heading($"Memory: {Path.GetFileName(Path.GetFullPath(folder))}, {Numbers.Count(parameters)} parameters");
-        Table table = Report.CreateTable(context, "", ">linear layers", ">whole model", ">linear layers against the checkpoint");
+        Table table = Report.CreateTable(context, "", ">linear layers", ">whole model", ">linear layers, ratio");
         AddRow("in float32", linearFloat32Bytes, float32Bytes, null);
         AddRow("16-bit checkpoint", int8.LinearCheckpointBytes, checkpointBytes, null);
         AddRow($"int8 ({Chosen})", chosen.LinearBytes, chosen.ModelBytes, new Style(Color.Green));
@@ -101,16 +104,22 @@ internal static class DemoCommand
         SchemeResult naive = results.First(static result => result.Scheme.Name == Naive);
         SchemeResult chosen = results.First(static result => result.Scheme.Name == Chosen);
         context.Heading($"Perplexity: {Numbers.Count(reference.TokensScored)} tokens, lower is better");
-        Table table = Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time", "what it is");
+        // Where descriptions would wrap, every row would take two lines.
+        bool describe = context.OutputConsole.Profile.Width >= WidthForDescriptions;
+        Table table = describe
+            ? Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time", "what it is")
+            : Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time");
         foreach (SchemeResult result in results)
         {
-            table.AddCells(
-                result == chosen ? new Style(Color.Green) : result == naive ? new Style(Color.Red) : null,
+            string[] cells =
+            [
                 result.Scheme.Name,
                 Numbers.Perplexity(result.Perplexity),
                 Numbers.Change(result.Perplexity, reference.Perplexity),
                 Numbers.Seconds(result.Seconds),
-                result.Scheme.Description);
+            ];
+            Style? style = result == chosen ? new Style(Color.Green) : result == naive ? new Style(Color.Red) : null;
+            table.AddCells(style, describe ? [.. cells, result.Scheme.Description] : cells);
         }
 
         context.Show(table);
@@ -121,7 +130,7 @@ internal static class DemoCommand
     private static void ShowText(CommandContext context, LoadedModel int8, Tokenizer tokenizer, string prompt, int maxNewTokens)
     {
         context.Heading($"A text by the int8 model ({Chosen})");
-        GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 0.7f, TopP = 0.9f, Seed = 1 };
+        GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 1, TopP = 0.8f, Seed = 7 };
         Write(prompt);
         GenerationResult result = GenerationRun.Run(
             "--prompt", int8.Model, tokenizer, tokenizer.Encode(prompt, addSpecialTokens: true), options, Write, context.Cancellation);
