@@ -1,3 +1,4 @@
+using KernelGen.Inference.Quantization;
 using System.Diagnostics;
 using System.Text.Json;
 using KernelGen.Inference.Evaluation;

@@ -1,3 +1,4 @@
+using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
 using Xunit;
 using Xunit.Abstractions;

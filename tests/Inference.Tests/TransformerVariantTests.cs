@@ -1,3 +1,4 @@
+using KernelGen.Inference.Quantization;
 using FsCheck;
 using FsCheck.Fluent;
 using FsCheck.Xunit;

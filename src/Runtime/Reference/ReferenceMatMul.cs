@@ -218,7 +218,7 @@ public static class ReferenceMatMul
         _ => throw new ArgumentOutOfRangeException(nameof(activation), activation, "Not an activation function."),
     };
 
-    /// <summary>The error function by its Maclaurin series, which converges everywhere; beyond 6 it is 1 to the last bit.</summary>
+    /// <summary>The error function by a series whose terms are all of one sign, so that nothing cancels (DLMF 7.6.2); beyond 6 it is 1.</summary>
     private static double Erf(double x)
     {
         if (double.IsNaN(x) || Math.Abs(x) > 6)
@@ -229,10 +229,10 @@ public static class ReferenceMatMul
         double term = x, sum = x;
         for (int n = 1; n < 200; n++)
         {
-            term *= -x * x / n;
-            sum += term / ((2 * n) + 1);
+            term *= 2 * x * x / ((2 * n) + 1);
+            sum += term;
         }
 
-        return 2 / Math.Sqrt(Math.PI) * sum;
+        return 2 / Math.Sqrt(Math.PI) * Math.Exp(-x * x) * sum;
     }
 }
