@@ -12,8 +12,6 @@ namespace KernelGen;
 /// </summary>
 public sealed class Int8KernelSet
 {
-    private readonly CpuKernelFamily _preferred;
-
     /// <summary>Called by generated code.</summary>
     /// <param name="name">The annotated class.</param>
     /// <param name="spec">What its attribute asks for.</param>
@@ -33,7 +31,7 @@ public sealed class Int8KernelSet
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
-        _preferred = cpu
+        Preferred = cpu
             .Where(family => CpuFeatures.Supports(family.InstructionSet))
             .OrderBy(family => CpuFeatures.Rank(family.InstructionSet))
             .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))
@@ -53,6 +51,9 @@ public sealed class Int8KernelSet
     public IReadOnlyList<DroppedVariant> Dropped { get; }
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
+
+    /// <summary>The family that weights are packed for on this processor.</summary>
+    internal CpuKernelFamily Preferred { get; }
 
     /// <summary>Quantizes and packs weights.</summary>
     /// <typeparam name="T">float, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
@@ -78,7 +79,7 @@ public sealed class Int8KernelSet
     public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return Quantize(source, options, _preferred);
+        return Quantize(source, options, Preferred);
     }
 
     /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>

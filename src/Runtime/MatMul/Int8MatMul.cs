@@ -14,8 +14,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     /// <summary>Output features of a block: a few panels, so that an epilogue call has work and a block's results stay in L1.</summary>
     private const int BlockColumns = 64;
 
-    /// <summary>Rows of a block.</summary>
-    private const int BlockRows = 48;
+    /// <summary>Rows of a block, about: whole tiles.</summary>
+    private const int MostBlockRows = 48;
 
     /// <summary>Multiplications worth waking a thread for.</summary>
     private const long ProductsPerThread = 1 << 20;
@@ -23,6 +23,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private CpuKernelFamily Family => family;
 
     private int BlockWidth => CeilingDivide(BlockColumns, family.PanelWidth) * family.PanelWidth;
+
+    private int BlockRows => Math.Max(1, MostBlockRows / family.Variants[^1].Tile.M) * family.Variants[^1].Tile.M;
 
     public void Multiply<TInput, TOutput>(
         ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
@@ -61,12 +63,11 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     }
 
     /// <summary>Multiplies the int8 parts of one K slice alone, [M, padded N] int32: what tests hold against the oracle bit for bit.</summary>
-    internal void MultiplyInt32(QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride)
+    internal void MultiplyInt32(
+        QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
-        for (int panel = 0; panel < slice.PanelCount; panel++)
-        {
-            MultiplyPanel(activations, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride);
-        }
+        CpuParallel.ForEach(slice.PanelCount, maxDegreeOfParallelism, panel =>
+            MultiplyPanel(activations, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride));
     }
 
     private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
@@ -118,7 +119,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         private readonly int _width;
         private readonly int* _tile;
         private readonly long* _wideTile;
-        private readonly float* _addend;
         private readonly float* _blockBias;
         private readonly float* _outlierWeights;
 
@@ -141,17 +141,15 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             _width = owner.BlockWidth;
 
             // A tile may be taller than the rows that are left.
-            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
-            nint wideSize = weights.Slices.Length > 1 ? BlockRows * _width : 0;
+            nint tileSize = (owner.BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
+            nint wideSize = weights.Slices.Length > 1 ? owner.BlockRows * _width : 0;
             nint gathered = (nint)activations.Outliers.Columns.Length * _width;
             _workspace = Workspace.Rent(
-                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + (2 * Workspace.SizeOf<float>(_width)) + Workspace.SizeOf<float>(gathered));
+                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + Workspace.SizeOf<float>(_width) + Workspace.SizeOf<float>(gathered));
             _tile = _workspace.Take<int>(tileSize);
             _wideTile = _workspace.Take<long>(wideSize);
-            _addend = _workspace.Take<float>(_width);
             _blockBias = _workspace.Take<float>(_width);
             _outlierWeights = _workspace.Take<float>(gathered);
-            new Span<float>(_addend, _width).Clear();
             new Span<float>(_blockBias, _width).Clear();
         }
 
@@ -162,29 +160,31 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             int firstColumn = columnBlock * _width;
             int columns = Math.Min(_width, _weights.OutputFeatures - firstColumn);
             int panelWidth = _owner.Family.PanelWidth;
-            int panels = CeilingDivide(columns, panelWidth);
-            GatherOutlierWeights(firstColumn, columns);
+            int firstPanel = firstColumn / panelWidth, panels = CeilingDivide(columns, panelWidth);
             if (_bias is not null)
             {
                 new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
-            for (int done = 0; done < rows; done += BlockRows)
+            for (int done = 0; done < rows; done += _owner.BlockRows)
             {
-                int blockRows = Math.Min(BlockRows, rows - done);
+                int blockRows = Math.Min(_owner.BlockRows, rows - done);
                 if (_weights.Slices.Length > 1)
                 {
-                    SumSlices(firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                    SumSlices(firstRow + done, blockRows, firstPanel, panels);
                 }
                 else
                 {
-                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels);
                 }
 
-                for (int i = 0; i < blockRows; i++)
+                // After the first multiplication, which brought the panels into the cache.
+                if (done == 0)
                 {
-                    FinishRow(firstRow + done + i, firstColumn, columns, panels * panelWidth, i);
+                    GatherOutlierWeights(firstPanel, panels);
                 }
+
+                Finish(firstRow + done, blockRows, firstColumn, columns, panels * panelWidth);
             }
         }
 
@@ -211,65 +211,59 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             }
         }
 
-        private void GatherOutlierWeights(int firstColumn, int columns)
+        private void GatherOutlierWeights(int firstPanel, int panels)
         {
             ReadOnlySpan<int> outlierColumns = _activations.Outliers.Columns;
             for (int i = 0; i < outlierColumns.Length; i++)
             {
-                Span<float> row = new(_outlierWeights + ((nint)i * _width), _width);
-                _weights.ReadOutlierColumn(outlierColumns[i], firstColumn, row[..columns]);
-                row[columns..].Clear();
+                _weights.ReadOutlierColumn(outlierColumns[i], firstPanel, panels, _outlierWeights + ((nint)i * _width));
             }
         }
 
-        private void FinishRow(int m, int firstColumn, int columns, int paddedColumns, int tileRow)
+        private void Finish(int firstRow, int rows, int firstColumn, int columns, int paddedColumns)
         {
-            CpuRowKernels kernels = _owner.Family.Rows;
-            if (_activations.Outliers.Columns.Length > 0)
+            RowOutliers outliers = _activations.Outliers;
+
+            // float32 results of whole panels go where they belong, others over the sums, to be copied or rounded.
+            bool direct = typeof(TOutput) == typeof(float) && columns == paddedColumns;
+            float* results = direct ? (float*)_result + (firstRow * _resultStride) + firstColumn : (float*)_tile;
+            nint resultsStride = direct ? _resultStride : _width;
+            fixed (int* slots = outliers.Slots)
             {
-                (ReadOnlyMemory<int> slots, ReadOnlyMemory<float> values) = _activations.Outliers.ListOf(m);
-                fixed (int* slot = slots.Span)
+                fixed (float* values = outliers.Values)
                 {
-                    fixed (float* value = values.Span)
+                    CpuEpilogueTile tile = new()
                     {
-                        kernels.SumOutliers!(ref *slot, ref *value, slots.Length, ref *_outlierWeights, _width, ref *_addend, paddedColumns);
-                    }
+                        Rows = rows,
+                        Columns = paddedColumns,
+                        Sums = ref *_tile,
+                        WideSums = ref *_wideTile,
+                        SumsStride = _width,
+                        RowScales = ref _activations.Scales[firstRow],
+                        ZeroPoints = ref _activations.ZeroPoints[firstRow],
+                        ColumnScales = ref _weights.ColumnScales[firstColumn],
+                        WeightSums = ref _weights.WeightSums[firstColumn],
+                        OutlierStarts = ref outliers.Starts[firstRow],
+                        OutlierSlots = ref *slots,
+                        OutlierValues = ref *values,
+                        OutlierWeights = ref *_outlierWeights,
+                        OutlierWeightsStride = _width,
+                        Bias = ref *_blockBias,
+                        Activation = _activation,
+                        Results = ref *results,
+                        ResultsStride = resultsStride,
+                    };
+                    CpuRowKernels kernels = _owner.Family.Rows;
+                    (_weights.Slices.Length > 1 ? kernels.EpilogueInt64! : kernels.Epilogue)(ref tile);
                 }
             }
 
-            int* acc = _tile + (tileRow * _width);
-            ref float scales = ref _weights.ColumnScales[firstColumn];
-            ref int sums = ref _weights.WeightSums[firstColumn];
-            if (_weights.Slices.Length > 1)
+            for (int i = 0; i < rows && !direct; i++)
             {
-                kernels.EpilogueInt64!(
-                    ref *(_wideTile + (tileRow * _width)),
-                    paddedColumns,
-                    _activations.Scales[m],
-                    _activations.ZeroPoints[m],
-                    ref scales,
-                    ref sums,
-                    ref *_addend,
-                    ref *_blockBias,
-                    _activation,
-                    ref *(float*)acc);
+                Elements.FromSingle(
+                    new ReadOnlySpan<float>(results + (i * resultsStride), columns),
+                    new Span<TOutput>(_result + ((firstRow + i) * _resultStride) + firstColumn, columns));
             }
-            else
-            {
-                kernels.Epilogue(
-                    ref *acc,
-                    paddedColumns,
-                    _activations.Scales[m],
-                    _activations.ZeroPoints[m],
-                    ref scales,
-                    ref sums,
-                    ref *_addend,
-                    ref *_blockBias,
-                    _activation,
-                    ref *(float*)acc);
-            }
-
-            Elements.FromSingle(new ReadOnlySpan<float>(acc, columns), new Span<TOutput>(_result + (m * _resultStride) + firstColumn, columns));
         }
     }
 }

@@ -29,6 +29,7 @@ internal sealed unsafe class QuantizedActivations : IDisposable
         Values = _workspace.Take<byte>(bytes);
         Scales = _workspace.Take<float>(rows);
         ZeroPoints = _workspace.Take<int>(rows);
+        Outliers = new RowOutliers([], rows);
     }
 
     /// <summary>M.</summary>
@@ -49,7 +50,8 @@ internal sealed unsafe class QuantizedActivations : IDisposable
     /// <summary>The zero-point of every row.</summary>
     public int* ZeroPoints { get; }
 
-    public RowOutliers Outliers { get; set; } = RowOutliers.None;
+    /// <summary>What left the int8 part.</summary>
+    public RowOutliers Outliers { get; set; }
 
     public byte* Row(int m) => Values + (m * RowBytes);
 

@@ -110,18 +110,23 @@ public sealed class Int8Weights : IDisposable
     /// <summary>Prepares a column for repeated <see cref="ReadOutlierColumn"/>.</summary>
     internal void KeepOutlierColumn(int column) => _originals?.Keep(column);
 
-    /// <summary>A column's weights for some output features: the originals where kept, else dequantized.</summary>
-    internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination)
+    /// <summary>A column's weights for the output features of whole panels: the originals where kept, else dequantized; then zeros.</summary>
+    internal unsafe void ReadOutlierColumn(int column, int firstPanel, int panels, float* destination)
     {
+        int firstRow = firstPanel * Family.PanelWidth;
         if (_originals is not null)
         {
-            _originals.Read(column, firstRow, destination);
+            Span<float> padded = new(destination, panels * Family.PanelWidth);
+            int rows = Math.Min(padded.Length, OutputFeatures - firstRow);
+            _originals.Read(column, firstRow, padded[..rows]);
+            padded[rows..].Clear();
             return;
         }
 
-        for (int i = 0; i < destination.Length; i++)
+        WeightPanels slice = Slices[column / Slices[0].Columns];
+        fixed (float* scales = &ColumnScales[firstRow])
         {
-            destination[i] = this[firstRow + i, column] * ColumnScales[firstRow + i];
+            slice.ReadColumn(column - slice.FirstColumn, firstPanel, panels, scales, destination);
         }
     }
 

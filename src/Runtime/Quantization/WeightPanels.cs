@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using KernelGen.Kernels;
 using KernelGen.Memory;
 
@@ -69,6 +70,43 @@ internal sealed unsafe class WeightPanels : IDisposable
             (int group, int element) = Math.DivRem(column, Family.KGroup);
             nint offset = _headerBytes + ((((nint)group * Family.PanelWidth) + lane) * Family.KGroup) + element;
             return ((sbyte*)Panel(panel))[offset];
+        }
+    }
+
+    /// <summary>Dequantizes a column of the slice for whole panels.</summary>
+    /// <param name="column">The column within the slice.</param>
+    /// <param name="firstPanel">The first panel.</param>
+    /// <param name="panels">How many panels.</param>
+    /// <param name="scales">absmax / 127 of the panels' output features.</param>
+    /// <param name="destination">A value for each of them.</param>
+    public void ReadColumn(int column, int firstPanel, int panels, float* scales, float* destination)
+    {
+        (int group, int element) = Math.DivRem(column, Family.KGroup);
+        nint offset = _headerBytes + ((nint)group * Family.PanelWidth * Family.KGroup) + element;
+        int width = Family.PanelWidth;
+        for (int p = 0; p < panels; p++)
+        {
+            sbyte* weights = (sbyte*)Panel(firstPanel + p) + offset;
+            if (Family.KGroup == sizeof(int))
+            {
+                // The column's byte of every lane moves to the top, and down again with its sign.
+                for (int i = 0; i < width; i += Vector128<int>.Count)
+                {
+                    Vector128<int> lanes = Vector128.Load((int*)(weights - element) + i);
+                    Vector128<int> w = Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(lanes, 24 - (8 * element)), 24);
+                    (Vector128.ConvertToSingle(w) * Vector128.Load(scales + i)).Store(destination + i);
+                }
+            }
+            else
+            {
+                for (int i = 0; i < width; i++)
+                {
+                    destination[i] = weights[i * Family.KGroup] * scales[i];
+                }
+            }
+
+            scales += width;
+            destination += width;
         }
     }
 

@@ -11,10 +11,10 @@ partial class Outer<T>
         /// <summary>CPU kernels of Small.Outer{T}.Rich.</summary>
         private static class CpuKernels
         {
-            private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, ScalarRows.CountOutliers, ScalarRows.CollectOutliers, ScalarRows.SumOutliers, ScalarRows.Epilogue, ScalarRows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, Vector128Rows.CountOutliers, Vector128Rows.CollectOutliers, Vector128Rows.SumOutliers, Vector128Rows.Epilogue, Vector128Rows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, Vector256Rows.CountOutliers, Vector256Rows.CollectOutliers, Vector256Rows.SumOutliers, Vector256Rows.Epilogue, Vector256Rows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, Vector512Rows.CountOutliers, Vector512Rows.CollectOutliers, Vector512Rows.SumOutliers, Vector512Rows.Epilogue, Vector512Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, ScalarRows.CountOutliers, ScalarRows.CollectOutliers, ScalarRows.Epilogue, ScalarRows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, Vector128Rows.CountOutliers, Vector128Rows.CollectOutliers, Vector128Rows.Epilogue, Vector128Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, Vector256Rows.CountOutliers, Vector256Rows.CollectOutliers, Vector256Rows.Epilogue, Vector256Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, Vector512Rows.CountOutliers, Vector512Rows.CollectOutliers, Vector512Rows.Epilogue, Vector512Rows.EpilogueInt64);
 
             internal static global::KernelGen.Kernels.CpuKernelFamily[] Families { get; } = new global::KernelGen.Kernels.CpuKernelFamily[]
             {
@@ -116,50 +116,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 1)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = 0f;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, (slot * weightsStride) + j), total);
-                        }
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref sum, j) = total;
-                    }
-                }
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 1)
-                    {
-                        var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = ((float)sum * scale);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -221,50 +254,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 4)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 4)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 4)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector128.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector128.Create(rowScale) * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -326,50 +392,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 8)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 8)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 8)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector256.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector256.Create(rowScale) * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -431,50 +530,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 16)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 16)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 16)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector512.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector512.Create(rowScale) * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }

@@ -9,10 +9,10 @@ partial class Plain
     /// <summary>CPU kernels of Small.Plain.</summary>
     private static class CpuKernels
     {
-        private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, null, null, null, ScalarRows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, null, null, null, Vector128Rows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, null, null, null, Vector256Rows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, null, null, null, Vector512Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, null, null, ScalarRows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, null, null, Vector128Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, null, null, Vector256Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, null, null, Vector512Rows.Epilogue, null);
 
         internal static global::KernelGen.Kernels.CpuKernelFamily[] Families { get; } = new global::KernelGen.Kernels.CpuKernelFamily[]
         {
@@ -76,17 +76,26 @@ partial class Plain
                 return largest < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 1)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                    var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                    var y = ((float)sum * scale);
-                    y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                    global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                    for (nint j = 0; j < columns; j += 1)
+                    {
+                        var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y = ((float)sum * scale);
+                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                    }
                 }
             }
         }
@@ -109,17 +118,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 4)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector128.Create(rowScale) * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 4)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
@@ -142,17 +160,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 8)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector256.Create(rowScale) * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 8)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
@@ -175,17 +202,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 16)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector512.Create(rowScale) * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 16)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
