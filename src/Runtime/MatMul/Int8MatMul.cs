@@ -14,8 +14,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     /// <summary>Output features of a block: a few panels, so that an epilogue call has work and a block's results stay in L1.</summary>
     private const int BlockColumns = 64;
 
-    /// <summary>Rows of a block, about: whole tiles.</summary>
-    private const int MostBlockRows = 48;
+    /// <summary>Rows of a block, a multiple of <see cref="TransposedActivations.Group"/>.</summary>
+    private const int BlockRows = 48;
 
     /// <summary>Multiplications worth waking a thread for.</summary>
     private const long ProductsPerThread = 1 << 20;
@@ -23,8 +23,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private CpuKernelFamily Family => family;
 
     private int BlockWidth => CeilingDivide(BlockColumns, family.PanelWidth) * family.PanelWidth;
-
-    private int BlockRows => Math.Max(1, MostBlockRows / family.Variants[^1].Tile.M) * family.Variants[^1].Tile.M;
 
     public void Multiply<TInput, TOutput>(
         ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
@@ -38,6 +36,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             weights.KeepOutlierColumn(column);
         }
 
+        using TransposedActivations? transposed = Transpose(activations, weights.Slices, options.MaxDegreeOfParallelism);
         int columnBlocks = CeilingDivide(weights.OutputFeatures, BlockWidth);
         long products = (long)a.Rows * weights.InputFeatures * weights.OutputFeatures;
         int degree = (int)Math.Clamp(products / ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
@@ -53,7 +52,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         strips = CeilingDivide(a.Rows, stripRows);
         CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
         {
-            using BlockTask<TOutput> task = new(this, activations, weights, bias, result, resultStride, options.Activation);
+            using BlockTask<TOutput> task = new(this, activations, transposed, weights, bias, result, resultStride, options.Activation);
             for (int i = first; i < end; i++)
             {
                 int firstRow = i % strips * stripRows;
@@ -66,28 +65,55 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     internal void MultiplyInt32(
         QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
+        using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
         CpuParallel.ForEach(slice.PanelCount, maxDegreeOfParallelism, panel =>
-            MultiplyPanel(activations, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride));
+            MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride));
+    }
+
+    /// <summary>The activations as the corrections of some slices need them; null where there are none.</summary>
+    private static TransposedActivations? Transpose(QuantizedActivations activations, WeightPanels[] slices, int maxDegreeOfParallelism)
+    {
+        if (Array.TrueForAll(slices, slice => slice.CorrectionCount == 0))
+        {
+            return null;
+        }
+
+        int columns = slices[^1].FirstColumn + slices[^1].Columns;
+        TransposedActivations transposed = new(activations, columns);
+        CpuParallel.ForRanges(TransposedActivations.Groups(activations.Rows), grain: 1 + ((1 << 15) / columns), maxDegreeOfParallelism, (first, end) =>
+        {
+            for (int group = first; group < end; group++)
+            {
+                transposed.Fill(activations, group);
+            }
+        });
+        return transposed;
     }
 
     private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
 
     /// <summary>
-    /// One panel against some rows: the tallest tile while it fits, then the lowest tile that takes what is left. Which tile does a row never
-    /// shows, since int32 sums are exact.
+    /// One panel against some rows, in as few tiles as it takes, of about the same height. Which tile does a row never shows, since int32 sums
+    /// are exact.
     /// </summary>
     private void MultiplyPanel(
-        QuantizedActivations activations, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
+        QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
     {
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
         int done = 0;
         while (done < rows)
         {
-            CpuGemmVariant variant = VariantFor(rows - done);
+            int tiles = CeilingDivide(rows - done, family.Variants[^1].Tile.M);
+            CpuGemmVariant variant = VariantFor(CeilingDivide(rows - done, tiles));
             variant.Gemm(
                 ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
             done += variant.Tile.M;
+        }
+
+        if (slice.Corrections(panel) is { Count: > 0 } corrections)
+        {
+            transposed!.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
         }
     }
 
@@ -110,6 +136,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     {
         private readonly Int8MatMul _owner;
         private readonly QuantizedActivations _activations;
+        private readonly TransposedActivations? _transposed;
         private readonly Int8Weights _weights;
         private readonly float* _bias;
         private readonly TOutput* _result;
@@ -125,6 +152,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         public BlockTask(
             Int8MatMul owner,
             QuantizedActivations activations,
+            TransposedActivations? transposed,
             Int8Weights weights,
             float* bias,
             TOutput* result,
@@ -133,6 +161,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             _owner = owner;
             _activations = activations;
+            _transposed = transposed;
             _weights = weights;
             _bias = bias;
             _result = result;
@@ -141,8 +170,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             _width = owner.BlockWidth;
 
             // A tile may be taller than the rows that are left.
-            nint tileSize = (owner.BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
-            nint wideSize = weights.Slices.Length > 1 ? owner.BlockRows * _width : 0;
+            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
+            nint wideSize = weights.Slices.Length > 1 ? BlockRows * _width : 0;
             nint gathered = (nint)activations.Outliers.Columns.Length * _width;
             _workspace = Workspace.Rent(
                 Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + Workspace.SizeOf<float>(_width) + Workspace.SizeOf<float>(gathered));
@@ -166,9 +195,10 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
-            for (int done = 0; done < rows; done += _owner.BlockRows)
+            GatherOutlierWeights(firstColumn, columns);
+            for (int done = 0; done < rows; done += BlockRows)
             {
-                int blockRows = Math.Min(_owner.BlockRows, rows - done);
+                int blockRows = Math.Min(BlockRows, rows - done);
                 if (_weights.Slices.Length > 1)
                 {
                     SumSlices(firstRow + done, blockRows, firstPanel, panels);
@@ -176,12 +206,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 else
                 {
                     MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels);
-                }
-
-                // After the first multiplication, which brought the panels into the cache.
-                if (done == 0)
-                {
-                    GatherOutlierWeights(firstPanel, panels);
                 }
 
                 Finish(firstRow + done, blockRows, firstColumn, columns, panels * panelWidth);
@@ -192,7 +216,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             for (int p = 0; p < panels; p++)
             {
-                _owner.MultiplyPanel(_activations, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
+                _owner.MultiplyPanel(_activations, _transposed, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
             }
         }
 
@@ -211,12 +235,14 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             }
         }
 
-        private void GatherOutlierWeights(int firstPanel, int panels)
+        private void GatherOutlierWeights(int firstColumn, int columns)
         {
             ReadOnlySpan<int> outlierColumns = _activations.Outliers.Columns;
             for (int i = 0; i < outlierColumns.Length; i++)
             {
-                _weights.ReadOutlierColumn(outlierColumns[i], firstPanel, panels, _outlierWeights + ((nint)i * _width));
+                Span<float> row = new(_outlierWeights + ((nint)i * _width), _width);
+                _weights.ReadOutlierColumn(outlierColumns[i], firstColumn, row[..columns]);
+                row[columns..].Clear();
             }
         }
 

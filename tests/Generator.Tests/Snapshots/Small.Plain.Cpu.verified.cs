@@ -17,7 +17,7 @@ partial class Plain
         internal static global::KernelGen.Kernels.CpuKernelFamily[] Families { get; } = new global::KernelGen.Kernels.CpuKernelFamily[]
         {
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8,
+                global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8, 0,
                 ScalarWidth4.QuantizeRow, ScalarWidth4.PackPanel, ScalarRowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -25,7 +25,7 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x4c1_scalar", new(2, 4, 1), ScalarWidth4.Gemm2x4),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Avx2, 16, 2, global::KernelGen.ActivationFormat.Int16,
+                global::KernelGen.CpuInstructionSet.Avx2, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx2Width16.QuantizeRow, Avx2Width16.PackPanel, Vector256RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -33,7 +33,15 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x16c2_avx2", new(2, 16, 2), Avx2Width16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.AvxVnni, 16, 4, global::KernelGen.ActivationFormat.UInt8,
+                global::KernelGen.CpuInstructionSet.Avx2Bytes, 16, 4, global::KernelGen.ActivationFormat.UInt8, 128,
+                Avx2BytesWidth16.QuantizeRow, Avx2BytesWidth16.PackPanel, Vector256RowsKernels,
+                new global::KernelGen.Kernels.CpuGemmVariant[]
+                {
+                    new("int8_gemm_u8s8_s32_1x16c4_avx2", new(1, 16, 4), Avx2BytesWidth16.Gemm1x16),
+                    new("int8_gemm_u8s8_s32_2x16c4_avx2", new(2, 16, 4), Avx2BytesWidth16.Gemm2x16),
+                }),
+            new global::KernelGen.Kernels.CpuKernelFamily(
+                global::KernelGen.CpuInstructionSet.AvxVnni, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                 AvxVnniWidth16.QuantizeRow, AvxVnniWidth16.PackPanel, Vector256RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -41,7 +49,7 @@ partial class Plain
                     new("int8_gemm_u8s8_s32_2x16c4_avxvnni", new(2, 16, 4), AvxVnniWidth16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Avx512, 16, 2, global::KernelGen.ActivationFormat.Int16,
+                global::KernelGen.CpuInstructionSet.Avx512, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx512Width16.QuantizeRow, Avx512Width16.PackPanel, Vector512RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -49,7 +57,7 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x16c2_avx512", new(2, 16, 2), Avx512Width16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8,
+                global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8, 0,
                 ArmDpWidth16.QuantizeRow, ArmDpWidth16.PackPanel, Vector128RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -478,6 +486,132 @@ partial class Plain
                 var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
                 return q;
+            }
+        }
+
+        /// <summary>16 output features a panel, avx2.</summary>
+        private static class Avx2BytesWidth16
+        {
+            /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
+                global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+
+            /// <summary>The weights of 8 output features, 4 of K each.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+
+            /// <summary>4 of K of one activation row, in every lane.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<byte> Broadcast(ref byte row, nint offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.ReadUnaligned<int>(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset))));
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> MultiplyAdd(global::System.Runtime.Intrinsics.Vector256<int> sum, global::System.Runtime.Intrinsics.Vector256<byte> a, global::System.Runtime.Intrinsics.Vector256<sbyte> w) =>
+                global::System.Runtime.Intrinsics.X86.Avx2.Add(sum, global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(a, w), global::System.Runtime.Intrinsics.Vector256.Create((short)1)));
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static void Store(ref int row, int column, global::System.Runtime.Intrinsics.Vector256<int> sum) =>
+                global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(sum, ref row, (nuint)column);
+
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_avx2: 1 x 16 results in 2 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            {
+                ref byte a0 = ref a;
+                var start0 = Header(ref panel, 0);
+                var start1 = Header(ref panel, 1);
+                var c0_0 = start0; var c0_1 = start1;
+                ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
+                nint end = kGroups * 4;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var b0 = Weights(ref b, 0);
+                    var b1 = Weights(ref b, 32);
+                    var x = Broadcast(ref a0, k);
+                    c0_0 = MultiplyAdd(c0_0, x, b0);
+                    c0_1 = MultiplyAdd(c0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                }
+                ref int row = ref c;
+                Store(ref row, 0, c0_0);
+                Store(ref row, 8, c0_1);
+            }
+
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_avx2: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            {
+                ref byte a0 = ref a;
+                ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
+                var start0 = Header(ref panel, 0);
+                var start1 = Header(ref panel, 1);
+                var c0_0 = start0; var c0_1 = start1;
+                var c1_0 = start0; var c1_1 = start1;
+                ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
+                nint end = kGroups * 4;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var b0 = Weights(ref b, 0);
+                    var b1 = Weights(ref b, 32);
+                    var x = Broadcast(ref a0, k);
+                    c0_0 = MultiplyAdd(c0_0, x, b0);
+                    c0_1 = MultiplyAdd(c0_1, x, b1);
+                    x = Broadcast(ref a1, k);
+                    c1_0 = MultiplyAdd(c1_0, x, b0);
+                    c1_1 = MultiplyAdd(c1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                }
+                ref int row = ref c;
+                Store(ref row, 0, c0_0);
+                Store(ref row, 8, c0_1);
+                row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
+                Store(ref row, 0, c1_0);
+                Store(ref row, 8, c1_1);
+            }
+
+            /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+            internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+            {
+                nint groups = (k + 3) / 4;
+                global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(64 + (groups * 64)))).Clear();
+                for (int n = 0; n < rows; n++)
+                {
+                    ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                    ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(64 + (n * 4)));
+                    int sum = 0;
+                    for (int i = 0; i < k; i++)
+                    {
+                        sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        sum += w;
+                    }
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                }
+            }
+
+            /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+            {
+                int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                for (nint i = 0; i < k; i += 32)
+                {
+                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+            }
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            {
+                var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
+                var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
+                return q + global::System.Runtime.Intrinsics.Vector256.Create(128);
             }
         }
 

@@ -98,7 +98,7 @@ internal static class CpuGemmEmitter
         (string Sum, string Activations, string Weights) types = target.InstructionSet switch
         {
             CpuInstructionSet.Scalar => ("int", "int", "int"),
-            CpuInstructionSet.AvxVnni => ($"{vector}<int>", $"{vector}<byte>", $"{vector}<sbyte>"),
+            CpuInstructionSet.AvxVnni or CpuInstructionSet.Avx2Bytes => ($"{vector}<int>", $"{vector}<byte>", $"{vector}<sbyte>"),
             CpuInstructionSet.ArmDp => ($"{vector}<int>", $"{vector}<sbyte>", $"{vector}<sbyte>"),
             _ => ($"{vector}<int>", $"{vector}<short>", $"{vector}<short>"),
         };
@@ -118,6 +118,10 @@ internal static class CpuGemmEmitter
                 $"{Intrinsics}.X86.Avx512BW.ConvertToVector512Int16({Intrinsics}.Vector256.AsSByte({Intrinsics}.Vector256.LoadUnsafe({loadBytes})))",
                 $"{vector}.AsInt16({vector}.Create({group}))",
                 $"{Intrinsics}.X86.Avx512F.Add(sum, {Intrinsics}.X86.Avx512BW.MultiplyAddAdjacent(a, w))"),
+            CpuInstructionSet.Avx2Bytes => (
+                $"{vector}.AsSByte({vector}.LoadUnsafe({loadBytes}))",
+                $"{vector}.AsByte({vector}.Create({group}))",
+                $"{Intrinsics}.X86.Avx2.Add(sum, {Intrinsics}.X86.Avx2.MultiplyAddAdjacent({Intrinsics}.X86.Avx2.MultiplyAddAdjacent(a, w), {vector}.Create((short)1)))"),
             CpuInstructionSet.AvxVnni => (
                 $"{vector}.AsSByte({vector}.LoadUnsafe({loadBytes}))",
                 $"{vector}.AsByte({vector}.Create({group}))",
