@@ -8,7 +8,7 @@ namespace KernelGen.Kernels;
 /// <param name="a">First of MR quantized rows in the variant's <see cref="ActivationFormat"/>, readable up to kGroups * c values each.</param>
 /// <param name="aStride">Bytes from one row of A to the next.</param>
 /// <param name="panel">A panel written by <see cref="CpuPackPanel"/> with the same layout.</param>
-/// <param name="kGroups">K divided by the tile's c, rounded up.</param>
+/// <param name="kGroups">K divided by the tile's c, rounded up to an even number.</param>
 /// <param name="c">The int32 tile, row-major, overwritten.</param>
 /// <param name="cStride">Elements from one row of the tile to the next.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]

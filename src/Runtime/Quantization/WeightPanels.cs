@@ -27,7 +27,8 @@ internal sealed unsafe class WeightPanels : IDisposable
         _rows = rows;
         FirstColumn = firstColumn;
         Columns = k;
-        KGroups = (k + family.KGroup - 1) / family.KGroup;
+        int round = family.KGroup * KernelLimits.KGroupMultiple;
+        KGroups = (k + round - 1) / round * KernelLimits.KGroupMultiple;
         _headerBytes = family.Format == ActivationFormat.UInt8 ? family.PanelWidth * sizeof(int) : 0;
         PanelBytes = _headerBytes + ((nint)KGroups * family.PanelWidth * family.KGroup);
         PanelCount = (rows + family.PanelWidth - 1) / family.PanelWidth;

@@ -651,10 +651,13 @@ partial class Outer<T>
                     var start2 = Zero;
                     var start3 = Zero;
                     var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                    var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
-                    for (nint k = 0; k < end; k += 1)
+                    nint next = kGroups * 4;
+                    for (nint k = 0; k < end; k += 2)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 1);
                         var b2 = Weights(ref b, 2);
@@ -664,13 +667,22 @@ partial class Outer<T>
                         c0_1 = MultiplyAdd(c0_1, x, b1);
                         c0_2 = MultiplyAdd(c0_2, x, b2);
                         c0_3 = MultiplyAdd(c0_3, x, b3);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)4);
+                        b0 = Weights(ref b, 4);
+                        b1 = Weights(ref b, 5);
+                        b2 = Weights(ref b, 6);
+                        b3 = Weights(ref b, 7);
+                        x = Broadcast(ref a0, k + 1);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        d0_2 = MultiplyAdd(d0_2, x, b2);
+                        d0_3 = MultiplyAdd(d0_3, x, b3);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)8);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 1, c0_1);
-                    Store(ref row, 2, c0_2);
-                    Store(ref row, 3, c0_3);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 1, c0_1 + d0_1);
+                    Store(ref row, 2, c0_2 + d0_2);
+                    Store(ref row, 3, c0_3 + d0_3);
                 }
 
                 /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
@@ -687,8 +699,10 @@ partial class Outer<T>
                     var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
+                    nint next = kGroups * 4;
                     for (nint k = 0; k < end; k += 1)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 1);
                         var b2 = Weights(ref b, 2);
@@ -788,17 +802,23 @@ partial class Outer<T>
                     ref byte a0 = ref a;
                     var start0 = Zero;
                     var c0_0 = start0;
+                    var d0_0 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 16;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)16);
+                        b0 = Weights(ref b, 16);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
+                    Store(ref row, 0, c0_0 + d0_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -850,6 +870,7 @@ partial class Outer<T>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                     global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
                 /// <summary>The weights of 8 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -876,17 +897,23 @@ partial class Outer<T>
                     ref byte a0 = ref a;
                     var start0 = Header(ref panel, 0);
                     var c0_0 = start0;
+                    var d0_0 = Zero;
                     ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                        b0 = Weights(ref b, 32);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
+                    Store(ref row, 0, c0_0 + d0_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -943,6 +970,7 @@ partial class Outer<T>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                     global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
                 /// <summary>The weights of 8 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -969,17 +997,23 @@ partial class Outer<T>
                     ref byte a0 = ref a;
                     var start0 = Header(ref panel, 0);
                     var c0_0 = start0;
+                    var d0_0 = Zero;
                     ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                        b0 = Weights(ref b, 32);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
+                    Store(ref row, 0, c0_0 + d0_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1060,20 +1094,29 @@ partial class Outer<T>
                     var start0 = Zero;
                     var start1 = Zero;
                     var c0_0 = start0; var c0_1 = start1;
+                    var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 64;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
                         c0_1 = MultiplyAdd(c0_1, x, b1);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                        b0 = Weights(ref b, 64);
+                        b1 = Weights(ref b, 96);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 16, c0_1);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 16, c0_1 + d0_1);
                 }
 
                 /// <summary>int8_gemm_s8_s32_4x32c2_avx512: 4 x 32 results in 8 accumulators, 2 of K a step.</summary>
@@ -1092,8 +1135,10 @@ partial class Outer<T>
                     var c3_0 = start0; var c3_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -1148,8 +1193,10 @@ partial class Outer<T>
                     var c7_0 = start0; var c7_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -1236,8 +1283,10 @@ partial class Outer<T>
                     var c11_0 = start0; var c11_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -1389,20 +1438,28 @@ partial class Outer<T>
                     var start0 = Zero;
                     var start1 = Zero;
                     var c0_0 = start0; var c0_1 = start1;
+                    var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 16);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
                         c0_1 = MultiplyAdd(c0_1, x, b1);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                        b0 = Weights(ref b, 32);
+                        b1 = Weights(ref b, 48);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 4, c0_1);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 4, c0_1 + d0_1);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side.</summary>

@@ -267,10 +267,13 @@ partial class Plain
                 var start2 = Zero;
                 var start3 = Zero;
                 var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
-                for (nint k = 0; k < end; k += 1)
+                nint next = kGroups * 4;
+                for (nint k = 0; k < end; k += 2)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 1);
                     var b2 = Weights(ref b, 2);
@@ -280,13 +283,22 @@ partial class Plain
                     c0_1 = MultiplyAdd(c0_1, x, b1);
                     c0_2 = MultiplyAdd(c0_2, x, b2);
                     c0_3 = MultiplyAdd(c0_3, x, b3);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)4);
+                    b0 = Weights(ref b, 4);
+                    b1 = Weights(ref b, 5);
+                    b2 = Weights(ref b, 6);
+                    b3 = Weights(ref b, 7);
+                    x = Broadcast(ref a0, k + 1);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    d0_2 = MultiplyAdd(d0_2, x, b2);
+                    d0_3 = MultiplyAdd(d0_3, x, b3);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)8);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 1, c0_1);
-                Store(ref row, 2, c0_2);
-                Store(ref row, 3, c0_3);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 1, c0_1 + d0_1);
+                Store(ref row, 2, c0_2 + d0_2);
+                Store(ref row, 3, c0_3 + d0_3);
             }
 
             /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
@@ -303,8 +315,10 @@ partial class Plain
                 var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
+                nint next = kGroups * 4;
                 for (nint k = 0; k < end; k += 1)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 1);
                     var b2 = Weights(ref b, 2);
@@ -402,20 +416,28 @@ partial class Plain
                 var start0 = Zero;
                 var start1 = Zero;
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     c0_1 = MultiplyAdd(c0_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    b1 = Weights(ref b, 48);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx2: 2 x 16 results in 4 accumulators, 2 of K a step.</summary>
@@ -427,11 +449,15 @@ partial class Plain
                 var start0 = Zero;
                 var start1 = Zero;
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var x = Broadcast(ref a0, k);
@@ -440,14 +466,22 @@ partial class Plain
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
                     c1_1 = MultiplyAdd(c1_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    b1 = Weights(ref b, 48);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
-                Store(ref row, 8, c1_1);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -496,6 +530,7 @@ partial class Plain
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                 global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
             /// <summary>The weights of 8 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -523,20 +558,29 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     c0_1 = MultiplyAdd(c0_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
             }
 
             /// <summary>int8_gemm_u8s8_s32_2x16c4_avx2: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
@@ -548,11 +592,16 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
@@ -561,14 +610,22 @@ partial class Plain
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
                     c1_1 = MultiplyAdd(c1_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
-                Store(ref row, 8, c1_1);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -622,6 +679,7 @@ partial class Plain
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                 global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
             /// <summary>The weights of 8 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -649,20 +707,29 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     c0_1 = MultiplyAdd(c0_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
             }
 
             /// <summary>int8_gemm_u8s8_s32_2x16c4_avxvnni: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
@@ -674,11 +741,16 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
@@ -687,14 +759,22 @@ partial class Plain
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
                     c1_1 = MultiplyAdd(c1_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
-                Store(ref row, 8, c1_1);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -771,17 +851,23 @@ partial class Plain
                 ref byte a0 = ref a;
                 var start0 = Zero;
                 var c0_0 = start0;
+                var d0_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
+                Store(ref row, 0, c0_0 + d0_0);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx512: 2 x 16 results in 2 accumulators, 2 of K a step.</summary>
@@ -792,22 +878,31 @@ partial class Plain
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
                 var start0 = Zero;
                 var c0_0 = start0;
+                var d0_0 = Zero;
                 var c1_0 = start0;
+                var d1_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
+                Store(ref row, 0, c0_0 + d0_0);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
+                Store(ref row, 0, c1_0 + d1_0);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -882,10 +977,14 @@ partial class Plain
                 var start2 = Zero;
                 var start3 = Zero;
                 var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var b2 = Weights(ref b, 32);
@@ -895,13 +994,22 @@ partial class Plain
                     c0_1 = MultiplyAdd(c0_1, x, b1);
                     c0_2 = MultiplyAdd(c0_2, x, b2);
                     c0_3 = MultiplyAdd(c0_3, x, b3);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 80);
+                    b2 = Weights(ref b, 96);
+                    b3 = Weights(ref b, 112);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    d0_2 = MultiplyAdd(d0_2, x, b2);
+                    d0_3 = MultiplyAdd(d0_3, x, b3);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 4, c0_1);
-                Store(ref row, 8, c0_2);
-                Store(ref row, 12, c0_3);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 4, c0_1 + d0_1);
+                Store(ref row, 8, c0_2 + d0_2);
+                Store(ref row, 12, c0_3 + d0_3);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c4_armdp: 2 x 16 results in 8 accumulators, 4 of K a step.</summary>
@@ -918,8 +1026,10 @@ partial class Plain
                 var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
+                nint next = kGroups * 64;
                 for (nint k = 0; k < end; k += 4)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var b2 = Weights(ref b, 32);
