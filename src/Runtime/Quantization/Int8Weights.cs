@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Numerics.Tensors;
 using KernelGen.Backends.Cpu;
 using KernelGen.Kernels;
 using KernelGen.Quantization;
@@ -28,10 +27,6 @@ public sealed class Int8Weights : IDisposable
         int padded = slices[0].PanelCount * Family.PanelWidth;
         ColumnScales = new float[padded];
         WeightSums = new int[padded];
-        for (int n = 0; n < absmax.Length; n++)
-        {
-            ColumnScales[n] = AbsmaxScaling.Step(absmax[n]);
-        }
     }
 
     /// <summary>What error messages call the matrix.</summary>
@@ -134,18 +129,17 @@ public sealed class Int8Weights : IDisposable
                 nameof(source));
         }
 
-        int[] fixedColumns = CheckFixedColumns(spec, source, options.FixedOutlierColumns);
+        // The set that was calibrated for a checkpoint may be stored in it.
+        IReadOnlyList<int>? chosen = options.FixedOutlierColumns
+            ?? (spec.Outliers == OutlierPolicy.Fixed && source is QuantizedWeightSource { OriginalColumns: { Count: > 0 } stored } ? stored : null);
+        int[] fixedColumns = CheckFixedColumns(spec, source, chosen);
         int rows = source.Rows, k = source.Columns, width = family.PanelWidth;
         float[] absmax = new float[rows];
-        if (spec.Granularity != QuantizationGranularity.Vector)
-        {
-            Array.Fill(absmax, TensorAbsmax(source, options.MaxDegreeOfParallelism));
-        }
-
+        RowQuantizer quantizer = RowQuantizer.For(source, spec, options.MaxDegreeOfParallelism);
         OutlierColumnStore? originals = spec.Outliers switch
         {
             OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
-            OutlierPolicy.Columns or OutlierPolicy.Elements when options.OutlierWeights == OutlierWeights.Original =>
+            OutlierPolicy.Columns or OutlierPolicy.Elements when options.OutlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource =>
                 new OutlierColumnStore(source, Math.Max(64, k / 8)),
             _ => null,
         };
@@ -159,15 +153,9 @@ public sealed class Int8Weights : IDisposable
                 int start = panel * width, count = Math.Min(width, rows - start);
                 for (int i = 0; i < count; i++)
                 {
-                    source.ReadRow(start + i, row);
-                    if (spec.Granularity == QuantizationGranularity.Vector)
-                    {
-                        absmax[start + i] = WeightRows.Absmax(source, start + i, row);
-                        weights.ColumnScales[start + i] = AbsmaxScaling.Step(absmax[start + i]);
-                    }
-
                     Span<sbyte> q = quantized.AsSpan(i * k, k);
-                    WeightRows.Quantize(row, absmax[start + i], q);
+                    absmax[start + i] = quantizer.Quantize(start + i, row, q);
+                    weights.ColumnScales[start + i] = AbsmaxScaling.Step(absmax[start + i]);
                     weights.WeightSums[start + i] = WeightRows.Sum(q);
                 }
 
@@ -218,20 +206,5 @@ public sealed class Int8Weights : IDisposable
         }
 
         return sorted;
-    }
-
-    private static float TensorAbsmax(WeightSource source, int maxDegreeOfParallelism)
-    {
-        float[] rows = new float[source.Rows];
-        CpuParallel.ForRanges(source.Rows, grain: 1 + (100_000 / source.Columns), maxDegreeOfParallelism, (first, end) =>
-        {
-            float[] row = new float[source.Columns];
-            for (int n = first; n < end; n++)
-            {
-                source.ReadRow(n, row);
-                rows[n] = WeightRows.Absmax(source, n, row);
-            }
-        });
-        return TensorPrimitives.Max<float>(rows);
     }
 }
