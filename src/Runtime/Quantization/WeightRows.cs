@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace KernelGen.Quantization;
 
@@ -58,7 +57,4 @@ internal static class WeightRows
 
     /// <summary>The index of a value that no quantizer writes (-128), or -1. Kernels count on |q| of 127 at most.</summary>
     public static int FindOutOfRange(ReadOnlySpan<sbyte> values) => values.IndexOf(sbyte.MinValue);
-
-    /// <summary>The bytes of a row as quantized values.</summary>
-    public static ReadOnlySpan<sbyte> FromBytes(ReadOnlySpan<byte> bytes) => MemoryMarshal.Cast<byte, sbyte>(bytes);
 }
