@@ -12,11 +12,14 @@ internal sealed class CheckpointTensors
     public CheckpointTensors(Checkpoint checkpoint, DecoderDescription description)
     {
         _checkpoint = checkpoint;
-
-        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
-        _prefix = description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
-            ?? description.TensorPrefixes[0];
+        _prefix = PrefixOf(checkpoint, description);
     }
+
+    /// <summary>What this checkpoint puts before the names of the decoder's tensors.</summary>
+    public static string PrefixOf(Checkpoint checkpoint, DecoderDescription description) =>
+        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
+        description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
+            ?? description.TensorPrefixes[0];
 
     public EmbeddingTable Embedding(EmbeddingDescription description) =>
         new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
