@@ -23,7 +23,7 @@ internal static class QuantizedConfig
     {
         JsonObject config = Read(path);
         float threshold = options.OutlierThreshold ?? (options.Scheme ?? ConversionOptions.DefaultScheme).RecordedThreshold;
-        config[StoredQuantization.Key] = new JsonObject
+        JsonObject quantization = new()
         {
             ["_load_in_4bit"] = false,
             ["_load_in_8bit"] = true,
@@ -43,6 +43,11 @@ internal static class QuantizedConfig
             ["load_in_8bit"] = true,
             ["quant_method"] = StoredQuantization.BitsAndBytes,
         };
+
+        // transformers sorts the keys.
+        int place = config.TakeWhile(static entry => string.CompareOrdinal(entry.Key, StoredQuantization.Key) < 0).Count();
+        config.Remove(StoredQuantization.Key);
+        config.Insert(Math.Min(place, config.Count), StoredQuantization.Key, quantization);
         using MemoryStream stream = new();
         using (Utf8JsonWriter writer = new(stream, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
         {

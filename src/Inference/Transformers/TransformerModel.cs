@@ -74,7 +74,10 @@ public sealed class TransformerModel : IDisposable
         + (_projectOut?.Bytes ?? 0);
 
     /// <summary>Loads a model.</summary>
-    /// <param name="path">A folder in Hugging Face layout: <c>config.json</c> and safetensors files.</param>
+    /// <param name="path">
+    /// A folder in Hugging Face layout: <c>config.json</c> and safetensors files, in floating point or in int8 as bitsandbytes stores it.
+    /// Int8 weights are taken as they are; <see cref="FloatLinear"/> multiplies with their dequantized values.
+    /// </param>
     /// <param name="linear">Makes the decoder's linear layers; null for <see cref="FloatLinear"/>.</param>
     /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; -1 for one per processor.</param>
     /// <param name="progress">Receives the share of the layers that are loaded, up to 1.</param>
@@ -86,7 +89,11 @@ public sealed class TransformerModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(path);
         _ = CpuParallel.Degree(maxDegreeOfParallelism);
-        DecoderDescription description = ModelFamilies.Describe(ConfigReader.Open(path));
+        ConfigReader config = ConfigReader.Open(path);
+
+        // Refuses what is quantized in another way; whether a layer is int8, its tensors tell.
+        _ = StoredQuantization.IsInt8(config);
+        DecoderDescription description = ModelFamilies.Describe(config);
         Checkpoint checkpoint = Checkpoint.Open(path);
         try
         {
