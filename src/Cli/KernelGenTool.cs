@@ -44,6 +44,7 @@ internal static class KernelGenTool
         DemoCommand.Create(context),
         EvalCommand.Create(context),
         GenerateCommand.Create(context),
+        QuantizeCommand.Create(context),
         DevicesCommand.Create(context),
         KernelsCommand.Create(context),
     };

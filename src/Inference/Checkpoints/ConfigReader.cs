@@ -9,7 +9,7 @@ internal sealed class ConfigReader
     /// <summary>A config is a few kilobytes; this leaves room for long label lists.</summary>
     private const int MaxBytes = 16 << 20;
 
-    private const string FileName = "config.json";
+    internal const string FileName = "config.json";
 
     private readonly JsonElement _object;
     private readonly string _prefix;

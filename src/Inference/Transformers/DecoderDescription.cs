@@ -53,6 +53,14 @@ public sealed record DecoderDescription
 
     /// <summary>Tokens that end a text; may be empty.</summary>
     public required IReadOnlyList<int> EndOfSequenceTokens { get; init; }
+
+    /// <summary>Every linear layer but the output embedding, in the order of their use.</summary>
+    public IEnumerable<LinearDescription> LinearLayers =>
+    [
+        .. (ReadOnlySpan<LinearDescription>)(ProjectIn is null ? [] : [ProjectIn]),
+        .. Layers.SelectMany(static layer => layer.LinearLayers),
+        .. (ReadOnlySpan<LinearDescription>)(ProjectOut is null ? [] : [ProjectOut]),
+    ];
 }
 
 /// <summary>A table of embeddings.</summary>
@@ -71,7 +79,8 @@ public sealed record PositionEmbeddingDescription(EmbeddingDescription Table, in
 /// <param name="InputFeatures">K.</param>
 /// <param name="OutputFeatures">N.</param>
 /// <param name="HasBias">Whether there is a bias.</param>
-public sealed record LinearDescription(string Name, int InputFeatures, int OutputFeatures, bool HasBias);
+/// <param name="IsTransposed">Whether the checkpoint stores the weight as [in, out], as transformers' <c>Conv1D</c> does.</param>
+public sealed record LinearDescription(string Name, int InputFeatures, int OutputFeatures, bool HasBias, bool IsTransposed = false);
 
 /// <summary>A layer norm: <c>(x - mean) / sqrt(variance + epsilon) * weight + bias</c>.</summary>
 /// <param name="Name">Its name; the tensors are <c>Name.weight</c> and <c>Name.bias</c>, both [size].</param>
@@ -112,4 +121,8 @@ public sealed record DecoderLayerDescription(
     LayerNormDescription MlpNorm,
     LinearDescription Up,
     ActivationFunction Activation,
-    LinearDescription Down);
+    LinearDescription Down)
+{
+    /// <summary>The layer's linear layers, in the order of their use.</summary>
+    public IEnumerable<LinearDescription> LinearLayers => [Query, Key, Value, Output, Up, Down];
+}

@@ -6,7 +6,7 @@ namespace KernelGen.Inference.Transformers;
 
 /// <summary>
 /// A decoder-only transformer on the CPU. Its linear layers are what the <see cref="LinearLayerFactory"/> makes of the checkpoint's;
-/// embeddings, the projections beside them and the output embedding stay in the checkpoint's type, and all other arithmetic is float32.
+/// embeddings and the output embedding stay in the checkpoint's type, as transformers leaves them, and all other arithmetic is float32.
 /// A model is immutable: several threads may use it at once, each with its own caches.
 /// </summary>
 public sealed class TransformerModel : IDisposable
@@ -14,10 +14,10 @@ public sealed class TransformerModel : IDisposable
     private readonly Checkpoint _checkpoint;
     private readonly EmbeddingTable _tokens;
     private readonly EmbeddingTable _positions;
-    private readonly FloatLinear? _projectIn;
+    private readonly LinearLayer? _projectIn;
     private readonly DecoderLayer[] _layers;
     private readonly LayerNorm? _finalNorm;
-    private readonly FloatLinear? _projectOut;
+    private readonly LinearLayer? _projectOut;
     private readonly EmbeddingTable _output;
     private readonly FloatLinear _outputEmbedding;
     private readonly int _maxDegreeOfParallelism;
@@ -57,8 +57,7 @@ public sealed class TransformerModel : IDisposable
             ? _tokens
             : tensors.OutputEmbedding(description.OutputEmbedding, description.VocabularySize, description.TokenEmbedding.Size);
         _outputEmbedding = _output.AsLinear(maxDegreeOfParallelism);
-        FloatLinear? Projection(LinearDescription? projection) =>
-            projection is null ? null : (FloatLinear)tensors.Linear(projection, FloatLinear.Factory(maxDegreeOfParallelism));
+        LinearLayer? Projection(LinearDescription? projection) => projection is null ? null : tensors.Linear(projection, linear);
     }
 
     /// <summary>What the model is made of.</summary>
@@ -75,7 +74,10 @@ public sealed class TransformerModel : IDisposable
         + (_projectOut?.Bytes ?? 0);
 
     /// <summary>Loads a model.</summary>
-    /// <param name="path">A folder in Hugging Face layout: <c>config.json</c> and safetensors files.</param>
+    /// <param name="path">
+    /// A folder in Hugging Face layout: <c>config.json</c> and safetensors files, in floating point or in int8 as bitsandbytes stores it.
+    /// Int8 weights are taken as they are; <see cref="FloatLinear"/> multiplies with their dequantized values.
+    /// </param>
     /// <param name="linear">Makes the decoder's linear layers; null for <see cref="FloatLinear"/>.</param>
     /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; -1 for one per processor.</param>
     /// <param name="progress">Receives the share of the layers that are loaded, up to 1.</param>
@@ -87,7 +89,11 @@ public sealed class TransformerModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(path);
         _ = CpuParallel.Degree(maxDegreeOfParallelism);
-        DecoderDescription description = ModelFamilies.Describe(ConfigReader.Open(path));
+        ConfigReader config = ConfigReader.Open(path);
+
+        // Refuses what is quantized in another way; whether a layer is int8, its tensors tell.
+        _ = StoredQuantization.IsInt8(config);
+        DecoderDescription description = ModelFamilies.Describe(config);
         Checkpoint checkpoint = Checkpoint.Open(path);
         try
         {

@@ -6,6 +6,12 @@ namespace KernelGen.Inference.Transformers;
 /// <summary>From a stored matrix to one that the float32 GEMM reads.</summary>
 internal static class WeightTensor
 {
+    /// <summary>Packs a layer's weights, keeping their stored type.</summary>
+    /// <exception cref="CheckpointException">They are of another type than F32, F16 or BF16, and not int8 with a scale per row.</exception>
+    public static PackedFloatWeights Pack(LinearLayerSource source) => source.Int8 is { } stored
+        ? PackedFloatWeights.Pack(source.Weight.Span<sbyte>(), [.. stored.Absmax], source.OutputFeatures, source.InputFeatures)
+        : Pack(source.Weight);
+
     /// <summary>Packs a matrix [N,K], keeping its stored type.</summary>
     /// <exception cref="CheckpointException">It is not a matrix of F32, F16 or BF16.</exception>
     public static PackedFloatWeights Pack(MappedTensor tensor)

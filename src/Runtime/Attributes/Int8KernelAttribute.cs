@@ -7,7 +7,8 @@ namespace KernelGen;
 /// <remarks>
 /// The class must be partial, and so must the types that it is nested in. It may be static, generic, nested, in a namespace or in none.
 /// A list of tile sizes spans a search space: every combination that the target allows becomes a variant, and
-/// <see cref="Int8KernelSet.Dropped"/> tells why the others did not.
+/// <see cref="Int8KernelSet.Dropped"/> tells why the others did not. Every list is completed with MR = 1, so that a single row never pays for a
+/// tall tile; portable scalar code has tiles of its own.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
 public sealed class Int8KernelAttribute : Attribute

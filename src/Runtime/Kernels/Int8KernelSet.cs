@@ -136,9 +136,17 @@ public sealed class Int8KernelSet
             throw new ArgumentException($"The bias has {bias.Length} values, the weights have {n} output features.", nameof(bias));
         }
 
-        if (options.OutlierThreshold is { } threshold && !(threshold > 0))
+        if (options.OutlierThreshold is { } threshold)
         {
-            throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive number.");
+            if (!(threshold > 0) || !float.IsFinite(threshold))
+            {
+                throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive, finite number.");
+            }
+
+            if (Spec.Outliers is OutlierPolicy.None or OutlierPolicy.Fixed)
+            {
+                throw new ArgumentException($"An outlier threshold was given, but the policy of {Name} is {Spec.Outliers}, which has none.", nameof(options));
+            }
         }
 
         if (!Enum.IsDefined(options.Activation))
@@ -147,6 +155,7 @@ public sealed class Int8KernelSet
         }
 
         _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
+        using Int8Weights.Usage usage = weights.Use();
         if (rows == 0)
         {
             return;
@@ -163,8 +172,6 @@ public sealed class Int8KernelSet
                 }
             }
         }
-
-        GC.KeepAlive(weights);
     }
 
     /// <summary>Quantizes for one family of kernels, whether or not it is the one this processor prefers.</summary>
