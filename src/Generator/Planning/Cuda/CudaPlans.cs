@@ -1,0 +1,92 @@
+namespace KernelGen.Generator.Planning.Cuda;
+
+/// <summary>What the numbers of a GEMM kernel are, apart from its tile.</summary>
+/// <param name="Outliers">Which activations are summed in float32 beside the int8 part.</param>
+/// <param name="ZeroPoint">Whether rows of A have a zero-point.</param>
+/// <param name="Output">The type that results are rounded to.</param>
+internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, ElementFormat Output)
+{
+    /// <summary>Columns that one pass of the outlier sum takes.</summary>
+    public const int OutlierChunk = 8;
+
+    public bool HasOutliers => Outliers != OutlierPolicy.None;
+
+    public int OutputBytes => Output == ElementFormat.Float32 ? 4 : 2;
+
+    /// <summary>How kernel names spell the numbers, e.g. <c>f16_columns</c>.</summary>
+    public string Suffix => (Output switch { ElementFormat.Float16 => "f16", ElementFormat.BFloat16 => "bf16", _ => "f32" })
+        + (Outliers switch { OutlierPolicy.None => "", OutlierPolicy.Elements => "_elements", _ => "_columns" })
+        + (ZeroPoint ? "_zp" : "");
+}
+
+/// <summary>A persistent, warp-specialized wgmma + TMA kernel (sm_90a).</summary>
+/// <param name="BlockM">Rows of A per tile: 128.</param>
+/// <param name="BlockN">Output features per tile: 64, 128 or 256.</param>
+/// <param name="Stages">Depth of the shared-memory ring, in K blocks of 128.</param>
+/// <param name="Cluster">Thread blocks that share each tile of B by multicast, neighbours along M: 1 or 2.</param>
+/// <param name="PingPong">
+/// Two consumer warpgroups take alternate tiles, so that one's epilogue hides behind the other's mainloop; otherwise they share each tile.
+/// </param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, int Cluster, bool PingPong, GemmNumbers Numbers)
+{
+    public const int BlockK = 128, Threads = 384;
+
+    /// <summary>Blocks of 64 rows, wgmma's M, that one consumer warpgroup holds.</summary>
+    public int RowBlocks => PingPong ? BlockM / 64 : BlockM / 128;
+
+    public int StageBytes => (BlockM + BlockN) * BlockK;
+
+    /// <summary>Where a warpgroup's results wait for their bulk store; also scratch for the activation function.</summary>
+    public int StagingBytes => 64 * RowBlocks * BlockN * 2;
+
+    public int OutlierBuffers => Numbers.HasOutliers ? (PingPong ? 2 : 1) : 0;
+
+    public int OutlierBytes => GemmNumbers.OutlierChunk * (BlockM + BlockN) * 4;
+
+    public int StagingOffset => Stages * StageBytes;
+
+    public int OutlierOffset => StagingOffset + (2 * StagingBytes);
+
+    public int BarrierOffset => OutlierOffset + (OutlierBuffers * OutlierBytes);
+
+    /// <summary>Ring barriers, then per outlier buffer full, empty, count and last.</summary>
+    public int SharedBytes => BarrierOffset + (16 * Stages) + (32 * OutlierBuffers) + 1024;
+
+    public string Name =>
+        $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(Cluster > 1 ? $"_c{Cluster}" : "")}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
+}
+
+/// <summary>What a quantization kernel does with each row.</summary>
+internal enum QuantizeStage
+{
+    /// <summary>Marks the columns that hold an outlier.</summary>
+    Detect,
+
+    /// <summary>Widens the range that all rows share.</summary>
+    Range,
+
+    /// <summary>Quantizes.</summary>
+    Quantize,
+}
+
+/// <summary>A kernel with one thread block per row of activations (or weights).</summary>
+/// <param name="Stage">What it does.</param>
+/// <param name="Input">The values' type.</param>
+/// <param name="Outliers">What is left out: nothing, elements by threshold, or the columns of a mask.</param>
+/// <param name="ZeroPoint">Whether the row has a zero-point.</param>
+/// <param name="TensorScale">Whether all rows share the range that a Range kernel found.</param>
+/// <param name="Capability">61, or 90 for one that lets the next kernel start early.</param>
+internal sealed record QuantizePlan(
+    QuantizeStage Stage, ElementFormat Input, OutlierPolicy Outliers, bool ZeroPoint, bool TensorScale, int Capability)
+{
+    public bool ExcludesElements => Outliers == OutlierPolicy.Elements;
+
+    public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;
+
+    public string Name =>
+        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", _ => "quantize" })
+        + (Input switch { ElementFormat.Float16 => "_f16", ElementFormat.BFloat16 => "_bf16", _ => "_f32" })
+        + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
+        + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
+}
