@@ -1,5 +1,3 @@
-using System.Collections.Generic;
-
 namespace KernelGen;
 
 /// <summary>What the planner and the runtime know of one CPU instruction set: its vectors, its multiply instruction, its default tiles.</summary>
@@ -45,11 +43,11 @@ internal sealed class CpuTarget
     public bool FusedAccumulate { get; }
 
     /// <summary>The curated tiles of a spec that names none; the last one with the largest area is the prefill tile.</summary>
-    public IReadOnlyList<(int M, int N)> DefaultTiles { get; }
+    public System.Collections.Generic.IReadOnlyList<(int M, int N)> DefaultTiles { get; }
 
     public int Lanes => VectorBits / 32;
 
-    public static IReadOnlyList<CpuTarget> All { get; } = new[]
+    public static System.Collections.Generic.IReadOnlyList<CpuTarget> All { get; } = new[]
     {
         new CpuTarget(CpuInstructionSet.Scalar, "scalar", 32, 16, 1, ActivationFormat.Int8, true, new[] { (1, 4), (2, 4) }),
         new CpuTarget(CpuInstructionSet.Avx2, "avx2", 256, 16, 2, ActivationFormat.Int16, false, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),

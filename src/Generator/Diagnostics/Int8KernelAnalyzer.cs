@@ -1,0 +1,79 @@
+using System.Collections.Immutable;
+using KernelGen.Generator.Parsing;
+using KernelGen.Generator.Planning;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.Diagnostics;
+
+namespace KernelGen.Generator.Diagnostics;
+
+/// <summary>Reports what is wrong with an annotated class, at the argument that is wrong.</summary>
+[DiagnosticAnalyzer(LanguageNames.CSharp)]
+public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
+{
+    /// <inheritdoc/>
+    public override ImmutableArray<DiagnosticDescriptor> SupportedDiagnostics { get; } = ImmutableArray.Create(
+        Descriptors.NotPartial,
+        Descriptors.TileOutOfRange,
+        Descriptors.InvalidThreshold,
+        Descriptors.TargetWithoutTile,
+        Descriptors.UndefinedValue,
+        Descriptors.MemberExists,
+        Descriptors.FileLocal,
+        Descriptors.EmptyTileList);
+
+    /// <inheritdoc/>
+    public override void Initialize(AnalysisContext context)
+    {
+        context.EnableConcurrentExecution();
+
+        // A member named Kernels in generated code is ours.
+        context.ConfigureGeneratedCodeAnalysis(GeneratedCodeAnalysisFlags.None);
+        context.RegisterCompilationStartAction(static start =>
+        {
+            if (start.Compilation.GetTypeByMetadataName(SpecParser.AttributeName) is { } attributeType)
+            {
+                start.RegisterSymbolAction(symbol => Analyze(symbol, attributeType), SymbolKind.NamedType);
+            }
+        });
+    }
+
+    private static void Analyze(SymbolAnalysisContext context, INamedTypeSymbol attributeType)
+    {
+        INamedTypeSymbol type = (INamedTypeSymbol)context.Symbol;
+        AttributeData? attribute = type.GetAttributes()
+            .FirstOrDefault(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attributeType));
+        if (attribute is null)
+        {
+            return;
+        }
+
+        (Models.KernelSpec? spec, IReadOnlyList<SpecProblem> problems) = SpecParser.Parse(type, attribute);
+        foreach (SpecProblem problem in problems)
+        {
+            context.ReportDiagnostic(Diagnostic.Create(
+                problem.Descriptor, Locate(type, attribute, problem.Argument, context.CancellationToken), problem.MessageArguments));
+        }
+
+        if (spec is not null)
+        {
+            foreach (string instructionSet in CpuPlanner.Plan(spec).FallenBack)
+            {
+                context.ReportDiagnostic(Diagnostic.Create(
+                    Descriptors.TargetWithoutTile, Locate(type, attribute, null, context.CancellationToken), type.Name, instructionSet));
+            }
+        }
+    }
+
+    private static Location Locate(INamedTypeSymbol type, AttributeData attribute, string? argument, CancellationToken cancellationToken)
+    {
+        if (argument is not null
+            && attribute.ApplicationSyntaxReference?.GetSyntax(cancellationToken) is AttributeSyntax { ArgumentList.Arguments: var arguments }
+            && arguments.FirstOrDefault(candidate => candidate.NameEquals?.Name.Identifier.ValueText == argument) is { } syntax)
+        {
+            return syntax.Expression.GetLocation();
+        }
+
+        return type.Locations.FirstOrDefault() ?? Location.None;
+    }
+}

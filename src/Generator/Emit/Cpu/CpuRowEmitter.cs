@@ -1,0 +1,301 @@
+using KernelGen.Generator.Models;
+
+namespace KernelGen.Generator.Emit.Cpu;
+
+/// <summary>
+/// Writes the kernels of one vector width that work on rows: the range and the outliers of activations, outlier products, the epilogue.
+/// Written once over a <see cref="RowDialect"/>, so scalar and vector code cannot drift apart.
+/// </summary>
+internal static class CpuRowEmitter
+{
+    private const string Attributes = "[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]";
+
+    public static void Write(CodeWriter writer, KernelSpec spec, RowDialect dialect)
+    {
+        Int8Spec numbers = spec.Numbers;
+        if (numbers.Outliers == OutlierPolicy.Columns)
+        {
+            WriteMarkOutlierColumns(writer, dialect);
+            writer.Line();
+        }
+
+        WriteRowRange(writer, numbers, dialect);
+        writer.Line();
+        if (numbers.Outliers == OutlierPolicy.Elements)
+        {
+            WriteCountOutliers(writer, dialect);
+            writer.Line();
+            WriteCollectOutliers(writer, dialect);
+            writer.Line();
+        }
+
+        if (numbers.Outliers != OutlierPolicy.None)
+        {
+            WriteSumOutliers(writer, dialect);
+            writer.Line();
+        }
+
+        WriteEpilogue(writer, numbers, dialect);
+        if (numbers.Accumulation == Accumulation.Int64)
+        {
+            writer.Line();
+            WriteEpilogueInt64(writer, numbers);
+        }
+    }
+
+    /// <summary>The kernel set's constructor call for these kernels.</summary>
+    public static string Construct(KernelSpec spec, RowDialect dialect)
+    {
+        OutlierPolicy outliers = spec.Numbers.Outliers;
+        string Name(bool exists, string method) => exists ? $"{dialect.ClassName}.{method}" : "null";
+        return $"new({dialect.Bits}, {Name(outliers == OutlierPolicy.Columns, "MarkOutlierColumns")}, {dialect.ClassName}.RowRange, "
+            + $"{Name(outliers == OutlierPolicy.Elements, "CountOutliers")}, {Name(outliers == OutlierPolicy.Elements, "CollectOutliers")}, "
+            + $"{Name(outliers != OutlierPolicy.None, "SumOutliers")}, {dialect.ClassName}.Epilogue, "
+            + $"{Name(spec.Numbers.Accumulation == Accumulation.Int64, "EpilogueInt64")})";
+    }
+
+    private static void WriteMarkOutlierColumns(CodeWriter writer, RowDialect d)
+    {
+        writer.Line("/// <summary>Clears the mask of every column where a finite row reaches the threshold.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static void MarkOutlierColumns(ref float row, nint k, float threshold, ref int keep)"))
+        {
+            writer.Line($"var largest = {d.ZeroInt};");
+            d.ForEachVector(writer, i => writer.Line($"largest = {d.MaxInt("largest", d.Magnitude(d.LoadInput(i)))};"));
+            writer.Line($"int absmax = {d.ReduceMax("largest")};");
+            writer.Line("int limit = global::System.BitConverter.SingleToInt32Bits(threshold);");
+            writer.Line("// As integers the magnitudes of floats are in their own order, infinities and NaNs above all numbers.");
+            using (writer.Block($"if (absmax < limit || absmax >= {RowDialect.Infinity})"))
+            {
+                writer.Line("return;");
+            }
+
+            writer.Line();
+            writer.Line($"var limits = {d.CreateInt("limit")};");
+            d.ForEachVector(writer, i =>
+            {
+                writer.Line($"var stays = {d.LessThan(d.Magnitude(d.LoadInput(i)), "limits")};");
+                writer.Line(d.StoreInt("keep", i, RowDialect.And(d.LoadInt("keep", i), "stays")));
+            });
+        }
+    }
+
+    private static void WriteRowRange(CodeWriter writer, Int8Spec numbers, RowDialect d)
+    {
+        bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
+        bool masked = numbers.Outliers != OutlierPolicy.None;
+        writer.Line(zeroPoint
+            ? "/// <summary>The smallest and largest value that stays in the int8 part, zero included; false when any value is not finite.</summary>"
+            : "/// <summary>The absmax of the values that stay in the int8 part; false when any value is not finite.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)"))
+        {
+            writer.Line($"var largest = {d.ZeroInt};");
+            if (zeroPoint)
+            {
+                writer.Line($"var lowest = {d.ZeroFloat};");
+                writer.Line($"var highest = {d.ZeroFloat};");
+            }
+            else if (masked)
+            {
+                writer.Line($"var kept = {d.ZeroInt};");
+            }
+
+            if (numbers.Outliers == OutlierPolicy.Elements)
+            {
+                writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
+            }
+
+            d.ForEachVector(writer, i =>
+            {
+                writer.Line($"var x = {d.LoadInput(i)};");
+                writer.Line($"var magnitude = {d.Magnitude("x")};");
+                writer.Line($"largest = {d.MaxInt("largest", "magnitude")};");
+                string? mask = Mask(numbers, d, i, "magnitude");
+                if (zeroPoint)
+                {
+                    if (mask is not null)
+                    {
+                        writer.Line($"x = {d.AndFloat("x", mask)};");
+                    }
+
+                    writer.Line($"lowest = {d.MinFloat("lowest", "x")};");
+                    writer.Line($"highest = {d.MaxFloat("highest", "x")};");
+                }
+                else if (mask is not null)
+                {
+                    writer.Line($"kept = {d.MaxInt("kept", RowDialect.And("magnitude", mask))};");
+                }
+            });
+            writer.Line($"low = {(zeroPoint ? d.ReduceMinFloat("lowest") : "0f")};");
+            writer.Line($"high = {(zeroPoint ? d.ReduceMaxFloat("highest") : $"global::System.BitConverter.Int32BitsToSingle({d.ReduceMax(masked ? "kept" : "largest")})")};");
+            writer.Line($"return {d.ReduceMax("largest")} < {RowDialect.Infinity};");
+        }
+    }
+
+    /// <summary>Quantization depends on the format that a family's microkernels read, so it stands with the family.</summary>
+    public static void WriteQuantizeRow(CodeWriter writer, Int8Spec numbers, RowDialect d, ActivationFormat format)
+    {
+        bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
+        string parameters = "ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint";
+        writer.Line("/// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)"))
+        {
+            writer.Line("int limit = global::System.BitConverter.SingleToInt32Bits(threshold);");
+            using (writer.Block($"for (nint i = 0; i < k; i += {d.GroupLanes(format)})"))
+            {
+                for (int part = 0; part < d.GroupParts(format); part++)
+                {
+                    writer.Line($"var q{part} = QuantizeVector(ref row, i + {part * d.Lanes}, k, ref keep, limit, prescale, scale, zeroPoint);");
+                }
+
+                writer.Line(d.StoreQuantized(format));
+            }
+        }
+
+        writer.Line();
+        writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]");
+        using (writer.Block($"private static {d.IntType} QuantizeVector({parameters})"))
+        {
+            writer.Line($"var x = {d.LoadInput("i")};");
+            if (numbers.Outliers == OutlierPolicy.Elements)
+            {
+                writer.Line($"var limits = {d.CreateInt("limit")};");
+            }
+
+            if (Mask(numbers, d, "i", d.Magnitude("x")) is { } mask)
+            {
+                writer.Line($"x = {d.AndFloat("x", mask)};");
+            }
+
+            writer.Line($"var q = {d.RoundToInt($"({RowDialect.Multiply(RowDialect.Multiply("x", d.CreateFloat("prescale")), d.CreateFloat("scale"))})")};");
+            if (zeroPoint)
+            {
+                writer.Line($"q = {d.MinInt(d.MaxInt($"(q + {d.CreateInt("zeroPoint")})", d.CreateInt("-127")), d.CreateInt("127"))};");
+            }
+
+            writer.Line($"return {(format == ActivationFormat.UInt8 ? $"q + {d.CreateInt("128")}" : "q")};");
+        }
+    }
+
+    private static string? Mask(Int8Spec numbers, RowDialect d, string index, string magnitude) => numbers.Outliers switch
+    {
+        OutlierPolicy.Columns or OutlierPolicy.Fixed => d.LoadInt("keep", index),
+        OutlierPolicy.Elements => d.LessThan(magnitude, "limits"),
+        _ => null,
+    };
+
+    private static void WriteCountOutliers(CodeWriter writer, RowDialect d)
+    {
+        writer.Line("/// <summary>Counts the values of a row that reach the threshold.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static int CountOutliers(ref float row, nint k, float threshold)"))
+        {
+            writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
+            writer.Line("int count = 0;");
+            d.ForEachVector(writer, i => writer.Line(
+                $"count += global::System.Numerics.BitOperations.PopCount({d.MaskBits(d.AtLeast(d.Magnitude(d.LoadInput(i)), "limits"))});"));
+            writer.Line("return count;");
+        }
+    }
+
+    private static void WriteCollectOutliers(CodeWriter writer, RowDialect d)
+    {
+        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
+        writer.Line("/// <summary>Lists the values of a row that reach the threshold, by ascending column.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static void CollectOutliers(ref float row, nint k, float threshold, ref int columns, ref float values)"))
+        {
+            writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
+            writer.Line("int count = 0;");
+            d.ForEachVector(writer, i =>
+            {
+                writer.Line($"ulong found = {d.MaskBits(d.AtLeast(d.Magnitude(d.LoadInput(i)), "limits"))};");
+                using (writer.Block("while (found != 0)"))
+                {
+                    writer.Line($"nint column = {i} + global::System.Numerics.BitOperations.TrailingZeroCount(found);");
+                    writer.Line($"{Unsafe}.Add(ref columns, count) = (int)column;");
+                    writer.Line($"{Unsafe}.Add(ref values, count) = {Unsafe}.Add(ref row, column);");
+                    writer.Line("count++;");
+                    writer.Line("found &= found - 1;");
+                }
+            });
+        }
+    }
+
+    private static void WriteSumOutliers(CodeWriter writer, RowDialect d)
+    {
+        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
+        writer.Line("/// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)"))
+        {
+            using (writer.Block($"for (nint j = 0; j < n; j += {d.Lanes})"))
+            {
+                writer.Line($"var total = {d.ZeroFloat};");
+                using (writer.Block("for (nint i = 0; i < count; i++)"))
+                {
+                    writer.Line($"nint slot = {Unsafe}.Add(ref slots, i);");
+                    writer.Line($"total = {d.FusedMultiplyAdd(d.CreateFloat($"{Unsafe}.Add(ref values, i)"), d.LoadFloat("weights", "(slot * weightsStride) + j"), "total")};");
+                }
+
+                writer.Line(d.StoreFloat("sum", "j", "total"));
+            }
+        }
+    }
+
+    private static void WriteEpilogue(CodeWriter writer, Int8Spec numbers, RowDialect d)
+    {
+        writer.Line("/// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>");
+        writer.Line(Attributes);
+        using (writer.Block("internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)"))
+        {
+            using (writer.Block($"for (nint j = 0; j < n; j += {d.Lanes})"))
+            {
+                writer.Line($"var sum = {d.LoadInt("acc", "j")};");
+                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                {
+                    writer.Line($"sum -= {d.LoadInt("weightSums", "j")} * {d.CreateInt("zeroPoint")};");
+                }
+
+                writer.Line($"var scale = {RowDialect.Multiply(d.CreateFloat("rowScale"), d.LoadFloat("columnScales", "j"))};");
+                writer.Line($"var y = {RowDialect.Multiply(d.ToFloat("sum"), "scale")};");
+                WriteFinish(writer, numbers, d);
+            }
+        }
+    }
+
+    /// <summary>So rare that one scalar body serves every vector width: K is over 66,000, and the multiplication takes the time.</summary>
+    private static void WriteEpilogueInt64(CodeWriter writer, Int8Spec numbers)
+    {
+        RowDialect d = RowDialect.Scalar;
+        writer.Line("/// <summary>The epilogue for sums in 64 bits.</summary>");
+        using (writer.Block("internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)"))
+        {
+            using (writer.Block("for (nint j = 0; j < n; j++)"))
+            {
+                writer.Line("long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);");
+                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                {
+                    writer.Line($"sum -= (long){d.LoadInt("weightSums", "j")} * zeroPoint;");
+                }
+
+                writer.Line($"var scale = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", "j"))};");
+                writer.Line("var y = sum * scale;");
+                WriteFinish(writer, numbers, d);
+            }
+        }
+    }
+
+    private static void WriteFinish(CodeWriter writer, Int8Spec numbers, RowDialect d)
+    {
+        if (numbers.Outliers != OutlierPolicy.None)
+        {
+            writer.Line($"y += {d.LoadFloat("addend", "j")};");
+        }
+
+        writer.Line($"y += {d.LoadFloat("bias", "j")};");
+        writer.Line(d.StoreFloat("result", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(activation, y)"));
+    }
+}

@@ -1,0 +1,48 @@
+using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Models;
+using KernelGen.Generator.Planning;
+
+namespace KernelGen.Generator.Emit;
+
+/// <summary>Writes a spec's public face: the <c>Kernels</c> property, with the manifest of what was generated and what was dropped.</summary>
+internal static class ManifestEmitter
+{
+    public const string Part = "Kernels";
+
+    /// <summary>The name of the generated property, which the class must not have already.</summary>
+    public const string PropertyName = "Kernels";
+
+    public static string Emit(KernelSpec spec, CpuPlan cpu) => GeneratedFile.Write(spec.Type, writer =>
+    {
+        Int8Spec numbers = spec.Numbers;
+        writer.Line("/// <summary>");
+        writer.Line("/// LLM.int8() matrix multiplication (arXiv 2208.07339) specialized for this class: quantizes [N,K] weights, multiplies [M,K] activations.");
+        writer.Line("/// </summary>");
+        writer.Line("/// <remarks>");
+        writer.Line($"/// Outliers: {numbers.Outliers}{(numbers.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements ? $", from |x| = {CSharpLiterals.Of(numbers.OutlierThreshold).TrimEnd('f')}" : string.Empty)}. Granularity: {numbers.Granularity}. Activations: {numbers.Activations}. Accumulation: {numbers.Accumulation}.");
+        writer.Line("/// Variants: ");
+        writer.Line("/// <list type=\"bullet\">");
+        foreach (CpuFamilyPlan family in cpu.Families)
+        {
+            foreach (int height in family.TileHeights)
+            {
+                writer.Line($"/// <item>{family.KernelName(height)}</item>");
+            }
+        }
+
+        writer.Line("/// </list>");
+        writer.Line("/// </remarks>");
+        writer.Line($"public static global::KernelGen.Int8KernelSet {PropertyName} {{ get; }} = new(");
+        writer.Line($"    {CSharpLiterals.Of(spec.Type.DisplayName)},");
+        writer.Line($"    new({CSharpLiterals.Of(numbers.Outliers)}, {CSharpLiterals.Of(numbers.OutlierThreshold)}, {CSharpLiterals.Of(numbers.Granularity)}, {CSharpLiterals.Of(numbers.Activations)}, {CSharpLiterals.Of(numbers.Accumulation)}),");
+        writer.Line($"    {CpuEmitter.FamiliesExpression},");
+        writer.Line("    new global::KernelGen.DroppedVariant[]");
+        writer.Line("    {");
+        foreach (DroppedTile dropped in cpu.Dropped)
+        {
+            writer.Line($"        new({CSharpLiterals.Of(dropped.KernelName)}, {CSharpLiterals.Of(dropped.Reason)}),");
+        }
+
+        writer.Line("    });");
+    });
+}

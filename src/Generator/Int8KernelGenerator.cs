@@ -1,0 +1,43 @@
+using KernelGen.Generator.Emit;
+using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Models;
+using KernelGen.Generator.Parsing;
+using KernelGen.Generator.Planning;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+
+namespace KernelGen.Generator;
+
+/// <summary>
+/// The pipeline: annotated class -> spec (values only) -> plan -> one file per target. An invalid spec ends at the first arrow; the analyzer
+/// tells the user why.
+/// </summary>
+[Generator(LanguageNames.CSharp)]
+public sealed class Int8KernelGenerator : IIncrementalGenerator
+{
+    /// <summary>Names of the tracked steps.</summary>
+    internal const string SpecStep = "Spec", PlanStep = "Plan";
+
+    /// <inheritdoc/>
+    public void Initialize(IncrementalGeneratorInitializationContext context)
+    {
+        IncrementalValuesProvider<KernelSpec> specs = context.SyntaxProvider
+            .ForAttributeWithMetadataName(
+                SpecParser.AttributeName,
+                static (node, _) => node is TypeDeclarationSyntax,
+                static (attributed, _) => SpecParser.Parse((INamedTypeSymbol)attributed.TargetSymbol, attributed.Attributes[0]).Spec)
+            .Where(static spec => spec is not null)
+            .Select(static (spec, _) => spec!)
+            .WithTrackingName(SpecStep);
+
+        IncrementalValuesProvider<(KernelSpec Spec, CpuPlan Cpu)> plans = specs
+            .Select(static (spec, _) => (spec, CpuPlanner.Plan(spec)))
+            .WithTrackingName(PlanStep);
+
+        context.RegisterSourceOutput(plans, static (output, plan) =>
+        {
+            output.AddSource(GeneratedFile.HintName(plan.Spec.Type, ManifestEmitter.Part), ManifestEmitter.Emit(plan.Spec, plan.Cpu));
+            output.AddSource(GeneratedFile.HintName(plan.Spec.Type, CpuEmitter.Part), CpuEmitter.Emit(plan.Spec, plan.Cpu));
+        });
+    }
+}

@@ -1,0 +1,196 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using KernelGen.Generator.Diagnostics;
+using KernelGen.Generator.Emit;
+using KernelGen.Generator.Models;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+
+namespace KernelGen.Generator.Parsing;
+
+/// <summary>
+/// Reads an annotated class: the only place that sees symbols. The generator takes the spec, the analyzer the problems, so they cannot
+/// disagree about what is valid.
+/// </summary>
+internal static class SpecParser
+{
+    public const string AttributeName = "KernelGen.Int8KernelAttribute";
+
+    /// <summary>The spec, or null when any problem is an error.</summary>
+    public static (KernelSpec? Spec, IReadOnlyList<SpecProblem> Problems) Parse(INamedTypeSymbol type, AttributeData attribute)
+    {
+        List<SpecProblem> problems = new();
+        CheckType(type, problems);
+        Int8Spec defaults = new();
+        Int8Spec numbers = new(
+            ReadEnum(attribute, "Outliers", defaults.Outliers, problems),
+            ReadThreshold(attribute, defaults.OutlierThreshold, problems),
+            ReadEnum(attribute, "Granularity", defaults.Granularity, problems),
+            ReadEnum(attribute, "Activations", defaults.Activations, problems),
+            ReadEnum(attribute, "Accumulation", defaults.Accumulation, problems));
+        KernelTargets targets = ReadTargets(attribute, problems);
+        EquatableArray<int> heights = ReadTileList(attribute, "CpuTileM", CpuTile.MinM, CpuTile.MaxM, 1, problems);
+        EquatableArray<int> widths = ReadTileList(attribute, "CpuTileN", CpuTile.MinN, CpuTile.MaxN, CpuTile.MinN, problems);
+        return problems.Count > 0
+            ? (null, problems)
+            : (new KernelSpec(Identify(type), numbers, targets, heights, widths), problems);
+    }
+
+    private static void CheckType(INamedTypeSymbol type, List<SpecProblem> problems)
+    {
+        for (INamedTypeSymbol? part = type; part is not null; part = part.ContainingType)
+        {
+            if (!IsPartial(part))
+            {
+                problems.Add(new SpecProblem(Descriptors.NotPartial, null, part.Name));
+            }
+        }
+
+        if (type.IsFileLocal)
+        {
+            problems.Add(new SpecProblem(Descriptors.FileLocal, null, type.Name));
+        }
+
+        // The analyzer also sees what was generated: that one is no conflict.
+        string generated = GeneratedFile.HintName(Identify(type), ManifestEmitter.Part);
+        if (type.GetMembers(ManifestEmitter.PropertyName)
+            .SelectMany(member => member.DeclaringSyntaxReferences)
+            .Any(reference => !reference.SyntaxTree.FilePath.EndsWith(generated, StringComparison.Ordinal)))
+        {
+            problems.Add(new SpecProblem(Descriptors.MemberExists, null, type.Name, ManifestEmitter.PropertyName));
+        }
+    }
+
+    private static bool IsPartial(INamedTypeSymbol type) => type.DeclaringSyntaxReferences
+        .Select(reference => reference.GetSyntax())
+        .OfType<TypeDeclarationSyntax>()
+        .Any(declaration => declaration.Modifiers.Any(SyntaxKind.PartialKeyword));
+
+    private static T ReadEnum<T>(AttributeData attribute, string name, T defaultValue, List<SpecProblem> problems)
+        where T : struct, Enum
+    {
+        if (Argument(attribute, name) is not { Value: int value })
+        {
+            return defaultValue;
+        }
+
+        T result = (T)(object)value;
+        if (!Enum.IsDefined(typeof(T), result))
+        {
+            problems.Add(new SpecProblem(Descriptors.UndefinedValue, name, name, Text(value), string.Join(", ", Enum.GetNames(typeof(T)))));
+        }
+
+        return result;
+    }
+
+    private static KernelTargets ReadTargets(AttributeData attribute, List<SpecProblem> problems)
+    {
+        if (Argument(attribute, "Targets") is not { Value: int value })
+        {
+            return KernelTargets.All;
+        }
+
+        if (value == 0 || ((KernelTargets)value & ~KernelTargets.All) != 0)
+        {
+            problems.Add(new SpecProblem(Descriptors.UndefinedValue, "Targets", "Targets", Text(value), string.Join(", ", Enum.GetNames(typeof(KernelTargets)))));
+        }
+
+        return (KernelTargets)value;
+    }
+
+    private static float ReadThreshold(AttributeData attribute, float defaultValue, List<SpecProblem> problems)
+    {
+        if (Argument(attribute, "OutlierThreshold") is not { Value: float value })
+        {
+            return defaultValue;
+        }
+
+        if (!(value > 0) || float.IsInfinity(value))
+        {
+            problems.Add(new SpecProblem(Descriptors.InvalidThreshold, "OutlierThreshold", value.ToString(CultureInfo.InvariantCulture)));
+        }
+
+        return value;
+    }
+
+    private static EquatableArray<int> ReadTileList(
+        AttributeData attribute, string name, int smallest, int largest, int multiple, List<SpecProblem> problems)
+    {
+        if (Argument(attribute, name) is not { Kind: TypedConstantKind.Array, IsNull: false } list)
+        {
+            return default;
+        }
+
+        ImmutableArray<TypedConstant> values = list.Values;
+        if (values.Length == 0)
+        {
+            problems.Add(new SpecProblem(Descriptors.EmptyTileList, name, name));
+        }
+
+        foreach (TypedConstant constant in values)
+        {
+            if (constant.Value is int value && (value < smallest || value > largest || value % multiple != 0))
+            {
+                problems.Add(new SpecProblem(
+                    Descriptors.TileOutOfRange, name, name, Text(value), Text(smallest), Text(largest), Text(multiple), Text(Nearest(value, smallest, largest, multiple))));
+            }
+        }
+
+        return new EquatableArray<int>(values.Select(constant => constant.Value is int value ? value : 0));
+    }
+
+    private static int Nearest(int value, int smallest, int largest, int multiple)
+    {
+        int clamped = Math.Min(Math.Max(value, smallest), largest);
+        return Math.Max(smallest, (int)Math.Round(clamped / (double)multiple) * multiple);
+    }
+
+    private static TypedConstant? Argument(AttributeData attribute, string name)
+    {
+        foreach (KeyValuePair<string, TypedConstant> argument in attribute.NamedArguments)
+        {
+            if (argument.Key == name)
+            {
+                return argument.Value;
+            }
+        }
+
+        return null;
+    }
+
+    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private static TypeIdentity Identify(INamedTypeSymbol type)
+    {
+        Stack<string> declarations = new();
+        string metadataName = string.Empty;
+        for (INamedTypeSymbol? part = type; part is not null; part = part.ContainingType)
+        {
+            declarations.Push(Declaration(part));
+            metadataName = metadataName.Length == 0 ? part.MetadataName : $"{part.MetadataName}+{metadataName}";
+        }
+
+        string ns = type.ContainingNamespace.IsGlobalNamespace ? string.Empty : type.ContainingNamespace.ToDisplayString();
+        string display = type.ToDisplayString(SymbolDisplayFormat.CSharpErrorMessageFormat);
+        return new TypeIdentity(ns, new(declarations), ns.Length == 0 ? metadataName : $"{ns}.{metadataName}", display);
+    }
+
+    private static string Declaration(INamedTypeSymbol type)
+    {
+        string keyword = (type.IsRecord, type.TypeKind) switch
+        {
+            (true, TypeKind.Struct) => "record struct",
+            (true, _) => "record",
+            (_, TypeKind.Struct) => "struct",
+            (_, TypeKind.Interface) => "interface",
+            _ => "class",
+        };
+        return $"partial {keyword} {type.ToDisplayString(DeclarationFormat)}";
+    }
+
+    /// <summary>The name with its type parameters, escaped where it is a keyword.</summary>
+    private static readonly SymbolDisplayFormat DeclarationFormat = new(
+        genericsOptions: SymbolDisplayGenericsOptions.IncludeTypeParameters | SymbolDisplayGenericsOptions.IncludeVariance,
+        miscellaneousOptions: SymbolDisplayMiscellaneousOptions.EscapeKeywordIdentifiers);
+}

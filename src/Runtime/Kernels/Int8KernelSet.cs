@@ -1,0 +1,182 @@
+using System.Globalization;
+using KernelGen.Backends.Cpu;
+using KernelGen.Kernels;
+using KernelGen.MatMul;
+using KernelGen.Quantization;
+
+namespace KernelGen;
+
+/// <summary>
+/// The kernels that were generated for one <see cref="Int8KernelAttribute"/> class: quantizes weights once, multiplies activations with them
+/// many times. Thread-safe.
+/// </summary>
+public sealed class Int8KernelSet
+{
+    private readonly CpuKernelFamily preferred;
+
+    /// <summary>Called by generated code.</summary>
+    /// <param name="name">The annotated class.</param>
+    /// <param name="spec">What its attribute asks for.</param>
+    /// <param name="cpu">The generated CPU kernels, portable scalar ones among them.</param>
+    /// <param name="dropped">The combinations that did not become variants.</param>
+    /// <exception cref="ArgumentException">There is no kernel that this processor can run.</exception>
+    [System.ComponentModel.EditorBrowsable(System.ComponentModel.EditorBrowsableState.Never)]
+    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        ArgumentNullException.ThrowIfNull(spec);
+        ArgumentNullException.ThrowIfNull(cpu);
+        ArgumentNullException.ThrowIfNull(dropped);
+        Name = name;
+        Spec = spec;
+        CpuFamilies = cpu;
+        Dropped = dropped;
+        Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
+            variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
+        preferred = cpu
+            .Where(family => CpuFeatures.Supports(family.InstructionSet))
+            .OrderBy(family => CpuFeatures.Rank(family.InstructionSet))
+            .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))
+            .FirstOrDefault() ?? throw new ArgumentException($"{name} has no kernel for this processor, not even a portable one.", nameof(cpu));
+    }
+
+    /// <summary>The annotated class.</summary>
+    public string Name { get; }
+
+    /// <summary>What its attribute asks for.</summary>
+    public Int8Spec Spec { get; }
+
+    /// <summary>The manifest: every generated variant with its needs.</summary>
+    public IReadOnlyList<KernelVariant> Variants { get; }
+
+    /// <summary>The combinations of the spec's tile lists that did not become variants, each with its reason.</summary>
+    public IReadOnlyList<DroppedVariant> Dropped { get; }
+
+    internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
+
+    /// <summary>Quantizes and packs weights.</summary>
+    /// <typeparam name="T">float, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
+    /// <param name="weights">N * K values, a contiguous row per output feature. Kept only where the options ask for original outlier weights.</param>
+    /// <param name="outputFeatures">N.</param>
+    /// <param name="inputFeatures">K.</param>
+    /// <param name="options">How to quantize.</param>
+    /// <returns>The quantized weights; the caller disposes them.</returns>
+    /// <exception cref="ArgumentException">
+    /// The size is not N * K, a weight is not finite (the message names row and column), K is too long for 32-bit sums, or a fixed outlier set
+    /// is missing or invalid.
+    /// </exception>
+    /// <exception cref="NotSupportedException">T is not a supported element type.</exception>
+    public Int8Weights Quantize<T>(
+        ReadOnlyMemory<T> weights, int outputFeatures, int inputFeatures, WeightQuantizationOptions? options = null)
+        where T : unmanaged => Quantize(new MemoryWeightSource<T>(weights, outputFeatures, inputFeatures), options);
+
+    /// <summary>Quantizes and packs the weights of a source.</summary>
+    /// <param name="source">The weights. Read again later only where the options ask for original outlier weights.</param>
+    /// <param name="options">How to quantize.</param>
+    /// <returns>The quantized weights; the caller disposes them.</returns>
+    /// <exception cref="ArgumentException">A weight is not finite (the message names source, row and column), K is too long, or a fixed outlier set is missing or invalid.</exception>
+    public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return Quantize(source, options, preferred);
+    }
+
+    /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>
+    /// <typeparam name="TInput">float, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
+    /// <typeparam name="TOutput">float, <see cref="Half"/> or <see cref="BFloat16"/>; results are rounded to it once.</typeparam>
+    /// <param name="a">Activations, [rows, K].</param>
+    /// <param name="rows">M; zero rows do nothing.</param>
+    /// <param name="weights">What <see cref="Quantize{T}"/> of this set returned.</param>
+    /// <param name="result">Results, [rows, N], overwritten.</param>
+    /// <param name="bias">N values, or empty for none.</param>
+    /// <param name="options">Row strides, activation function, threads; null for the defaults.</param>
+    /// <exception cref="ArgumentException">A span is too short, or the weights belong to another kernel set.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of range.</exception>
+    /// <exception cref="NotSupportedException">An element type is not supported.</exception>
+    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
+    /// <remarks>
+    /// A NaN or an infinity in a row of <paramref name="a"/> makes that row's results NaN and touches no other row. The same inputs give the
+    /// same bits, whatever the number of threads; with <see cref="OutlierPolicy.Elements"/> and a scale per row, whatever the other rows.
+    /// </remarks>
+    public unsafe void MatMul<TInput, TOutput>(
+        ReadOnlySpan<TInput> a, int rows, Int8Weights weights, Span<TOutput> result, ReadOnlySpan<float> bias = default, MatMulOptions? options = null)
+        where TInput : unmanaged
+        where TOutput : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(weights);
+        options ??= MatMulOptions.Default;
+        Elements.ThrowIfUnsupported<TInput>();
+        Elements.ThrowIfUnsupported<TOutput>();
+        if (!CpuFamilies.Contains(weights.Family))
+        {
+            throw new ArgumentException($"'{weights.Name}' was quantized by another kernel set; quantize it with {Name}.Kernels.", nameof(weights));
+        }
+
+        int k = weights.InputFeatures, n = weights.OutputFeatures;
+        int inputStride = options.InputRowStride ?? k, outputStride = options.OutputRowStride ?? n;
+        CheckMatrix(nameof(a), a.Length, rows, k, inputStride);
+        CheckMatrix(nameof(result), result.Length, rows, n, outputStride);
+        if (!bias.IsEmpty && bias.Length != n)
+        {
+            throw new ArgumentException($"The bias has {bias.Length} values, the weights have {n} output features.", nameof(bias));
+        }
+
+        if (options.OutlierThreshold is { } threshold && !(threshold > 0))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive number.");
+        }
+
+        if (!Enum.IsDefined(options.Activation))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.Activation, "Not an activation function.");
+        }
+
+        _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
+        if (rows == 0)
+        {
+            return;
+        }
+
+        fixed (TInput* input = a)
+        {
+            fixed (TOutput* output = result)
+            {
+                fixed (float* addend = bias)
+                {
+                    new Int8MatMul(Spec, weights.Family).Multiply(
+                        new ActivationMatrix<TInput>(input, rows, k, inputStride), weights, addend, output, outputStride, options);
+                }
+            }
+        }
+
+        GC.KeepAlive(weights);
+    }
+
+    /// <summary>Quantizes for one family of kernels, whether or not it is the one this processor prefers.</summary>
+    internal Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options, CpuKernelFamily family)
+    {
+        options ??= new WeightQuantizationOptions();
+        _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
+        return Int8Weights.Quantize(Spec, family, source, options);
+    }
+
+    /// <summary>Products per loaded value: how well a tile reuses registers.</summary>
+    private static double TileArea(CpuTile tile) => (double)tile.M * tile.N / (tile.M + tile.N);
+
+    private static void CheckMatrix(string name, int length, int rows, int columns, int stride)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        if (stride < columns)
+        {
+            throw new ArgumentOutOfRangeException(name, stride, $"A row stride of '{name}' must be at least its {columns} columns.");
+        }
+
+        long needed = rows == 0 ? 0 : ((long)(rows - 1) * stride) + columns;
+        if (length < needed)
+        {
+            throw new ArgumentException(
+                string.Create(CultureInfo.InvariantCulture, $"'{name}' has {length} values; {rows} rows of {columns} with a stride of {stride} need {needed}."),
+                name);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+using KernelGen.Backends.Cpu;
+using KernelGen.Kernels;
+using KernelGen.Memory;
+using KernelGen.Quantization;
+
+namespace KernelGen.MatMul;
+
+/// <summary>
+/// LLM.int8() on the processor, top to bottom: quantize the activations and find the outliers, then for every block of results multiply in
+/// int8, sum the outlier products in float32, dequantize, and round once.
+/// </summary>
+internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
+{
+    /// <summary>Output features of a block: a few panels, so that an epilogue call has work and a block's results stay in L1.</summary>
+    private const int BlockColumns = 64;
+
+    /// <summary>Rows of a block.</summary>
+    private const int BlockRows = 48;
+
+    /// <summary>Multiplications worth waking a thread for.</summary>
+    private const long ProductsPerThread = 1 << 20;
+
+    private CpuKernelFamily Family => family;
+
+    private int BlockWidth => CeilingDivide(BlockColumns, family.PanelWidth) * family.PanelWidth;
+
+    public void Multiply<TInput, TOutput>(
+        ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
+        where TInput : unmanaged
+        where TOutput : unmanaged
+    {
+        ActivationQuantizer quantizer = new(spec, family, options.OutlierThreshold ?? spec.OutlierThreshold, options.MaxDegreeOfParallelism);
+        using QuantizedActivations activations = quantizer.Quantize(a, weights.FixedColumns);
+        foreach (int column in activations.Outliers.Columns)
+        {
+            weights.KeepOutlierColumn(column);
+        }
+
+        int columnBlocks = CeilingDivide(weights.OutputFeatures, BlockWidth);
+        long products = (long)a.Rows * weights.InputFeatures * weights.OutputFeatures;
+        int degree = (int)Math.Clamp(products / ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
+
+        // A strip of rows repeats the gathering of outlier weights: only as many strips as it takes to give every thread several tasks.
+        int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, BlockRows));
+        if (degree == 1)
+        {
+            strips = 1;
+        }
+
+        int stripRows = CeilingDivide(CeilingDivide(a.Rows, strips), BlockRows) * BlockRows;
+        strips = CeilingDivide(a.Rows, stripRows);
+        CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
+        {
+            using BlockTask<TOutput> task = new(this, activations, weights, bias, result, resultStride, options.Activation);
+            for (int i = first; i < end; i++)
+            {
+                int firstRow = i % strips * stripRows;
+                task.Run(i / strips, firstRow, Math.Min(stripRows, a.Rows - firstRow));
+            }
+        });
+    }
+
+    /// <summary>Multiplies the int8 parts of one K slice alone, [M, padded N] int32: what tests hold against the oracle bit for bit.</summary>
+    internal void MultiplyInt32(QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride)
+    {
+        for (int panel = 0; panel < slice.PanelCount; panel++)
+        {
+            MultiplyPanel(activations, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride);
+        }
+    }
+
+    private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
+
+    /// <summary>
+    /// One panel against some rows: the tallest tile while it fits, then the lowest tile that takes what is left. Which tile does a row never
+    /// shows, since int32 sums are exact.
+    /// </summary>
+    private void MultiplyPanel(
+        QuantizedActivations activations, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
+    {
+        byte* weights = slice.Panel(panel);
+        nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
+        int done = 0;
+        while (done < rows)
+        {
+            CpuGemmVariant variant = VariantFor(rows - done);
+            variant.Gemm(
+                ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
+            done += variant.Tile.M;
+        }
+    }
+
+    private CpuGemmVariant VariantFor(int rows)
+    {
+        foreach (CpuGemmVariant variant in family.Variants)
+        {
+            if (variant.Tile.M >= rows)
+            {
+                return variant;
+            }
+        }
+
+        return family.Variants[^1];
+    }
+
+    /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>
+    private sealed class BlockTask<TOutput> : IDisposable
+        where TOutput : unmanaged
+    {
+        private readonly Int8MatMul owner;
+        private readonly QuantizedActivations activations;
+        private readonly Int8Weights weights;
+        private readonly float* bias;
+        private readonly TOutput* result;
+        private readonly nint resultStride;
+        private readonly Activation activation;
+        private readonly Workspace workspace;
+        private readonly int width;
+        private readonly int* tile;
+        private readonly long* wideTile;
+        private readonly float* addend;
+        private readonly float* blockBias;
+        private readonly float* outlierWeights;
+
+        public BlockTask(
+            Int8MatMul owner,
+            QuantizedActivations activations,
+            Int8Weights weights,
+            float* bias,
+            TOutput* result,
+            nint resultStride,
+            Activation activation)
+        {
+            this.owner = owner;
+            this.activations = activations;
+            this.weights = weights;
+            this.bias = bias;
+            this.result = result;
+            this.resultStride = resultStride;
+            this.activation = activation;
+            width = owner.BlockWidth;
+
+            // A tile may be taller than the rows that are left.
+            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * width;
+            nint wideSize = weights.Slices.Length > 1 ? BlockRows * width : 0;
+            nint gathered = (nint)activations.Outliers.Columns.Length * width;
+            workspace = Workspace.Rent(
+                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + (2 * Workspace.SizeOf<float>(width)) + Workspace.SizeOf<float>(gathered));
+            tile = workspace.Take<int>(tileSize);
+            wideTile = workspace.Take<long>(wideSize);
+            addend = workspace.Take<float>(width);
+            blockBias = workspace.Take<float>(width);
+            outlierWeights = workspace.Take<float>(gathered);
+            new Span<float>(addend, width).Clear();
+            new Span<float>(blockBias, width).Clear();
+        }
+
+        public void Dispose() => workspace.Dispose();
+
+        public void Run(int columnBlock, int firstRow, int rows)
+        {
+            int firstColumn = columnBlock * width;
+            int columns = Math.Min(width, weights.OutputFeatures - firstColumn);
+            int panelWidth = owner.Family.PanelWidth;
+            int panels = CeilingDivide(columns, panelWidth);
+            GatherOutlierWeights(firstColumn, columns);
+            if (bias is not null)
+            {
+                new ReadOnlySpan<float>(bias + firstColumn, columns).CopyTo(new Span<float>(blockBias, width));
+            }
+
+            for (int done = 0; done < rows; done += BlockRows)
+            {
+                int blockRows = Math.Min(BlockRows, rows - done);
+                if (weights.Slices.Length > 1)
+                {
+                    SumSlices(firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                }
+                else
+                {
+                    MultiplyBlock(weights.Slices[0], firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                }
+
+                for (int i = 0; i < blockRows; i++)
+                {
+                    FinishRow(firstRow + done + i, firstColumn, columns, panels * panelWidth, i);
+                }
+            }
+        }
+
+        private void MultiplyBlock(WeightPanels slice, int firstRow, int rows, int firstPanel, int panels)
+        {
+            for (int p = 0; p < panels; p++)
+            {
+                owner.MultiplyPanel(activations, firstRow, rows, slice, firstPanel + p, tile + (p * owner.Family.PanelWidth), width);
+            }
+        }
+
+        /// <summary>K is longer than 32-bit sums may be: every slice's sums fit, their sum is taken in 64 bits.</summary>
+        private void SumSlices(int firstRow, int rows, int firstPanel, int panels)
+        {
+            int size = rows * width;
+            new Span<long>(wideTile, size).Clear();
+            foreach (WeightPanels slice in weights.Slices)
+            {
+                MultiplyBlock(slice, firstRow, rows, firstPanel, panels);
+                for (int i = 0; i < size; i++)
+                {
+                    wideTile[i] += tile[i];
+                }
+            }
+        }
+
+        private void GatherOutlierWeights(int firstColumn, int columns)
+        {
+            ReadOnlySpan<int> outlierColumns = activations.Outliers.Columns;
+            for (int i = 0; i < outlierColumns.Length; i++)
+            {
+                Span<float> row = new(outlierWeights + ((nint)i * width), width);
+                weights.ReadOutlierColumn(outlierColumns[i], firstColumn, row[..columns]);
+                row[columns..].Clear();
+            }
+        }
+
+        private void FinishRow(int m, int firstColumn, int columns, int paddedColumns, int tileRow)
+        {
+            CpuRowKernels kernels = owner.Family.Rows;
+            if (activations.Outliers.Columns.Length > 0)
+            {
+                (ReadOnlyMemory<int> slots, ReadOnlyMemory<float> values) = activations.Outliers.ListOf(m);
+                fixed (int* slot = slots.Span)
+                {
+                    fixed (float* value = values.Span)
+                    {
+                        kernels.SumOutliers!(ref *slot, ref *value, slots.Length, ref *outlierWeights, width, ref *addend, paddedColumns);
+                    }
+                }
+            }
+
+            int* acc = tile + (tileRow * width);
+            ref float scales = ref weights.ColumnScales[firstColumn];
+            ref int sums = ref weights.WeightSums[firstColumn];
+            if (weights.Slices.Length > 1)
+            {
+                kernels.EpilogueInt64!(
+                    ref *(wideTile + (tileRow * width)),
+                    paddedColumns,
+                    activations.Scales[m],
+                    activations.ZeroPoints[m],
+                    ref scales,
+                    ref sums,
+                    ref *addend,
+                    ref *blockBias,
+                    activation,
+                    ref *(float*)acc);
+            }
+            else
+            {
+                kernels.Epilogue(
+                    ref *acc,
+                    paddedColumns,
+                    activations.Scales[m],
+                    activations.ZeroPoints[m],
+                    ref scales,
+                    ref sums,
+                    ref *addend,
+                    ref *blockBias,
+                    activation,
+                    ref *(float*)acc);
+            }
+
+            Elements.FromSingle(new ReadOnlySpan<float>(acc, columns), new Span<TOutput>(result + (m * resultStride) + firstColumn, columns));
+        }
+    }
+}

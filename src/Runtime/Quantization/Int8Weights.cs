@@ -1,0 +1,281 @@
+using System.Globalization;
+using System.Numerics.Tensors;
+using KernelGen.Backends.Cpu;
+using KernelGen.Kernels;
+using KernelGen.Quantization;
+
+namespace KernelGen;
+
+/// <summary>
+/// An [N,K] matrix of int8 weights with their absmax statistics, packed for the kernels of the set that quantized it. Immutable and safe
+/// to share between threads; dispose it when no multiplication uses it any more.
+/// </summary>
+public sealed class Int8Weights : IDisposable
+{
+    private readonly float[] absmax;
+
+    private readonly OutlierColumnStore? originals;
+
+    private Int8Weights(WeightSource source, WeightPanels[] slices, float[] absmax, OutlierColumnStore? originals, int[] fixedColumns)
+    {
+        Name = source.Name;
+        OutputFeatures = source.Rows;
+        InputFeatures = source.Columns;
+        Slices = slices;
+        this.absmax = absmax;
+        this.originals = originals;
+        FixedColumns = fixedColumns;
+        int padded = slices[0].PanelCount * Family.PanelWidth;
+        ColumnScales = new float[padded];
+        WeightSums = new int[padded];
+        for (int n = 0; n < absmax.Length; n++)
+        {
+            ColumnScales[n] = AbsmaxScaling.Step(absmax[n]);
+        }
+    }
+
+    /// <summary>What error messages call the matrix.</summary>
+    public string Name { get; }
+
+    /// <summary>N.</summary>
+    public int OutputFeatures { get; }
+
+    /// <summary>K.</summary>
+    public int InputFeatures { get; }
+
+    /// <summary>
+    /// The absmax of every output feature, the <c>SCB</c> of bitsandbytes: [N], all equal where the weights have one scale.
+    /// </summary>
+    public ReadOnlySpan<float> Absmax => absmax;
+
+    /// <summary>Bytes in memory: the packed int8 weights, statistics, and the outlier columns kept so far.</summary>
+    public long Bytes => Slices.Sum(slice => slice.Bytes) + ((long)ColumnScales.Length * 2 * sizeof(float)) + (absmax.Length * sizeof(float)) + (originals?.Bytes ?? 0);
+
+    /// <summary>The calibrated outlier columns, ascending; empty unless the policy is <see cref="OutlierPolicy.Fixed"/>.</summary>
+    public ReadOnlySpan<int> FixedOutlierColumns => FixedColumns;
+
+    /// <summary>The kernels that the weights are packed for.</summary>
+    internal CpuKernelFamily Family => Slices[0].Family;
+
+    /// <summary>The packed weights by ascending K; one slice unless K is longer than 32-bit sums may be.</summary>
+    internal WeightPanels[] Slices { get; }
+
+    /// <summary>The quantized weight of one output feature and column.</summary>
+    internal sbyte this[int row, int column]
+    {
+        get
+        {
+            int slice = column / Slices[0].Columns;
+            return Slices[slice][row, column - Slices[slice].FirstColumn];
+        }
+    }
+
+    /// <summary>absmax / 127 per output feature, padded with zeros to whole panels.</summary>
+    internal float[] ColumnScales { get; }
+
+    /// <summary>The sum of every output feature's int8 weights, padded with zeros to whole panels.</summary>
+    internal int[] WeightSums { get; }
+
+    internal int[] FixedColumns { get; }
+
+    /// <summary>Copies one output feature's quantized weights, the <c>CB</c> row of bitsandbytes.</summary>
+    /// <param name="row">The output feature, 0 to N - 1.</param>
+    /// <param name="destination">K values.</param>
+    /// <exception cref="ArgumentException">The destination is not K long.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The row does not exist.</exception>
+    public void CopyQuantizedRow(int row, Span<sbyte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(row);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, OutputFeatures);
+        if (destination.Length != InputFeatures)
+        {
+            throw new ArgumentException($"The destination has room for {destination.Length} values, a row has {InputFeatures}.", nameof(destination));
+        }
+
+        for (int k = 0; k < destination.Length; k++)
+        {
+            destination[k] = this[row, k];
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (WeightPanels slice in Slices)
+        {
+            slice.Dispose();
+        }
+    }
+
+    /// <summary>Prepares a column for repeated <see cref="ReadOutlierColumn"/>.</summary>
+    internal void KeepOutlierColumn(int column) => originals?.Keep(column);
+
+    /// <summary>A column's weights for some output features: the originals where kept, else dequantized.</summary>
+    internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination)
+    {
+        if (originals is not null)
+        {
+            originals.Read(column, firstRow, destination);
+            return;
+        }
+
+        for (int i = 0; i < destination.Length; i++)
+        {
+            destination[i] = this[firstRow + i, column] * ColumnScales[firstRow + i];
+        }
+    }
+
+    internal static Int8Weights Quantize(Int8Spec spec, CpuKernelFamily family, WeightSource source, WeightQuantizationOptions options)
+    {
+        if (source.Columns > spec.MaxK)
+        {
+            throw new ArgumentException(
+                string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has K = {source.Columns}; sums of more than {spec.MaxK} products can overflow 32 bits. Set Accumulation = Accumulation.Int64 on the kernel class."),
+                nameof(source));
+        }
+
+        int[] fixedColumns = CheckFixedColumns(spec, source, options.FixedOutlierColumns);
+        int rows = source.Rows, k = source.Columns, width = family.PanelWidth;
+        float[] absmax = new float[rows];
+        if (spec.Granularity != QuantizationGranularity.Vector)
+        {
+            Array.Fill(absmax, TensorAbsmax(source, options.MaxDegreeOfParallelism));
+        }
+
+        OutlierColumnStore? originals = spec.Outliers switch
+        {
+            OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
+            OutlierPolicy.Columns or OutlierPolicy.Elements when options.OutlierWeights == OutlierWeights.Original =>
+                new OutlierColumnStore(source, Math.Max(64, k / 8)),
+            _ => null,
+        };
+        Int8Weights weights = new(source, SliceColumns(spec, family, rows, k), absmax, originals, fixedColumns);
+        CpuParallel.ForRanges(weights.Slices[0].PanelCount, grain: 1 + (100_000 / (width * k)), options.MaxDegreeOfParallelism, (first, end) =>
+        {
+            float[] row = new float[k];
+            sbyte[] quantized = new sbyte[width * k];
+            for (int panel = first; panel < end; panel++)
+            {
+                int start = panel * width, count = Math.Min(width, rows - start);
+                for (int i = 0; i < count; i++)
+                {
+                    source.ReadRow(start + i, row);
+                    if (spec.Granularity == QuantizationGranularity.Vector)
+                    {
+                        absmax[start + i] = RowAbsmax(source, start + i, row);
+                        weights.ColumnScales[start + i] = AbsmaxScaling.Step(absmax[start + i]);
+                    }
+
+                    Span<sbyte> q = quantized.AsSpan(i * k, k);
+                    QuantizeRow(row, absmax[start + i], q);
+                    weights.WeightSums[start + i] = Sum(q);
+                }
+
+                foreach (WeightPanels slice in weights.Slices)
+                {
+                    slice.Pack(panel, quantized.AsSpan(0, count * k), k);
+                }
+            }
+        });
+        foreach (int column in fixedColumns)
+        {
+            originals!.Keep(column);
+        }
+
+        return weights;
+    }
+
+    private static WeightPanels[] SliceColumns(Int8Spec spec, CpuKernelFamily family, int rows, int k)
+    {
+        // Slices are whole cache lines of activations, so that each starts at a K group of every format.
+        int longest = KernelLimits.MaxK(spec.Activations);
+        int sliceColumns = k <= longest ? k : longest & ~63;
+        return [.. Enumerable.Range(0, ((k - 1) / sliceColumns) + 1)
+            .Select(i => new WeightPanels(family, rows, i * sliceColumns, Math.Min(sliceColumns, k - (i * sliceColumns))))];
+    }
+
+    private static int[] CheckFixedColumns(Int8Spec spec, WeightSource source, IReadOnlyList<int>? columns)
+    {
+        if (spec.Outliers != OutlierPolicy.Fixed)
+        {
+            return columns is null
+                ? []
+                : throw new ArgumentException($"A fixed outlier set was given for '{source.Name}', but the kernels' policy is {spec.Outliers}; use OutlierPolicy.Fixed.", nameof(columns));
+        }
+
+        if (columns is null)
+        {
+            throw new ArgumentException($"OutlierPolicy.Fixed needs a calibrated set of columns for '{source.Name}': set WeightQuantizationOptions.FixedOutlierColumns.", nameof(columns));
+        }
+
+        int[] sorted = [.. columns.Order()];
+        for (int i = 0; i < sorted.Length; i++)
+        {
+            if (sorted[i] < 0 || sorted[i] >= source.Columns || (i > 0 && sorted[i] == sorted[i - 1]))
+            {
+                throw new ArgumentException($"Fixed outlier column {sorted[i]} of '{source.Name}' is out of range or given twice; columns are 0 to {source.Columns - 1}, each once.", nameof(columns));
+            }
+        }
+
+        return sorted;
+    }
+
+    private static float TensorAbsmax(WeightSource source, int maxDegreeOfParallelism)
+    {
+        float[] rows = new float[source.Rows];
+        CpuParallel.ForRanges(source.Rows, grain: 1 + (100_000 / source.Columns), maxDegreeOfParallelism, (first, end) =>
+        {
+            float[] row = new float[source.Columns];
+            for (int n = first; n < end; n++)
+            {
+                source.ReadRow(n, row);
+                rows[n] = RowAbsmax(source, n, row);
+            }
+        });
+        return TensorPrimitives.Max<float>(rows);
+    }
+
+    private static float RowAbsmax(WeightSource source, int n, ReadOnlySpan<float> row)
+    {
+        // MaxMagnitude propagates NaN.
+        float absmax = MathF.Abs(TensorPrimitives.MaxMagnitude(row));
+        if (float.IsFinite(absmax))
+        {
+            return absmax;
+        }
+
+        int column = 0;
+        while (float.IsFinite(row[column]))
+        {
+            column++;
+        }
+
+        throw new ArgumentException(
+            string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has the value {row[column]} at row {n}, column {column}; weights must be finite to be quantized. Repair the checkpoint."),
+            nameof(source));
+    }
+
+    private static void QuantizeRow(Span<float> row, float absmax, Span<sbyte> quantized)
+    {
+        (float prescale, float scale) = AbsmaxScaling.Symmetric(absmax);
+        if (prescale != 1)
+        {
+            TensorPrimitives.Multiply(row, prescale, row);
+        }
+
+        TensorPrimitives.Multiply(row, scale, row);
+        TensorPrimitives.Round<float>(row, row);
+        TensorPrimitives.ConvertTruncating<float, sbyte>(row, quantized);
+    }
+
+    private static int Sum(ReadOnlySpan<sbyte> values)
+    {
+        int sum = 0;
+        foreach (sbyte value in values)
+        {
+            sum += value;
+        }
+
+        return sum;
+    }
+}

@@ -1,0 +1,89 @@
+namespace KernelGen.Quantization;
+
+/// <summary>
+/// The weights of outlier columns, contiguous per column. Outliers are systematic (arXiv 2208.07339, section 4): the same few columns come
+/// back in every batch, so a column is read from the strided source once and kept in its own precision.
+/// </summary>
+internal sealed class OutlierColumnStore
+{
+    private readonly WeightSource source;
+
+    /// <summary>Per column null, or its weights: Half[], BFloat16[] or float[] as the source has them.</summary>
+    private readonly Array?[] columns;
+
+    private readonly int capacity;
+
+    private int kept;
+
+    /// <param name="source">The original weights.</param>
+    /// <param name="capacity">The most columns to keep; the others are read from the source each time.</param>
+    public OutlierColumnStore(WeightSource source, int capacity)
+    {
+        this.source = source;
+        this.capacity = capacity;
+        columns = new Array?[source.Columns];
+    }
+
+    /// <summary>Bytes of the columns kept so far.</summary>
+    public long Bytes => (long)kept * source.Rows * (source.ElementType == typeof(float) ? 4 : 2);
+
+    /// <summary>Makes a column contiguous, unless it is already or the store is full. Safe to call from several threads.</summary>
+    public void Keep(int column)
+    {
+        if (Volatile.Read(ref columns[column]) is not null || Volatile.Read(ref kept) >= capacity)
+        {
+            return;
+        }
+
+        lock (columns)
+        {
+            if (columns[column] is null && kept < capacity)
+            {
+                float[] values = new float[source.Rows];
+                source.ReadColumn(column, 0, values);
+                Volatile.Write(ref columns[column], Narrow(values));
+                kept++;
+            }
+        }
+    }
+
+    /// <summary>The weights of one column for some output features, in float32.</summary>
+    public void Read(int column, int firstRow, Span<float> destination)
+    {
+        switch (Volatile.Read(ref columns[column]))
+        {
+            case float[] values:
+                values.AsSpan(firstRow, destination.Length).CopyTo(destination);
+                break;
+            case Half[] values:
+                Elements.ToSingle<Half>(values.AsSpan(firstRow, destination.Length), destination);
+                break;
+            case BFloat16[] values:
+                Elements.ToSingle<BFloat16>(values.AsSpan(firstRow, destination.Length), destination);
+                break;
+            default:
+                source.ReadColumn(column, firstRow, destination);
+                break;
+        }
+    }
+
+    /// <summary>Back to the type they were read from, exactly.</summary>
+    private Array Narrow(float[] values)
+    {
+        if (source.ElementType == typeof(Half))
+        {
+            Half[] halves = new Half[values.Length];
+            Elements.FromSingle<Half>(values, halves);
+            return halves;
+        }
+
+        if (source.ElementType == typeof(BFloat16))
+        {
+            BFloat16[] halves = new BFloat16[values.Length];
+            Elements.FromSingle<BFloat16>(values, halves);
+            return halves;
+        }
+
+        return values;
+    }
+}
