@@ -1,7 +1,7 @@
 namespace KernelGen;
 
 /// <summary>How activations, results and original weights lie in device memory. The numbers are part of the kernels' parameters.</summary>
-internal enum ElementFormat
+public enum ElementFormat
 {
     /// <summary>IEEE binary16.</summary>
     Float16,

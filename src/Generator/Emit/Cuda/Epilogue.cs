@@ -17,16 +17,17 @@ internal static class Epilogue
         .Registers("pred", "isNegative", "isCurve", "isErf", "isTanh", "hasBias");
 
     /// <summary>acc becomes float(acc - zero * weightSum) * (rowStep * columnStep).</summary>
-    public static void Scale(PtxWriter ptx, GemmNumbers numbers, string accumulator, string rowStep, string rowZero, int column)
+    public static void Scale(
+        PtxWriter ptx, GemmNumbers numbers, string accumulator, string rowStep, string rowZero, string columnStep, string weightSum)
     {
         if (numbers.ZeroPoint)
         {
-            ptx.Add($"mul.lo.s32 corrected, {rowZero}, weightSum{column};")
+            ptx.Add($"mul.lo.s32 corrected, {rowZero}, {weightSum};")
                .Add($"sub.s32 {accumulator}, {accumulator}, corrected;");
         }
 
         ptx.Add($"""
-            mul.rn.f32 step, {rowStep}, columnStep{column};
+            mul.rn.f32 step, {rowStep}, {columnStep};
             cvt.rn.f32.s32 {accumulator}, {accumulator};
             mul.rn.f32 {accumulator}, {accumulator}, step;
             """);

@@ -49,9 +49,10 @@ internal static class WgmmaGemm
         if (plan.Cluster > 1)
         {
             // A block whose neighbour still multicasts to it, or releases stages to it, must not leave.
+            // The producer's thread comes alone: no .aligned.
             ptx.Add("""
-                barrier.cluster.arrive.aligned;
-                barrier.cluster.wait.aligned;
+                barrier.cluster.arrive;
+                barrier.cluster.wait;
                 """);
         }
 
@@ -538,7 +539,7 @@ internal static class WgmmaGemm
                 ptx.Add($"ld.global.nc.v2.b32 {{weightSum0, weightSum1}}, [weightSumsAt+{group * 32}];");
             }
 
-            ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", column));
+            ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", $"columnStep{column}", $"weightSum{column}"));
         }
 
         if (numbers.HasOutliers)

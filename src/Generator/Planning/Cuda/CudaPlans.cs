@@ -90,3 +90,30 @@ internal sealed record QuantizePlan(
         + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
 }
+
+/// <summary>
+/// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features per
+/// warpgroup are its M, the tokens its N). K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
+/// </summary>
+/// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
+/// <param name="Stages">Depth of the ring.</param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers)
+{
+    public const int BlockN = 128, BlockK = 128, Threads = 384, ScratchSlots = 4;
+
+    public int StageBytes => (BlockN + Tokens) * BlockK;
+
+    public int ScratchOffset => Stages * StageBytes;
+
+    public int OutlierOffset => ScratchOffset + (ScratchSlots * 16 * 256);
+
+    public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
+
+    public int BarrierOffset => OutlierOffset + OutlierBytes;
+
+    /// <summary>Ring barriers, the outlier buffer's, and the last ticket that was drawn.</summary>
+    public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
+
+    public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
+}
