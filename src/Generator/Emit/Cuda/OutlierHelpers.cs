@@ -1,4 +1,3 @@
-using System;
 using System.Linq;
 using KernelGen.Generator.Planning.Cuda;
 
@@ -13,24 +12,21 @@ internal static class OutlierHelpers
 {
     private const int Lanes = 32, Threads = 96, Chunk = GemmNumbers.OutlierChunk;
 
-    /// <summary>Loads in flight per thread while gathering.</summary>
-    private const int Batch = 4;
-
     public static void Declare(PtxWriter ptx) => ptx
         .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
         .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "maskWord", "nonZero", "source", "word", "bit", "column", "myColumn", "myOrdinal")
-        .Registers("b32", "chunkColumns", "ordinal", "item", "slot", "lineIndex", "gatherColumn", "gatherOrdinal", "outlierPhase", "ticket", "ticketLimit", "row")
+        .Registers("b32", "chunkColumns", "ordinal", "item", "slot", "gatherColumn", "gatherOrdinal", "outlierPhase", "ticket", "ticketLimit", "row")
         .Registers("b32", "outlierBuffer", "outlierBarrier", "storeAddress", "otherPhase")
         .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps")
         .Registers("f32", "threshold", "magnitude")
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "isCompact")
         .Registers("b16", "zeroHalf")
-        .Registers("b32", Names("loaded"))
-        .Registers("b16", Names("half"))
-        .Registers("b32", Names("target"))
-        .Registers("f32", Names("value"))
-        .Registers("f32", Names("scale"))
-        .Registers("pred", Names("active"));
+        .Registers("b16", "half")
+        .Registers("b32", Names("loaded", 8))
+        .Registers("f32", Names("value", 8))
+        .Registers("f32", Names("scale", 8))
+        .Registers("b32", Names("activation", 4))
+        .Registers("b16", Names("activationHalf", 4));
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -124,8 +120,7 @@ internal static class OutlierHelpers
             mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
             @!more bra {wait};
             """);
-        Gather(ptx, blockN, "tileColumn", storeOffset: 0, LoadWeight, ConvertWeight);
-        Gather(ptx, blockM, "tileRow", storeOffset: Chunk * blockN * 4, LoadActivation, numbers.Outliers == OutlierPolicy.Elements ? ConvertElement : ConvertActivation);
+        GatherColumns(ptx, numbers, blockM, blockN);
         ptx.Add($"""
             setp.eq.u32 more, helperThread, 0;
             selp.u32 item, 1, 0, isLast;
@@ -172,126 +167,168 @@ internal static class OutlierHelpers
             """);
     }
 
-    private static string[] Names(string name) => Enumerable.Range(0, Batch).Select(i => name + i).ToArray();
-
-    /// <summary>A loop over [8][width] values, several loads in flight per thread before the first is converted.</summary>
-    private static void Gather(
-        PtxWriter ptx, int width, string tileFirst, int storeOffset, Action<PtxWriter, int> load, Action<PtxWriter, int> convert)
+    /// <summary>
+    /// Each warp takes every third column of the chunk. All of a column's loads are in flight before the first is used; lanes are neighbouring
+    /// rows, so an address is the one before plus a constant.
+    /// </summary>
+    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
     {
-        int log = 0;
-        while (1 << log < width)
-        {
-            log++;
-        }
-
-        string loop = ptx.Label("GATHER");
-        ptx.Add("mov.u32 item, helperThread;").Add($"{loop}:");
-        for (int i = 0; i < Batch; i++)
-        {
-            ptx.Add($"""
-                add.u32 target{i}, item, {i * Threads};
-                shr.u32 slot, target{i}, {log};
-                and.b32 lineIndex, target{i}, {width - 1};
-                setp.lt.u32 active{i}, slot, chunkColumns;
-                shfl.sync.idx.b32 gatherColumn, myColumn, slot, 31, 0xFFFFFFFF;
-                shfl.sync.idx.b32 gatherOrdinal, myOrdinal, slot, 31, 0xFFFFFFFF;
-                add.u32 row, lineIndex, {tileFirst};
-                """);
-            load(ptx, i);
-        }
-
-        for (int i = 0; i < Batch; i++)
+        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
+        string loop = ptx.Label("GATHER_COLUMN"), done = ptx.Label("COLUMNS_GATHERED"), originals = ptx.Label("ORIGINALS"), loaded = ptx.Label("WEIGHTS_LOADED");
+        ptx.Add($"""
+            shr.u32 slot, helperThread, 5;
+            {loop}:
+            setp.ge.u32 more, slot, chunkColumns;
+            @more bra {done};
+            shfl.sync.idx.b32 gatherColumn, myColumn, slot, 31, 0xFFFFFFFF;
+            shfl.sync.idx.b32 gatherOrdinal, myOrdinal, slot, 31, 0xFFFFFFFF;
+            add.u32 row, tileRow, helperLane;
+            mul.wide.u32 address, row, activationStride;
+            cvt.u64.u32 offset, gatherColumn;
+            add.u64 address, address, offset;
+            shl.b64 address, address, inputShift;
+            add.u64 address, address, activations;
+            shl.b32 item, activationStride, inputShift;
+            mul.wide.u32 offset, item, {Lanes};
+            """);
+        for (int i = 0; i < rows; i++)
         {
             ptx.Add($"""
-                shl.b32 storeAddress, target{i}, 2;
-                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 item, row, {i * Lanes};
+                setp.lt.u32 inRange, item, mTotal;
+                mov.b32 activation{i}, 0;
+                mov.b16 activationHalf{i}, 0;
+                and.pred keep, inRange, inputIsF32;
+                @keep ld.global.b32 activation{i}, [address];
+                not.pred isMine, inputIsF32;
+                and.pred keep, inRange, isMine;
+                @keep ld.global.b16 activationHalf{i}, [address];
+                add.u64 address, address, offset;
                 """);
-            convert(ptx, i);
-            ptx.Add($"@active{i} st.shared.f32 [storeAddress+{storeOffset}], value{i};");
         }
 
         ptx.Add($"""
-            add.u32 item, item, {Batch * Threads};
-            sub.u32 slot, item, helperThread;
-            shr.u32 slot, slot, {log};
-            setp.lt.u32 more, slot, chunkColumns;
-            @more bra {loop};
+            add.u32 row, tileColumn, helperLane;
+            @hasOriginals bra {originals};
+            mul.wide.u32 address, row, 4;
+            add.u64 address, address, columnSteps;
             """);
-    }
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"ld.global.nc.f32 scale{i}, [address+{i * Lanes * 4}];");
+        }
 
-    /// <summary>An int8 weight with its step, or an original; 0 beyond N, where results are never stored.</summary>
-    private static void LoadWeight(PtxWriter ptx, int i) => ptx.Add($"""
-        setp.lt.u32 inRange, row, nTotal;
-        and.pred inRange, inRange, active{i};
-        mov.b32 loaded{i}, 0;
-        mov.b16 half{i}, 0;
-        mov.f32 scale{i}, 0f00000000;
-        and.pred keep, inRange, hasOriginals;
-        not.pred isMine, hasOriginals;
-        and.pred inRange, inRange, isMine;
-        mul.wide.u32 address, row, 4;
-        add.u64 address, address, columnSteps;
-        @inRange ld.global.nc.f32 scale{i}, [address];
-        mul.wide.u32 address, row, kPadded;
-        cvt.u64.u32 offset, gatherColumn;
-        add.u64 address, address, offset;
-        add.u64 address, address, weightsBase;
-        @inRange ld.global.nc.s8 loaded{i}, [address];
-        selp.u32 gatherColumn, gatherOrdinal, gatherColumn, isCompact;
-        mul.wide.u32 address, row, originalStride;
-        cvt.u64.u32 offset, gatherColumn;
-        add.u64 address, address, offset;
-        shl.b64 address, address, originalShift;
-        add.u64 address, address, originals;
-        and.pred inRange, keep, originalIsF32;
-        @inRange ld.global.nc.b32 loaded{i}, [address];
-        not.pred isMine, originalIsF32;
-        and.pred inRange, keep, isMine;
-        @inRange ld.global.nc.b16 half{i}, [address];
-        """);
-
-    private static void ConvertWeight(PtxWriter ptx, int i) => ptx.Add($$"""
-        cvt.rn.f32.s32 value{{i}}, loaded{{i}};
-        mul.rn.f32 value{{i}}, value{{i}}, scale{{i}};
-        and.pred keep, hasOriginals, originalIsF32;
-        @keep mov.b32 value{{i}}, loaded{{i}};
-        and.pred keep, hasOriginals, originalIsF16;
-        @keep cvt.f32.f16 value{{i}}, half{{i}};
-        and.pred keep, hasOriginals, originalIsBf16;
-        @keep mov.b32 value{{i}}, {zeroHalf, half{{i}}};
-        """);
-
-    private static void LoadActivation(PtxWriter ptx, int i) => ptx.Add($"""
-        setp.lt.u32 inRange, row, mTotal;
-        and.pred inRange, inRange, active{i};
-        mov.b32 loaded{i}, 0;
-        mov.b16 half{i}, 0;
-        mul.wide.u32 address, row, activationStride;
-        cvt.u64.u32 offset, gatherColumn;
-        add.u64 address, address, offset;
-        shl.b64 address, address, inputShift;
-        add.u64 address, address, activations;
-        and.pred keep, inRange, inputIsF32;
-        @keep ld.global.b32 loaded{i}, [address];
-        not.pred isMine, inputIsF32;
-        and.pred keep, inRange, isMine;
-        @keep ld.global.b16 half{i}, [address];
-        """);
-
-    private static void ConvertActivation(PtxWriter ptx, int i) => ptx.Add($$"""
-        mov.b32 value{{i}}, loaded{{i}};
-        @inputIsF16 cvt.f32.f16 value{{i}}, half{{i}};
-        @inputIsBf16 mov.b32 value{{i}}, {zeroHalf, half{{i}}};
-        """);
-
-    /// <summary>A value below the threshold is in the int8 part and adds nothing here.</summary>
-    private static void ConvertElement(PtxWriter ptx, int i)
-    {
-        ConvertActivation(ptx, i);
         ptx.Add($"""
-            abs.f32 magnitude, value{i};
-            setp.ge.f32 keep, magnitude, threshold;
-            @!keep mov.f32 value{i}, 0f00000000;
+            mul.wide.u32 address, row, kPadded;
+            cvt.u64.u32 offset, gatherColumn;
+            add.u64 address, address, offset;
+            add.u64 address, address, weightsBase;
+            mul.wide.u32 offset, kPadded, {Lanes};
+            """);
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"""
+                add.u32 item, row, {i * Lanes};
+                setp.lt.u32 inRange, item, nTotal;
+                mov.b32 loaded{i}, 0;
+                @inRange ld.global.nc.s8 loaded{i}, [address];
+                add.u64 address, address, offset;
+                """);
+        }
+
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"""
+                cvt.rn.f32.s32 value{i}, loaded{i};
+                mul.rn.f32 value{i}, value{i}, scale{i};
+                """);
+        }
+
+        ptx.Add($"""
+            bra {loaded};
+            {originals}:
+            selp.u32 gatherColumn, gatherOrdinal, gatherColumn, isCompact;
+            mul.wide.u32 address, row, originalStride;
+            cvt.u64.u32 offset, gatherColumn;
+            add.u64 address, address, offset;
+            shl.b64 address, address, originalShift;
+            add.u64 address, address, originals;
+            mul.wide.u32 offset, originalStride, {Lanes};
+            shl.b64 offset, offset, originalShift;
+            """);
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"""
+                add.u32 item, row, {i * Lanes};
+                setp.lt.u32 inRange, item, nTotal;
+                mov.b32 loaded{i}, 0;
+                and.pred keep, inRange, originalIsF32;
+                @keep ld.global.nc.b32 loaded{i}, [address];
+                not.pred isMine, originalIsF32;
+                and.pred keep, inRange, isMine;
+                @keep ld.global.nc.u16 loaded{i}, [address];
+                add.u64 address, address, offset;
+                """);
+        }
+
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"""
+                cvt.u16.u32 half, loaded{i};
+                mov.b32 value{i}, loaded{i};
+                @originalIsF16 cvt.f32.f16 value{i}, half;
+                @originalIsBf16 shl.b32 loaded{i}, loaded{i}, 16;
+                @originalIsBf16 mov.b32 value{i}, loaded{i};
+                """);
+        }
+
+        ptx.Add($"""
+            {loaded}:
+            mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+            shl.b32 storeAddress, storeAddress, 2;
+            add.u32 storeAddress, storeAddress, outlierBuffer;
+            """);
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"st.shared.f32 [storeAddress+{i * Lanes * 4}], value{i};");
+        }
+
+        ptx.Add($"""
+            mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
+            shl.b32 storeAddress, storeAddress, 2;
+            add.u32 storeAddress, storeAddress, outlierBuffer;
+            setp.lt.u32 inRange, helperLane, {System.Math.Min(blockM, Lanes)};
+            """);
+        for (int i = 0; i < rows; i++)
+        {
+            ConvertActivation(ptx, numbers, i);
+            ptx.Add($"@inRange st.shared.f32 [storeAddress+{(Chunk * blockN * 4) + (i * Lanes * 4)}], value0;");
+        }
+
+        ptx.Add($"""
+            add.u32 slot, slot, {Threads / Lanes};
+            bra {loop};
+            {done}:
             """);
     }
+
+    /// <summary>An activation to value0. For Elements a value below the threshold is in the int8 part and adds nothing here.</summary>
+    private static void ConvertActivation(PtxWriter ptx, GemmNumbers numbers, int i)
+    {
+        ptx.Add($$"""
+            mov.b32 value0, activation{{i}};
+            @inputIsF16 cvt.f32.f16 value0, activationHalf{{i}};
+            @inputIsBf16 mov.b32 value0, {zeroHalf, activationHalf{{i}}};
+            """);
+        if (numbers.Outliers == OutlierPolicy.Elements)
+        {
+            ptx.Add("""
+                abs.f32 magnitude, value0;
+                setp.ge.f32 keep, magnitude, threshold;
+                @!keep mov.f32 value0, 0f00000000;
+                """);
+        }
+    }
+
+    private static string[] Names(string name, int count) => Enumerable.Range(0, count).Select(i => name + i).ToArray();
 }

@@ -72,7 +72,7 @@ internal static class StreamGemm
             add.u32 barriers, shared, {plan.BarrierOffset};
             shr.u32 kBlocks, kPadded, 7;
             add.u32 units, nTotal, {StreamGemmPlan.BlockN - 1};
-            shr.u32 units, units, 7;
+            shr.u32 units, units, 6;
             mul.lo.u32 units, units, kBlocks;
             mov.u32 block, %ctaid.x;
             mov.u32 blocks, %nctaid.x;
@@ -95,13 +95,13 @@ internal static class StreamGemm
         {
             ptx.Add($"""
                 mbarrier.init.shared::cta.b64 [barriers+{stage * 16}], 1;
-                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], 2;
+                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], 1;
                 """);
         }
 
         ptx.Add($"""
             mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan)}], 3;
-            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 8;
+            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 4;
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
             bar.sync 0;
@@ -120,7 +120,7 @@ internal static class StreamGemm
         mad.lo.u32 segmentEnd, tile, kBlocks, kBlocks;
         min.u32 segmentEnd, segmentEnd, unitEnd;
         sub.u32 segmentUnits, segmentEnd, unit;
-        shl.b32 tileColumn, tile, 7;
+        shl.b32 tileColumn, tile, 6;
         """);
 
     private static void NextStage(PtxWriter ptx, StreamGemmPlan plan)
@@ -157,7 +157,7 @@ internal static class StreamGemm
             mul.lo.u32 tileColumn, tile, kBlocks;
             sub.u32 kElement, kBlock, tileColumn;
             shl.b32 kElement, kElement, 7;
-            shl.b32 tileColumn, tile, 7;
+            shl.b32 tileColumn, tile, 6;
             mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {{plan.StageBytes}};
             cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapWeights, {kElement, tileColumn}], [full];
             add.u32 preloaded, preloaded, 1;
@@ -176,7 +176,7 @@ internal static class StreamGemm
             mul.lo.u32 tileColumn, tile, kBlocks;
             sub.u32 kElement, unit, tileColumn;
             shl.b32 kElement, kElement, 7;
-            shl.b32 tileColumn, tile, 7;
+            shl.b32 tileColumn, tile, 6;
             setp.ne.u32 isFirst, preload, 0;
             @isFirst sub.u32 preload, preload, 1;
             @isFirst bra LOAD_ACTIVATIONS;
@@ -233,17 +233,14 @@ internal static class StreamGemm
            .Argument("activation", nameof(GemmArguments.Activation), "u32")
            .Argument("outputStride", nameof(GemmArguments.OutputStride), "u32")
            .Add($"""
-            sub.u32 warpgroup, warpgroup, 1;
             and.b32 groupThread, thread, 127;
             shr.u32 warp, groupThread, 5;
             and.b32 lane, groupThread, 31;
             shr.u32 laneRow, lane, 2;
             and.b32 laneColumn, lane, 3;
             shl.b32 laneColumn, laneColumn, 1;
-            mad.lo.u32 featureLocal, warpgroup, 64, laneRow;
-            mad.lo.u32 featureLocal, warp, 16, featureLocal;
-            mad.lo.u32 scratchSlot, warpgroup, 128, groupThread;
-            shl.b32 scratchSlot, scratchSlot, 4;
+            mad.lo.u32 featureLocal, warp, 16, laneRow;
+            shl.b32 scratchSlot, groupThread, 4;
             add.u32 scratchSlot, scratchSlot, shared;
             add.u32 scratchSlot, scratchSlot, {plan.ScratchOffset};
             mov.u32 descriptorHigh, {High};
@@ -279,7 +276,6 @@ internal static class StreamGemm
             @!ready bra WAIT_STAGE_FULL;
             mad.lo.u32 stageBase, stage, {plan.StageBytes}, shared;
             add.u32 stageB, stageBase, {StreamGemmPlan.BlockN * StreamGemmPlan.BlockK};
-            mad.lo.u32 stageBase, warpgroup, {64 * StreamGemmPlan.BlockK}, stageBase;
             shr.u32 descriptorA, stageBase, 4;
             or.b32 descriptorA, descriptorA, 0x10000;
             shr.u32 descriptorB, stageB, 4;
@@ -340,18 +336,16 @@ internal static class StreamGemm
         ForTokens(ptx, plan, (i, offset) => ptx.Add($"@valid red.relaxed.gpu.global.add.s32 [pointer+{offset}], {accumulators[i]};"));
         ptx.Add($"""
             fence.acq_rel.gpu;
-            bar.sync 1, 256;
+            bar.sync 1, 128;
             setp.eq.u32 isLeader, groupThread, 0;
-            setp.eq.u32 isFirst, warpgroup, 0;
-            and.pred isLeader, isLeader, isFirst;
             mul.wide.u32 pointerRow, tile, 4;
             add.u64 pointerRow, pointerRow, tickets;
             @isLeader atom.acq_rel.gpu.global.add.u32 drawn, [pointerRow], segmentUnits;
             @isLeader add.u32 drawn, drawn, segmentUnits;
             @isLeader st.shared.u32 [barriers+{ticketAt}], drawn;
-            bar.sync 1, 256;
+            bar.sync 1, 128;
             ld.shared.u32 drawn, [barriers+{ticketAt}];
-            bar.sync 1, 256;
+            bar.sync 1, 128;
             setp.eq.u32 isFinal, drawn, kBlocks;
             @!isFinal bra COMBINED;
             fence.acq_rel.gpu;
@@ -415,7 +409,7 @@ internal static class StreamGemm
         }
 
         ptx.Add("NO_BIAS:");
-        Epilogue.ActivateAll(ptx, accumulators, "scratchSlot", 256 * 16, StreamGemmPlan.ScratchSlots);
+        Epilogue.ActivateAll(ptx, accumulators, "scratchSlot", 128 * 16, StreamGemmPlan.ScratchSlots);
         int shift = numbers.OutputBytes == 2 ? 1 : 2;
         for (int i = 0; i < accumulators.Length; i++)
         {
@@ -482,7 +476,7 @@ internal static class StreamGemm
             """);
     }
 
-    /// <summary>A thread's accumulators with their offsets in the tile's partial sums [Tokens][128]; <c>valid</c> is set for each.</summary>
+    /// <summary>A thread's accumulators with their offsets in the tile's partial sums [Tokens][64]; <c>valid</c> is set for each.</summary>
     private static void ForTokens(PtxWriter ptx, StreamGemmPlan plan, System.Action<int, int> body)
     {
         for (int i = 0; i < plan.Tokens / 2; i++)

@@ -23,7 +23,7 @@ internal static class WgmmaGemm
            .Registers("b32", "stage", "phase", "kBlock", "kElement", "full", "empty", "stageBase", "stageB", "preload", "item0", "clusterRank", "peerEmpty", "releaseBarrier")
            .Registers("b32", "descriptorA", "descriptorB", "descriptorHigh", "firstRow", "firstColumn", "staging", "stagingRow", "swizzle", "chunkHigh", "storeRow", "storeColumn", "storeFrom", "namedBarrier")
            .Registers("b32", "stagingLane0", "stagingLane1", "stagingLane2", "stagingLane3", "packed0", "packed1", "packed2", "packed3", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk")
-           .Registers("b32", "outputStride", "storeDirectly", "element", "elementRow", "elementColumn", "elementAddress", "skipStages", "skipPhase", "otherBarrier")
+           .Registers("b32", "outputStride", "storeDirectly", "element", "elementRow", "elementColumn", "elementAddress", "skipStages", "skipPhase", "turnPhase", "myTurn", "otherTurn")
            .Registers("b64", "mapA", "mapB", "mapC", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow")
            .Registers("b16", "elementHalf")
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "direct", "valid", "validRow")
@@ -137,6 +137,14 @@ internal static class WgmmaGemm
             ptx.Add($"""
                 mbarrier.init.shared::cta.b64 [barriers+{at}], 3;
                 mbarrier.init.shared::cta.b64 [barriers+{at + 8}], {(plan.PingPong ? 4 : 8)};
+                """);
+        }
+
+        if (plan.PingPong)
+        {
+            ptx.Add($"""
+                mbarrier.init.shared::cta.b64 [barriers+{plan.TurnOffset}], 1;
+                mbarrier.init.shared::cta.b64 [barriers+{plan.TurnOffset + 8}], 1;
                 """);
         }
 
@@ -365,6 +373,14 @@ internal static class WgmmaGemm
                 rem.u32 skipStages, kBlocks, {plan.Stages};
                 div.u32 skipPhase, kBlocks, {plan.Stages};
                 and.b32 skipPhase, skipPhase, 1;
+                shl.b32 myTurn, warpgroup, 3;
+                add.u32 myTurn, myTurn, barriers;
+                add.u32 myTurn, myTurn, {plan.TurnOffset};
+                xor.b32 otherTurn, warpgroup, 1;
+                mov.u32 turnPhase, otherTurn;
+                shl.b32 otherTurn, otherTurn, 3;
+                add.u32 otherTurn, otherTurn, barriers;
+                add.u32 otherTurn, otherTurn, {plan.TurnOffset};
                 setp.eq.u32 isFirst, warpgroup, 0;
                 @isFirst bra CONSUME_TILE;
                 add.u32 tile, tile, tileStep;
@@ -426,6 +442,17 @@ internal static class WgmmaGemm
             ptx.Add($"mov.b32 {accumulator}, 0;");
         }
 
+        if (plan.PingPong)
+        {
+            // A stage's parity tells two laps apart, not three: a warpgroup must not look at its stages before the other has seen its own filled.
+            ptx.Add("""
+                WAIT_TURN:
+                mbarrier.try_wait.parity.shared::cta.b64 ready, [otherTurn], turnPhase;
+                @!ready bra WAIT_TURN;
+                xor.b32 turnPhase, turnPhase, 1;
+                """);
+        }
+
         ptx.Add($"""
             mov.u32 descriptorHigh, {High};
             mov.u32 kBlock, 0;
@@ -479,8 +506,9 @@ internal static class WgmmaGemm
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 again, kBlock, kBlocks;
             @again bra CONSUME;
-            wgmma.wait_group.sync.aligned 0;
             """);
+        ptx.Add(plan.PingPong ? "@isLeader mbarrier.arrive.shared::cta.b64 _, [myTurn];" : "");
+        ptx.Add("wgmma.wait_group.sync.aligned 0;");
         ReleaseStage(ptx, plan);
     }
 
@@ -602,7 +630,6 @@ internal static class WgmmaGemm
                 bar.sync namedBarrier, 128;
                 bra {stored};
                 {bulk}:
-                @!isLeader bra {stored};
                 """);
             for (int block = 0; block < plan.RowBlocks; block++)
             {
@@ -612,14 +639,16 @@ internal static class WgmmaGemm
                         add.u32 storeFrom, staging, {{((block * boxes) + box) * 8192}};
                         add.u32 storeColumn, tileColumn, {{(pass * plan.BlockN / passes) + (box * boxColumns)}};
                         add.u32 quotient, storeRow, {{block * 64}};
-                        cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [mapC, {storeColumn, quotient}], [storeFrom];
+                        @isLeader cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [mapC, {storeColumn, quotient}], [storeFrom];
                         """);
                 }
             }
 
+            // wgmma needs whole warps: the leader's come together again.
             ptx.Add($"""
-                cp.async.bulk.commit_group;
+                @isLeader cp.async.bulk.commit_group;
                 {stored}:
+                bar.warp.sync 0xFFFFFFFF;
                 """);
         }
     }

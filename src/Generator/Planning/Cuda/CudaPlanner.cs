@@ -44,7 +44,7 @@ internal static class CudaPlanner
         (128, 64, 7, 1, false),
     };
 
-    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 11), (16, 10), (32, 9), (64, 7) };
+    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 10), (16, 9), (32, 7), (64, 5) };
 
     public static IReadOnlyList<CudaKernelPlan> Plan(Int8Spec spec)
     {

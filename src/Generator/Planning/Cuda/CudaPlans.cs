@@ -50,8 +50,11 @@ internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, int Clu
 
     public int BarrierOffset => OutlierOffset + (OutlierBuffers * OutlierBytes);
 
-    /// <summary>Ring barriers, then per outlier buffer full, empty, count and last.</summary>
-    public int SharedBytes => BarrierOffset + (16 * Stages) + (32 * OutlierBuffers) + 1024;
+    /// <summary>Ring barriers, then per outlier buffer full, empty, count and last, then the warpgroups' turns.</summary>
+    public int SharedBytes => BarrierOffset + TurnOffset + 16 + 1024;
+
+    /// <summary>Where, from <see cref="BarrierOffset"/>, the two barriers are by which alternating warpgroups pass the turn.</summary>
+    public int TurnOffset => (16 * Stages) + (32 * OutlierBuffers);
 
     public string Name =>
         $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(Cluster > 1 ? $"_c{Cluster}" : "")}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
@@ -92,21 +95,21 @@ internal sealed record QuantizePlan(
 }
 
 /// <summary>
-/// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features per
-/// warpgroup are its M, the tokens its N). K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
+/// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features are its M,
+/// the tokens its N), two blocks per multiprocessor. K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
 /// </summary>
 /// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
 /// <param name="Stages">Depth of the ring.</param>
 /// <param name="Numbers">What it computes.</param>
 internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers)
 {
-    public const int BlockN = 128, BlockK = 128, Threads = 384, ScratchSlots = 4;
+    public const int BlockN = 64, BlockK = 128, Threads = 256, ScratchSlots = 4;
 
     public int StageBytes => (BlockN + Tokens) * BlockK;
 
     public int ScratchOffset => Stages * StageBytes;
 
-    public int OutlierOffset => ScratchOffset + (ScratchSlots * 16 * 256);
+    public int OutlierOffset => ScratchOffset + (ScratchSlots * 16 * 128);
 
     public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
 

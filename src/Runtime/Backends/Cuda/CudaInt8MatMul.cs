@@ -106,18 +106,17 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             Threshold = spec.OutlierThreshold,
             Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
         };
-        bool early = false;
+        // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
+        bool early = true;
         if (spec.Outliers == OutlierPolicy.Columns)
         {
             Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace, early);
-            early = true;
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
             Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace, early: false);
-            early = true;
         }
 
         Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace, early);
@@ -235,11 +234,21 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
         if (gemm.Role == CudaKernelRole.StreamGemm)
         {
-            return (uint)Math.Min(multiprocessors, columnTiles * (weights.KPadded / CudaInt8Weights.KBlock));
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, multiprocessors);
         }
 
         long rowTiles = (rows + (gemm.BlockM * gemm.Cluster) - 1) / (gemm.BlockM * gemm.Cluster);
         return (uint)Math.Min(multiprocessors / gemm.Cluster * gemm.Cluster, rowTiles * columnTiles * gemm.Cluster);
+    }
+
+    /// <summary>
+    /// A block per tile, unless that leaves multiprocessors idle for long: then K is split, which costs a round trip through L2 at the end.
+    /// </summary>
+    private static uint StreamGrid(long tiles, long kBlocks, int multiprocessors)
+    {
+        long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots;
+        bool balanced = tiles <= slots ? tiles * 3 >= multiprocessors : tiles * 100 >= waves * slots * 85;
+        return (uint)(balanced ? tiles : Math.Min(slots, tiles * ((kBlocks + 1) / 2)));
     }
 
     private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input) =>
