@@ -10,6 +10,8 @@ internal static class CudaKernelText
     {
         WgmmaGemmPlan wgmma => WgmmaGemm.Emit(wgmma),
         StreamGemmPlan stream => StreamGemm.Emit(stream),
+        MmaGemmPlan mma => MmaGemm.Emit(mma),
+        Dp4aGemmPlan dp4a => Dp4aGemm.Emit(dp4a),
         QuantizePlan quantize => QuantizeKernel.Emit(quantize),
         _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),
     };

@@ -4,7 +4,7 @@ using KernelGen.Generator.Planning.Cuda;
 namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
-/// The three warps beside the TMA producer. While the consumers multiply a tile, they walk the mask of outlier columns and gather, eight
+/// The three warps beside the TMA producer. While the consumers multiply a tile, they list the outlier columns of the mask and gather, eight
 /// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them. The list of
 /// columns is never written anywhere and its length never known to the host.
 /// </summary>
@@ -14,19 +14,15 @@ internal static class OutlierHelpers
 
     public static void Declare(PtxWriter ptx) => ptx
         .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
-        .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "maskWord", "nonZero", "source", "word", "bit", "column", "myColumn", "myOrdinal")
-        .Registers("b32", "chunkColumns", "ordinal", "item", "slot", "gatherColumn", "gatherOrdinal", "outlierPhase", "ticket", "ticketLimit", "row")
-        .Registers("b32", "outlierBuffer", "outlierBarrier", "storeAddress", "otherPhase")
-        .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps")
-        .Registers("f32", "threshold", "magnitude")
-        .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "isCompact")
-        .Registers("b16", "zeroHalf")
-        .Registers("b16", "half")
-        .Registers("b32", Names("loaded", 8))
-        .Registers("f32", Names("value", 8))
-        .Registers("f32", Names("scale", 8))
-        .Registers("b32", Names("activation", 4))
-        .Registers("b16", Names("activationHalf", 4));
+        .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
+        .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
+        .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
+        .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps", "aligned")
+        .Registers("b16", "halfBits")
+        .Registers("f32", "threshold", "magnitude", "value")
+        .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
+        .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -54,7 +50,7 @@ internal static class OutlierHelpers
             setp.eq.u32 originalIsF32, originalFormat, {(int)ElementFormat.Float32};
             selp.u32 inputShift, 2, 1, inputIsF32;
             selp.u32 originalShift, 2, 1, originalIsF32;
-            mov.b16 zeroHalf, 0;
+            setp.ne.u32 listKept, originalShift, originalShift;
             mov.u32 helperLane, %laneid;
             setp.eq.u32 isLane0, helperLane, 0;
             """);
@@ -62,19 +58,52 @@ internal static class OutlierHelpers
     /// <summary>
     /// Gathers every chunk of the tile whose first row and output feature are in <c>tileRow</c> and <c>tileColumn</c> into the buffer at
     /// <c>outlierBuffer</c>: weights [8][blockN], activations [8][blockM], barriers full and empty, then count and last flag.
+    /// Up to 32 columns are kept in the warp's registers, a lane each; the mask is read again per tile only if there are more.
     /// </summary>
     public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
     {
-        string words = ptx.Label("MASK_WORDS"), bits = ptx.Label("MASK_BITS"), next = ptx.Label("NEXT_WORD"), flush = ptx.Label("FLUSH");
-        string wait = ptx.Label("WAIT_EMPTY"), done = ptx.Label("GATHERED"), last = ptx.Label("LAST_CHUNK"), nextBase = ptx.Label("NEXT_BASE");
+        string refill = ptx.Label("REFILL"), bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE");
+        string exhausted = ptx.Label("MASK_DONE"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK"), wait = ptx.Label("WAIT_EMPTY"), done = ptx.Label("GATHERED");
         ptx.Add($"""
-            mov.u32 chunkColumns, 0;
-            mov.u32 ordinal, 0;
+            @listKept bra {chunks};
             mov.u32 maskBase, 0;
-            setp.ne.u32 isLast, helperLane, helperLane;
-            {words}:
+            mov.u32 nonZero, 0;
+            mov.u32 word, 0;
+            mov.u32 listOrdinal, 0;
+            mov.u32 listCount, 0;
+            setp.ne.u32 maskDone, helperLane, helperLane;
+            {refill}:
+            add.u32 listOrdinal, listOrdinal, listCount;
+            mov.u32 listCount, 0;
+            {bits}:
+            setp.eq.u32 more, word, 0;
+            @more bra {nextWord};
+            brev.b32 bit, word;
+            bfind.shiftamt.u32 bit, bit;
+            sub.u32 item, word, 1;
+            and.b32 word, word, item;
+            add.u32 column, wordsBase, source;
+            shl.b32 column, column, 5;
+            add.u32 column, column, bit;
+            setp.eq.u32 isMine, helperLane, listCount;
+            @isMine mov.u32 listColumn, column;
+            add.u32 listCount, listCount, 1;
+            setp.eq.u32 more, listCount, {Lanes};
+            @more bra {filled};
+            bra {bits};
+            {nextWord}:
+            setp.eq.u32 more, nonZero, 0;
+            @more bra {nextBase};
+            brev.b32 source, nonZero;
+            bfind.shiftamt.u32 source, source;
+            sub.u32 item, nonZero, 1;
+            and.b32 nonZero, nonZero, item;
+            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
+            bra {bits};
+            {nextBase}:
             setp.ge.u32 more, maskBase, maskWords;
-            @more bra {last};
+            @more bra {exhausted};
+            mov.u32 wordsBase, maskBase;
             add.u32 item, maskBase, helperLane;
             setp.lt.u32 inRange, item, maskWords;
             mov.u32 maskWord, 0;
@@ -83,9 +112,70 @@ internal static class OutlierHelpers
             @inRange ld.relaxed.gpu.global.u32 maskWord, [address];
             setp.ne.u32 keep, maskWord, 0;
             vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
+            add.u32 maskBase, maskBase, {Lanes};
+            bra {nextWord};
+            {exhausted}:
+            setp.eq.u32 maskDone, helperLane, helperLane;
+            {filled}:
+            setp.eq.u32 listKept, listOrdinal, 0;
+            and.pred listKept, listKept, maskDone;
+            {chunks}:
+            mov.u32 chunkFirst, 0;
+            {chunk}:
+            sub.u32 chunkColumns, listCount, chunkFirst;
+            setp.le.u32 isLast, chunkColumns, {Chunk};
+            and.pred isLast, isLast, maskDone;
+            min.u32 chunkColumns, chunkColumns, {Chunk};
+            xor.b32 item, outlierPhase, 1;
+            {wait}:
+            mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
+            @!more bra {wait};
+            bar.warp.sync 0xFFFFFFFF;
+            """);
+        GatherColumns(ptx, numbers, blockM, blockN);
+        ptx.Add($"""
+            setp.eq.u32 more, helperThread, 0;
+            selp.u32 item, 1, 0, isLast;
+            @more st.shared.u32 [outlierBarrier+16], chunkColumns;
+            @more st.shared.u32 [outlierBarrier+20], item;
+            bar.warp.sync 0xFFFFFFFF;
+            @isLane0 mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
+            xor.b32 outlierPhase, outlierPhase, 1;
+            add.u32 chunkFirst, chunkFirst, {Chunk};
+            @isLast bra {done};
+            setp.lt.u32 more, chunkFirst, listCount;
+            @more bra {chunk};
+            bra {refill};
+            {done}:
+            """);
+    }
+
+    /// <summary>
+    /// Runs a body for each column of the mask, ascending, with <c>column</c> and <c>listOrdinal</c> set: for kernels without helper warps. The
+    /// whole warp walks together.
+    /// </summary>
+    public static void ForEachColumn(PtxWriter ptx, System.Action body)
+    {
+        string words = ptx.Label("MASK_WORDS"), next = ptx.Label("NEXT_WORD"), bits = ptx.Label("NEXT_BIT"), done = ptx.Label("MASK_DONE");
+        ptx.Add($"""
+            mov.u32 maskBase, 0;
+            mov.u32 listOrdinal, 0;
+            {words}:
+            setp.ge.u32 more, maskBase, maskWords;
+            @more bra {done};
+            add.u32 item, maskBase, helperLane;
+            setp.lt.u32 inRange, item, maskWords;
+            mov.u32 maskWord, 0;
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
+            @inRange ld.global.u32 maskWord, [address];
+            mov.u32 wordsBase, maskBase;
+            add.u32 maskBase, maskBase, {Lanes};
+            setp.ne.u32 keep, maskWord, 0;
+            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
             {next}:
             setp.eq.u32 more, nonZero, 0;
-            @more bra {nextBase};
+            @more bra {words};
             brev.b32 source, nonZero;
             bfind.shiftamt.u32 source, source;
             sub.u32 item, nonZero, 1;
@@ -98,39 +188,13 @@ internal static class OutlierHelpers
             bfind.shiftamt.u32 bit, bit;
             sub.u32 item, word, 1;
             and.b32 word, word, item;
-            add.u32 column, maskBase, source;
+            add.u32 column, wordsBase, source;
             shl.b32 column, column, 5;
             add.u32 column, column, bit;
-            setp.eq.u32 isMine, helperLane, chunkColumns;
-            @isMine mov.u32 myColumn, column;
-            @isMine mov.u32 myOrdinal, ordinal;
-            add.u32 ordinal, ordinal, 1;
-            add.u32 chunkColumns, chunkColumns, 1;
-            setp.eq.u32 more, chunkColumns, {Chunk};
-            @more bra {flush};
-            bra {bits};
-            {nextBase}:
-            add.u32 maskBase, maskBase, {Lanes};
-            bra {words};
-            {last}:
-            setp.eq.u32 isLast, helperLane, helperLane;
-            {flush}:
-            xor.b32 item, outlierPhase, 1;
-            {wait}:
-            mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
-            @!more bra {wait};
             """);
-        GatherColumns(ptx, numbers, blockM, blockN);
+        body();
         ptx.Add($"""
-            setp.eq.u32 more, helperThread, 0;
-            selp.u32 item, 1, 0, isLast;
-            @more st.shared.u32 [outlierBarrier+16], chunkColumns;
-            @more st.shared.u32 [outlierBarrier+20], item;
-            bar.warp.sync 0xFFFFFFFF;
-            @isLane0 mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
-            xor.b32 outlierPhase, outlierPhase, 1;
-            mov.u32 chunkColumns, 0;
-            @isLast bra {done};
+            add.u32 listOrdinal, listOrdinal, 1;
             bra {bits};
             {done}:
             """);
@@ -149,7 +213,8 @@ internal static class OutlierHelpers
             mul.lo.u32 ticketLimit, ticketLimit, {warpsPerBlock};
             sub.u32 ticketLimit, ticketLimit, 1;
             mov.u32 ticket, 0;
-            @isLane0 atom.acq_rel.gpu.global.add.u32 ticket, [ticketAddress], 1;
+            membar.gl;
+            @isLane0 atom.global.add.u32 ticket, [ticketAddress], 1;
             shfl.sync.idx.b32 ticket, ticket, 0, 31, 0xFFFFFFFF;
             setp.ne.u32 more, ticket, ticketLimit;
             @more bra {done};
@@ -168,48 +233,14 @@ internal static class OutlierHelpers
     }
 
     /// <summary>
-    /// Each warp takes every third column of the chunk. All of a column's loads are in flight before the first is used; lanes are neighbouring
-    /// rows, so an address is the one before plus a constant.
+    /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
+    /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
     /// </summary>
     private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
     {
         int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
-        string loop = ptx.Label("GATHER_COLUMN"), done = ptx.Label("COLUMNS_GATHERED"), originals = ptx.Label("ORIGINALS"), loaded = ptx.Label("WEIGHTS_LOADED");
-        ptx.Add($"""
-            shr.u32 slot, helperThread, 5;
-            {loop}:
-            setp.ge.u32 more, slot, chunkColumns;
-            @more bra {done};
-            shfl.sync.idx.b32 gatherColumn, myColumn, slot, 31, 0xFFFFFFFF;
-            shfl.sync.idx.b32 gatherOrdinal, myOrdinal, slot, 31, 0xFFFFFFFF;
-            add.u32 row, tileRow, helperLane;
-            mul.wide.u32 address, row, activationStride;
-            cvt.u64.u32 offset, gatherColumn;
-            add.u64 address, address, offset;
-            shl.b64 address, address, inputShift;
-            add.u64 address, address, activations;
-            shl.b32 item, activationStride, inputShift;
-            mul.wide.u32 offset, item, {Lanes};
-            """);
-        for (int i = 0; i < rows; i++)
-        {
-            ptx.Add($"""
-                add.u32 item, row, {i * Lanes};
-                setp.lt.u32 inRange, item, mTotal;
-                mov.b32 activation{i}, 0;
-                mov.b16 activationHalf{i}, 0;
-                and.pred keep, inRange, inputIsF32;
-                @keep ld.global.b32 activation{i}, [address];
-                not.pred isMine, inputIsF32;
-                and.pred keep, inRange, isMine;
-                @keep ld.global.b16 activationHalf{i}, [address];
-                add.u64 address, address, offset;
-                """);
-        }
-
-        ptx.Add($"""
+        ptx.Add("""
             add.u32 row, tileColumn, helperLane;
-            @hasOriginals bra {originals};
             mul.wide.u32 address, row, 4;
             add.u64 address, address, columnSteps;
             """);
@@ -218,93 +249,133 @@ internal static class OutlierHelpers
             ptx.Add($"ld.global.nc.f32 scale{i}, [address+{i * Lanes * 4}];");
         }
 
-        ptx.Add($"""
-            mul.wide.u32 address, row, kPadded;
-            cvt.u64.u32 offset, gatherColumn;
-            add.u64 address, address, offset;
-            add.u64 address, address, weightsBase;
-            mul.wide.u32 offset, kPadded, {Lanes};
-            """);
-        for (int i = 0; i < weights; i++)
+        ForSlots(ptx, "COPY_COLUMN", () =>
         {
+            string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
             ptx.Add($"""
-                add.u32 item, row, {i * Lanes};
-                setp.lt.u32 inRange, item, nTotal;
-                mov.b32 loaded{i}, 0;
-                @inRange ld.global.nc.s8 loaded{i}, [address];
+                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileColumn, helperLane;
+                @hasOriginals bra {originals};
+                mul.wide.u32 address, row, kPadded;
+                cvt.u64.u32 offset, gatherColumn;
                 add.u64 address, address, offset;
+                add.u64 address, address, weightsBase;
+                mul.wide.u32 offset, kPadded, {Lanes};
                 """);
-        }
-
-        for (int i = 0; i < weights; i++)
-        {
+            CopyWords(ptx, weights, "nTotal", 0);
             ptx.Add($"""
-                cvt.rn.f32.s32 value{i}, loaded{i};
-                mul.rn.f32 value{i}, value{i}, scale{i};
-                """);
-        }
-
-        ptx.Add($"""
-            bra {loaded};
-            {originals}:
-            selp.u32 gatherColumn, gatherOrdinal, gatherColumn, isCompact;
-            mul.wide.u32 address, row, originalStride;
-            cvt.u64.u32 offset, gatherColumn;
-            add.u64 address, address, offset;
-            shl.b64 address, address, originalShift;
-            add.u64 address, address, originals;
-            mul.wide.u32 offset, originalStride, {Lanes};
-            shl.b64 offset, offset, originalShift;
-            """);
-        for (int i = 0; i < weights; i++)
-        {
-            ptx.Add($"""
-                add.u32 item, row, {i * Lanes};
-                setp.lt.u32 inRange, item, nTotal;
-                mov.b32 loaded{i}, 0;
-                and.pred keep, inRange, originalIsF32;
-                @keep ld.global.nc.b32 loaded{i}, [address];
-                not.pred isMine, originalIsF32;
-                and.pred keep, inRange, isMine;
-                @keep ld.global.nc.u16 loaded{i}, [address];
+                bra {copied};
+                {originals}:
+                selp.u32 gatherColumn, gatherOrdinal, gatherColumn, isCompact;
+                mul.wide.u32 address, row, originalStride;
+                cvt.u64.u32 offset, gatherColumn;
                 add.u64 address, address, offset;
+                shl.b64 address, address, originalShift;
+                add.u64 address, address, originals;
+                mul.wide.u32 offset, originalStride, {Lanes};
+                shl.b64 offset, offset, originalShift;
                 """);
-        }
-
-        for (int i = 0; i < weights; i++)
+            CopyWords(ptx, weights, "nTotal", 0);
+            ptx.Add($"""
+                {copied}:
+                shfl.sync.idx.b32 gatherColumn, listColumn, listSlot, 31, 0xFFFFFFFF;
+                mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileRow, helperLane;
+                mul.wide.u32 address, row, activationStride;
+                cvt.u64.u32 offset, gatherColumn;
+                add.u64 address, address, offset;
+                shl.b64 address, address, inputShift;
+                add.u64 address, address, activations;
+                mul.wide.u32 offset, activationStride, {Lanes};
+                shl.b64 offset, offset, inputShift;
+                setp.lt.u32 isMine, helperLane, {blockM};
+                """);
+            CopyWords(ptx, rows, "mTotal", Chunk * blockN * 4, blockM < Lanes ? "@isMine " : "");
+        });
+        ptx.Add("cp.async.wait_all;");
+        ForSlots(ptx, "CONVERT_COLUMN", () =>
         {
             ptx.Add($"""
-                cvt.u16.u32 half, loaded{i};
-                mov.b32 value{i}, loaded{i};
-                @originalIsF16 cvt.f32.f16 value{i}, half;
-                @originalIsBf16 shl.b32 loaded{i}, loaded{i}, 16;
-                @originalIsBf16 mov.b32 value{i}, loaded{i};
+                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                and.b32 byteShift, gatherColumn, 3;
+                shl.b32 byteShift, byteShift, 3;
+                selp.u32 column, gatherOrdinal, gatherColumn, isCompact;
+                add.u32 row, tileColumn, helperLane;
                 """);
-        }
+            for (int i = 0; i < weights; i++)
+            {
+                string original = ptx.Label("ORIGINAL"), converted = ptx.Label("CONVERTED");
+                ptx.Add($"""
+                    ld.shared.b32 loaded, [storeAddress+{i * Lanes * 4}];
+                    @hasOriginals bra {original};
+                    bfe.s32 loaded, loaded, byteShift, 8;
+                    cvt.rn.f32.s32 value, loaded;
+                    mul.rn.f32 value, value, scale{i};
+                    bra {converted};
+                    {original}:
+                    add.u32 item, row, {i * Lanes};
+                    mad.lo.u32 item, item, originalStride, column;
+                    """);
+                ToFloat(ptx, "original", "originals");
+                ptx.Add($"""
+                    {converted}:
+                    st.shared.f32 [storeAddress+{i * Lanes * 4}], value;
+                    """);
+            }
 
+            ptx.Add($"""
+                mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileRow, helperLane;
+                setp.lt.u32 isMine, helperLane, {blockM};
+                """);
+            for (int i = 0; i < rows; i++)
+            {
+                int at = (Chunk * blockN * 4) + (i * Lanes * 4);
+                string mine = blockM < Lanes ? "@isMine " : "";
+                ptx.Add($"""
+                    mov.b32 loaded, 0;
+                    {mine}ld.shared.b32 loaded, [storeAddress+{at}];
+                    add.u32 item, row, {i * Lanes};
+                    mad.lo.u32 item, item, activationStride, gatherColumn;
+                    """);
+                ToFloat(ptx, "input", "activations");
+                if (numbers.Outliers == OutlierPolicy.Elements)
+                {
+                    // A value below the threshold is in the int8 part and adds nothing here.
+                    ptx.Add("""
+                        abs.f32 magnitude, value;
+                        setp.ge.f32 keep, magnitude, threshold;
+                        @!keep mov.f32 value, 0f00000000;
+                        """);
+                }
+
+                ptx.Add($"{mine}st.shared.f32 [storeAddress+{at}], value;");
+            }
+        });
+    }
+
+    /// <summary>A loop over this warp's slots, with the slot's column and ordinal.</summary>
+    private static void ForSlots(PtxWriter ptx, string name, System.Action body)
+    {
+        string loop = ptx.Label(name), done = ptx.Label(name + "_DONE");
         ptx.Add($"""
-            {loaded}:
-            mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
-            shl.b32 storeAddress, storeAddress, 2;
-            add.u32 storeAddress, storeAddress, outlierBuffer;
+            shr.u32 slot, helperThread, 5;
+            {loop}:
+            setp.ge.u32 more, slot, chunkColumns;
+            @more bra {done};
+            add.u32 listSlot, chunkFirst, slot;
+            add.u32 gatherOrdinal, listOrdinal, listSlot;
+            shfl.sync.idx.b32 gatherColumn, listColumn, listSlot, 31, 0xFFFFFFFF;
             """);
-        for (int i = 0; i < weights; i++)
-        {
-            ptx.Add($"st.shared.f32 [storeAddress+{i * Lanes * 4}], value{i};");
-        }
-
-        ptx.Add($"""
-            mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
-            shl.b32 storeAddress, storeAddress, 2;
-            add.u32 storeAddress, storeAddress, outlierBuffer;
-            setp.lt.u32 inRange, helperLane, {System.Math.Min(blockM, Lanes)};
-            """);
-        for (int i = 0; i < rows; i++)
-        {
-            ConvertActivation(ptx, numbers, i);
-            ptx.Add($"@inRange st.shared.f32 [storeAddress+{(Chunk * blockN * 4) + (i * Lanes * 4)}], value0;");
-        }
-
+        body();
         ptx.Add($"""
             add.u32 slot, slot, {Threads / Lanes};
             bra {loop};
@@ -312,23 +383,35 @@ internal static class OutlierHelpers
             """);
     }
 
-    /// <summary>An activation to value0. For Elements a value below the threshold is in the int8 part and adds nothing here.</summary>
-    private static void ConvertActivation(PtxWriter ptx, GemmNumbers numbers, int i)
+    /// <summary>The aligned words around <c>address</c>, <c>address + offset</c>...; zeros for rows beyond the limit.</summary>
+    private static void CopyWords(PtxWriter ptx, int count, string limit, int storeOffset, string predicate = "")
     {
-        ptx.Add($$"""
-            mov.b32 value0, activation{{i}};
-            @inputIsF16 cvt.f32.f16 value0, activationHalf{{i}};
-            @inputIsBf16 mov.b32 value0, {zeroHalf, activationHalf{{i}}};
-            """);
-        if (numbers.Outliers == OutlierPolicy.Elements)
+        for (int i = 0; i < count; i++)
         {
-            ptx.Add("""
-                abs.f32 magnitude, value0;
-                setp.ge.f32 keep, magnitude, threshold;
-                @!keep mov.f32 value0, 0f00000000;
+            ptx.Add($"""
+                add.u32 item, row, {i * Lanes};
+                setp.lt.u32 inRange, item, {limit};
+                selp.u32 copyBytes, 4, 0, inRange;
+                and.b64 aligned, address, 0xFFFFFFFFFFFFFFFC;
+                selp.b64 aligned, aligned, columnSteps, inRange;
+                {predicate}cp.async.ca.shared.global [storeAddress+{storeOffset + (i * Lanes * 4)}], [aligned], 4, copyBytes;
+                add.u64 address, address, offset;
                 """);
         }
     }
 
-    private static string[] Names(string name, int count) => Enumerable.Range(0, count).Select(i => name + i).ToArray();
+    /// <summary>The word in <c>loaded</c>, which holds element number <c>item</c> of the matrix at <paramref name="matrix"/>, to <c>value</c>.</summary>
+    private static void ToFloat(PtxWriter ptx, string kind, string matrix) => ptx.Add($$"""
+        cvt.u32.u64 half, {{matrix}};
+        shr.u32 half, half, 1;
+        add.u32 item, item, half;
+        and.b32 item, item, 1;
+        shl.b32 item, item, 4;
+        shr.u32 half, loaded, item;
+        cvt.u16.u32 halfBits, half;
+        mov.b32 value, loaded;
+        @{{kind}}IsF16 cvt.f32.f16 value, halfBits;
+        shl.b32 half, half, 16;
+        @{{kind}}IsBf16 mov.b32 value, half;
+        """);
 }

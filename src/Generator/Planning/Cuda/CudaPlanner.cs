@@ -37,14 +37,15 @@ internal static class CudaPlanner
     private static readonly (int M, int N, int Stages, int Cluster, bool PingPong)[] WgmmaTiles =
     {
         (128, 256, 3, 1, false),
-        (128, 256, 3, 2, false),
         (128, 128, 4, 1, true),
-        (128, 128, 4, 2, true),
         (128, 128, 5, 1, false),
         (128, 64, 7, 1, false),
     };
 
     private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 10), (16, 9), (32, 7), (64, 5) };
+
+    /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
+    private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };
 
     public static IReadOnlyList<CudaKernelPlan> Plan(Int8Spec spec)
     {
@@ -84,10 +85,21 @@ internal static class CudaPlanner
                 plans.Add(new CudaKernelPlan(
                     plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, 1, StreamGemmPlan.Threads, plan.SharedBytes, plan));
             }
+
+            foreach ((int m, int n, int warpRows, int stages) in MmaTiles)
+            {
+                Add(plans, CudaKernelRole.MmaGemm, 80, output, new MmaGemmPlan(m, n, warpRows, stages, numbers));
+            }
+
+            Add(plans, CudaKernelRole.Dp4aGemm, 61, output, new Dp4aGemmPlan(numbers));
         }
 
         return plans;
     }
+
+    private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, int capability, ElementFormat output, GridGemmPlan plan) =>
+        plans.Add(new CudaKernelPlan(
+            plan.Name, role, capability, false, output, plan.BlockM, plan.BlockN, 1, GridGemmPlan.Threads, plan.SharedBytes, plan));
 
     private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, QuantizePlan plan) =>
         plans.Add(new CudaKernelPlan(plan.Name, role, plan.Capability, false, plan.Input, 0, 0, 1, 0, 0, plan));

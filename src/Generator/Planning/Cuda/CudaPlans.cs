@@ -120,3 +120,51 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
 }
+
+/// <summary>A GEMM without TMA, a tile per thread block: every thread holds a grid of results.</summary>
+/// <param name="BlockM">Rows of A per tile.</param>
+/// <param name="BlockN">Output features per tile.</param>
+/// <param name="Numbers">What it computes.</param>
+internal abstract record GridGemmPlan(int BlockM, int BlockN, GemmNumbers Numbers)
+{
+    public const int Threads = 256, Warps = 8, ScratchSlots = 4;
+
+    /// <summary>Scratch of the activation function; overlays the tiles.</summary>
+    public const int ScratchBytes = Threads * 16 * ScratchSlots;
+
+    public abstract int SharedBytes { get; }
+
+    public abstract string Name { get; }
+}
+
+/// <summary>mma.sync m16n8k32 with cp.async and ldmatrix (sm_80 and later).</summary>
+/// <param name="BlockM">Rows of A per tile.</param>
+/// <param name="BlockN">Output features per tile.</param>
+/// <param name="WarpRows">Warps along M; the others of the eight stand along N.</param>
+/// <param name="Stages">K blocks of 128 in flight.</param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record MmaGemmPlan(int BlockM, int BlockN, int WarpRows, int Stages, GemmNumbers Numbers) : GridGemmPlan(BlockM, BlockN, Numbers)
+{
+    public const int BlockK = 128;
+
+    public int WarpM => BlockM / WarpRows;
+
+    public int WarpN => BlockN / (Warps / WarpRows);
+
+    public int StageBytes => (BlockM + BlockN) * BlockK;
+
+    public override int SharedBytes => System.Math.Max(Stages * StageBytes, ScratchBytes);
+
+    public override string Name => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}_mma_{Numbers.Suffix}_sm80";
+}
+
+/// <summary>dp4a (sm_61 and later): 128 x 128 tiles, 8 x 8 results per thread.</summary>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record Dp4aGemmPlan(GemmNumbers Numbers) : GridGemmPlan(128, 128, Numbers)
+{
+    public const int BlockK = 64, Pitch = 80;
+
+    public override int SharedBytes => System.Math.Max(2 * 128 * Pitch, ScratchBytes);
+
+    public override string Name => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_dp4a_{Numbers.Suffix}_sm61";
+}
