@@ -39,8 +39,17 @@ internal struct GemmArguments
     /// <summary>One bit per column that has outliers, u32 [MaskWords].</summary>
     public ulong OutlierMask;
 
-    /// <summary>Counts the warps that have read the mask, so that the last one clears it for the next call; 0 for a mask that stays.</summary>
+    /// <summary>
+    /// Two words, zero between launches: counts the warps that are done with the mask, so that the last one clears it for the next call; and the
+    /// warps that have gathered their share.
+    /// </summary>
     public ulong OutlierTicket;
+
+    /// <summary>Outlier columns' weights in float32, [32, padded N], written and read by one launch.</summary>
+    public ulong GatheredWeights;
+
+    /// <summary>Outlier columns' activations in float32, [32, padded M], written and read by one launch.</summary>
+    public ulong GatheredRows;
 
     /// <summary>16- or 32-bit weights of outlier columns, in OriginalFormat; 0 where the int8 weights are dequantized instead.</summary>
     public ulong Originals;
@@ -90,6 +99,6 @@ internal struct GemmArguments
     /// <summary>1 where the results cannot leave by bulk copies (rows not 16-byte aligned), so that threads store them.</summary>
     public uint StoreDirectly;
 
-    /// <summary>Padding to a multiple of eight bytes.</summary>
-    public uint Reserved;
+    /// <summary>1 for a calibrated mask, which stays.</summary>
+    public uint KeepMask;
 }

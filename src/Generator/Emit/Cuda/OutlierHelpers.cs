@@ -16,7 +16,7 @@ internal static class OutlierHelpers
         .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
         .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
         .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
-        .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
+        .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "keepMask", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
         .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps", "aligned")
         .Registers("b16", "halfBits")
         .Registers("f32", "threshold", "magnitude", "value")
@@ -38,6 +38,7 @@ internal static class OutlierHelpers
         .Argument("weightsBase", nameof(GemmArguments.Weights), "u64")
         .Argument("columnSteps", nameof(GemmArguments.ColumnSteps), "u64")
         .Argument("ticketAddress", nameof(GemmArguments.OutlierTicket), "u64")
+        .Argument("keepMask", nameof(GemmArguments.KeepMask), "u32")
         .Argument("threshold", nameof(GemmArguments.Threshold), "f32")
         .Add($"""
             setp.ne.u64 hasOriginals, originals, 0;
@@ -55,15 +56,36 @@ internal static class OutlierHelpers
             setp.eq.u32 isLane0, helperLane, 0;
             """);
 
+    /// <summary>The first columns of the mask to the warp's list, a lane each; <c>listKept</c> if that is all of them.</summary>
+    public static void StartList(PtxWriter ptx)
+    {
+        string filled = ptx.Label("FILLED");
+        ptx.Add("""
+            mov.u32 maskBase, 0;
+            mov.u32 nonZero, 0;
+            mov.u32 word, 0;
+            mov.u32 listOrdinal, 0;
+            mov.u32 listCount, 0;
+            setp.ne.u32 maskDone, helperLane, helperLane;
+            """);
+        FillList(ptx, ptx.Label("REFILL"), filled);
+        ptx.Add("mov.pred listKept, maskDone;");
+    }
+
     /// <summary>
     /// Gathers every chunk of the tile whose first row and output feature are in <c>tileRow</c> and <c>tileColumn</c> into the buffer at
     /// <c>outlierBuffer</c>: weights [8][blockN], activations [8][blockM], barriers full and empty, then count and last flag.
-    /// Up to 32 columns are kept in the warp's registers, a lane each; the mask is read again per tile only if there are more.
+    /// Up to 32 columns stay in the warp's list; the mask is read again per tile only if there are more.
     /// </summary>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="numbers">What it computes.</param>
+    /// <param name="blockM">Rows of a tile.</param>
+    /// <param name="blockN">Output features of a tile.</param>
+    /// <param name="shared">Whether a list that was kept has been gathered to global memory by <see cref="GatherShare"/>.</param>
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, bool shared)
     {
-        string refill = ptx.Label("REFILL"), bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE");
-        string exhausted = ptx.Label("MASK_DONE"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK"), wait = ptx.Label("WAIT_EMPTY"), done = ptx.Label("GATHERED");
+        string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
+        string wait = ptx.Label("WAIT_EMPTY"), strided = ptx.Label("STRIDED"), gathered = ptx.Label("CHUNK_GATHERED"), done = ptx.Label("GATHERED");
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
@@ -72,53 +94,10 @@ internal static class OutlierHelpers
             mov.u32 listOrdinal, 0;
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
-            {refill}:
-            add.u32 listOrdinal, listOrdinal, listCount;
-            mov.u32 listCount, 0;
-            {bits}:
-            setp.eq.u32 more, word, 0;
-            @more bra {nextWord};
-            brev.b32 bit, word;
-            bfind.shiftamt.u32 bit, bit;
-            sub.u32 item, word, 1;
-            and.b32 word, word, item;
-            add.u32 column, wordsBase, source;
-            shl.b32 column, column, 5;
-            add.u32 column, column, bit;
-            setp.eq.u32 isMine, helperLane, listCount;
-            @isMine mov.u32 listColumn, column;
-            add.u32 listCount, listCount, 1;
-            setp.eq.u32 more, listCount, {Lanes};
-            @more bra {filled};
-            bra {bits};
-            {nextWord}:
-            setp.eq.u32 more, nonZero, 0;
-            @more bra {nextBase};
-            brev.b32 source, nonZero;
-            bfind.shiftamt.u32 source, source;
-            sub.u32 item, nonZero, 1;
-            and.b32 nonZero, nonZero, item;
-            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
-            bra {bits};
-            {nextBase}:
-            setp.ge.u32 more, maskBase, maskWords;
-            @more bra {exhausted};
-            mov.u32 wordsBase, maskBase;
-            add.u32 item, maskBase, helperLane;
-            setp.lt.u32 inRange, item, maskWords;
-            mov.u32 maskWord, 0;
-            mul.wide.u32 offset, item, 4;
-            add.u64 address, mask, offset;
-            @inRange ld.relaxed.gpu.global.u32 maskWord, [address];
-            setp.ne.u32 keep, maskWord, 0;
-            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
-            add.u32 maskBase, maskBase, {Lanes};
-            bra {nextWord};
-            {exhausted}:
-            setp.eq.u32 maskDone, helperLane, helperLane;
-            {filled}:
-            setp.eq.u32 listKept, listOrdinal, 0;
-            and.pred listKept, listKept, maskDone;
+            """);
+        FillList(ptx, refill, filled);
+        ptx.Add($"""
+            {(shared ? "" : "setp.eq.u32 listKept, listOrdinal, 0;\nand.pred listKept, listKept, maskDone;")}
             {chunks}:
             mov.u32 chunkFirst, 0;
             {chunk}:
@@ -132,8 +111,21 @@ internal static class OutlierHelpers
             @!more bra {wait};
             bar.warp.sync 0xFFFFFFFF;
             """);
+        if (shared)
+        {
+            ptx.Add($"@!listKept bra {strided};");
+            CopyShared(ptx, blockN, "tileColumn", "nPadded", "gatheredWeights", 0);
+            CopyShared(ptx, blockM, "tileRow", "mPadded", "gatheredRows", Chunk * blockN * 4);
+            ptx.Add($"""
+                cp.async.wait_all;
+                bra {gathered};
+                {strided}:
+                """);
+        }
+
         GatherColumns(ptx, numbers, blockM, blockN);
         ptx.Add($"""
+            {gathered}:
             setp.eq.u32 more, helperThread, 0;
             selp.u32 item, 1, 0, isLast;
             @more st.shared.u32 [outlierBarrier+16], chunkColumns;
@@ -147,6 +139,153 @@ internal static class OutlierHelpers
             @more bra {chunk};
             bra {refill};
             {done}:
+            """);
+    }
+
+    /// <summary>
+    /// Every block of the grid gathers a share of the listed columns, strided in their matrices, to contiguous float32 in global memory, once per
+    /// launch instead of once per tile, and waits for the others' shares. All blocks run at the same time: the grid is persistent.
+    /// </summary>
+    public static void GatherShare(PtxWriter ptx, GemmNumbers numbers)
+    {
+        const int Batch = 4;
+        string rows = ptx.Label("SHARE_ROWS"), activations = ptx.Label("SHARE_ACTIVATIONS"), columns = ptx.Label("SHARE_COLUMNS"), columnsOfRow = ptx.Label("SHARE_ROW_COLUMNS");
+        string next = ptx.Label("SHARE_NEXT"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), unlisted = ptx.Label("SHARE_NONE");
+        ptx.Registers("b32", "nPadded", "mPadded", "shareRow", "shareStep", "shareRows", "shareColumn", "warpsInGrid")
+           .Registers("b64", "gatheredWeights", "gatheredRows", "into", "intoStep")
+           .Registers("b32", Enumerable.Range(0, Batch).Select(i => $"shareWord{i}").ToArray())
+           .Registers("b16", Enumerable.Range(0, Batch).Select(i => $"shareHalf{i}").ToArray())
+           .Registers("f32", "shareScale")
+           .Registers("pred", "sharesWeights", "takes", "is32", "is16", "isBf16")
+           .Argument("gatheredWeights", nameof(GemmArguments.GatheredWeights), "u64")
+           .Argument("gatheredRows", nameof(GemmArguments.GatheredRows), "u64")
+           .Add($"""
+            add.u32 nPadded, nTotal, 255;
+            and.b32 nPadded, nPadded, 0xFFFFFF00;
+            add.u32 mPadded, mTotal, 255;
+            and.b32 mPadded, mPadded, 0xFFFFFF00;
+            add.u32 shareRows, nPadded, mPadded;
+            mov.u32 shareRow, %ctaid.x;
+            mov.u32 warpsInGrid, %nctaid.x;
+            mul.lo.u32 warpsInGrid, warpsInGrid, {Threads / Lanes};
+            mul.lo.u32 shareStep, warpsInGrid, {Lanes};
+            mad.lo.u32 shareRow, shareRow, {Threads}, helperThread;
+            @!listKept bra {unlisted};
+            {rows}:
+            sub.u32 item, shareRow, helperLane;
+            setp.ge.u32 more, item, shareRows;
+            @more bra {done};
+            setp.lt.u32 sharesWeights, item, nPadded;
+            mov.u32 row, shareRow;
+            @!sharesWeights sub.u32 row, shareRow, nPadded;
+            @!sharesWeights bra {activations};
+            setp.lt.u32 inRange, row, nTotal;
+            mul.wide.u32 address, row, 4;
+            add.u64 into, gatheredWeights, address;
+            mul.wide.u32 intoStep, nPadded, 4;
+            add.u64 address, address, columnSteps;
+            ld.global.nc.f32 shareScale, [address];
+            mul.wide.u32 offset, row, kPadded;
+            add.u64 offset, offset, weightsBase;
+            mul.wide.u32 aligned, row, originalStride;
+            shl.b64 aligned, aligned, originalShift;
+            add.u64 aligned, aligned, originals;
+            and.pred is32, hasOriginals, originalIsF32;
+            or.pred is16, originalIsF16, originalIsBf16;
+            and.pred is16, is16, hasOriginals;
+            and.pred isBf16, is16, originalIsBf16;
+            bra {columns};
+            {activations}:
+            setp.lt.u32 inRange, row, mTotal;
+            mul.wide.u32 address, row, 4;
+            add.u64 into, gatheredRows, address;
+            mul.wide.u32 intoStep, mPadded, 4;
+            mul.wide.u32 aligned, row, activationStride;
+            shl.b64 aligned, aligned, inputShift;
+            add.u64 aligned, aligned, activations;
+            mov.pred is32, inputIsF32;
+            not.pred is16, inputIsF32;
+            mov.pred isBf16, inputIsBf16;
+            {columns}:
+            mov.u32 shareColumn, 0;
+            {columnsOfRow}:
+            setp.ge.u32 more, shareColumn, listCount;
+            @more bra {next};
+            """);
+        for (int i = 0; i < Batch; i++)
+        {
+            // An int8 weight is at its column; a 16- or 32-bit value at its column or, where originals are compact, at its ordinal.
+            ptx.Add($"""
+                add.u32 slot, shareColumn, {i};
+                setp.lt.u32 takes, slot, listCount;
+                and.pred takes, takes, inRange;
+                shfl.sync.idx.b32 gatherColumn, listColumn, slot, 31, 0xFFFFFFFF;
+                mov.b32 shareWord{i}, 0;
+                mov.b16 shareHalf{i}, 0;
+                cvt.u64.u32 address, gatherColumn;
+                add.u64 address, address, offset;
+                and.pred keep, takes, sharesWeights;
+                not.pred isMine, hasOriginals;
+                and.pred keep, keep, isMine;
+                @keep ld.global.s8 shareWord{i}, [address];
+                and.pred isMine, isCompact, sharesWeights;
+                selp.u32 gatherColumn, slot, gatherColumn, isMine;
+                selp.u32 item, originalShift, inputShift, sharesWeights;
+                cvt.u64.u32 address, gatherColumn;
+                shl.b64 address, address, item;
+                add.u64 address, address, aligned;
+                and.pred keep, takes, is32;
+                @keep ld.global.b32 shareWord{i}, [address];
+                and.pred keep, takes, is16;
+                @keep ld.global.b16 shareHalf{i}, [address];
+                """);
+        }
+
+        for (int i = 0; i < Batch; i++)
+        {
+            ptx.Add($"""
+                add.u32 slot, shareColumn, {i};
+                setp.lt.u32 takes, slot, listCount;
+                cvt.rn.f32.s32 value, shareWord{i};
+                mul.rn.f32 value, value, shareScale;
+                @is32 mov.b32 value, shareWord{i};
+                @is16 cvt.f32.f16 value, shareHalf{i};
+                cvt.u32.u16 item, shareHalf{i};
+                shl.b32 item, item, 16;
+                @isBf16 mov.b32 value, item;
+                """);
+            if (numbers.Outliers == OutlierPolicy.Elements)
+            {
+                ptx.Add("""
+                    abs.f32 magnitude, value;
+                    setp.ge.f32 keep, magnitude, threshold;
+                    or.pred keep, keep, sharesWeights;
+                    @!keep mov.f32 value, 0f00000000;
+                    """);
+            }
+
+            ptx.Add("""
+                @takes st.global.f32 [into], value;
+                add.u64 into, into, intoStep;
+                """);
+        }
+
+        ptx.Add($"""
+            add.u32 shareColumn, shareColumn, {Batch};
+            bra {columnsOfRow};
+            {next}:
+            add.u32 shareRow, shareRow, shareStep;
+            bra {rows};
+            {done}:
+            membar.gl;
+            bar.warp.sync 0xFFFFFFFF;
+            @isLane0 red.release.gpu.global.add.u32 [ticketAddress+4], 1;
+            {wait}:
+            ld.acquire.gpu.global.u32 item, [ticketAddress+4];
+            setp.ne.u32 more, item, warpsInGrid;
+            @more bra {wait};
+            {unlisted}:
+            bar.warp.sync 0xFFFFFFFF;
             """);
     }
 
@@ -207,8 +346,6 @@ internal static class OutlierHelpers
     {
         string done = ptx.Label("MASK_RELEASED"), clear = ptx.Label("CLEAR_MASK");
         ptx.Add($"""
-            setp.eq.u64 more, ticketAddress, 0;
-            @more bra {done};
             mov.u32 ticketLimit, %nctaid.x;
             mul.lo.u32 ticketLimit, ticketLimit, {warpsPerBlock};
             sub.u32 ticketLimit, ticketLimit, 1;
@@ -219,6 +356,9 @@ internal static class OutlierHelpers
             setp.ne.u32 more, ticket, ticketLimit;
             @more bra {done};
             @isLane0 st.global.u32 [ticketAddress], 0;
+            @isLane0 st.global.u32 [ticketAddress+4], 0;
+            setp.ne.u32 more, keepMask, 0;
+            @more bra {done};
             mov.u32 item, helperLane;
             {clear}:
             setp.ge.u32 more, item, maskWords;
@@ -228,6 +368,88 @@ internal static class OutlierHelpers
             st.global.u32 [address], 0;
             add.u32 item, item, {Lanes};
             bra {clear};
+            {done}:
+            """);
+    }
+
+    /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
+    private static void FillList(PtxWriter ptx, string refill, string filled)
+    {
+        string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), exhausted = ptx.Label("MASK_DONE");
+        ptx.Add($"""
+            {refill}:
+            add.u32 listOrdinal, listOrdinal, listCount;
+            mov.u32 listCount, 0;
+            {bits}:
+            setp.eq.u32 more, word, 0;
+            @more bra {nextWord};
+            brev.b32 bit, word;
+            bfind.shiftamt.u32 bit, bit;
+            sub.u32 item, word, 1;
+            and.b32 word, word, item;
+            add.u32 column, wordsBase, source;
+            shl.b32 column, column, 5;
+            add.u32 column, column, bit;
+            setp.eq.u32 isMine, helperLane, listCount;
+            @isMine mov.u32 listColumn, column;
+            add.u32 listCount, listCount, 1;
+            setp.eq.u32 more, listCount, {Lanes};
+            @more bra {filled};
+            bra {bits};
+            {nextWord}:
+            setp.eq.u32 more, nonZero, 0;
+            @more bra {nextBase};
+            brev.b32 source, nonZero;
+            bfind.shiftamt.u32 source, source;
+            sub.u32 item, nonZero, 1;
+            and.b32 nonZero, nonZero, item;
+            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
+            bra {bits};
+            {nextBase}:
+            setp.ge.u32 more, maskBase, maskWords;
+            @more bra {exhausted};
+            mov.u32 wordsBase, maskBase;
+            add.u32 item, maskBase, helperLane;
+            setp.lt.u32 inRange, item, maskWords;
+            mov.u32 maskWord, 0;
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
+            @inRange ld.relaxed.gpu.global.u32 maskWord, [address];
+            setp.ne.u32 keep, maskWord, 0;
+            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
+            add.u32 maskBase, maskBase, {Lanes};
+            bra {nextWord};
+            {exhausted}:
+            setp.eq.u32 maskDone, helperLane, helperLane;
+            {filled}:
+            """);
+    }
+
+    /// <summary>Copies a chunk of what <see cref="GatherShare"/> left in global memory, 16 bytes at a time.</summary>
+    private static void CopyShared(PtxWriter ptx, int width, string first, string pitch, string from, int storeOffset)
+    {
+        string loop = ptx.Label("COPY_SHARED"), done = ptx.Label("SHARED_COPIED");
+        int pieces = width / 4;
+        ptx.Add($"""
+            mov.u32 item, helperThread;
+            {loop}:
+            div.u32 slot, item, {pieces};
+            setp.ge.u32 more, slot, chunkColumns;
+            @more bra {done};
+            rem.u32 row, item, {pieces};
+            shl.b32 storeAddress, item, 4;
+            add.u32 storeAddress, storeAddress, outlierBuffer;
+            shl.b32 row, row, 2;
+            add.u32 row, row, {first};
+            add.u32 slot, slot, chunkFirst;
+            mul.wide.u32 address, slot, {pitch};
+            cvt.u64.u32 offset, row;
+            add.u64 address, address, offset;
+            shl.b64 address, address, 2;
+            add.u64 address, address, {from};
+            cp.async.cg.shared.global [storeAddress+{storeOffset}], [address], 16;
+            add.u32 item, item, {Threads};
+            bra {loop};
             {done}:
             """);
     }

@@ -211,7 +211,7 @@ internal static class StreamGemm
             @atEnd bra HELPED;
             """);
         LocateSegment(ptx);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, shared: false);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
             bra HELP_SEGMENT;

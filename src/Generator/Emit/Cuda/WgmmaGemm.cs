@@ -10,7 +10,10 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// </summary>
 internal static class WgmmaGemm
 {
-    private const int BandRows = 16, ProducerRegisters = 56, ConsumerRegisters = 224;
+    private const int BandRows = 16;
+
+    /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
+    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (56, 224) : (40, 232);
 
     public static string Emit(WgmmaGemmPlan plan)
     {
@@ -158,7 +161,7 @@ internal static class WgmmaGemm
             mov.u32 phase, 0;
             setp.ne.u32 isProducer, warpgroup, 0;
             @isProducer bra CONSUMER;
-            setmaxnreg.dec.sync.aligned.u32 {ProducerRegisters};
+            setmaxnreg.dec.sync.aligned.u32 {Registers(plan).Producer};
             """);
     }
 
@@ -295,12 +298,16 @@ internal static class WgmmaGemm
             add.u32 outlierBuffer, shared, {plan.OutlierOffset};
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan, 0)};
             griddepcontrol.wait;
+            """);
+        OutlierHelpers.StartList(ptx);
+        OutlierHelpers.GatherShare(ptx, plan.Numbers);
+        ptx.Add("""
             HELP_TILE:
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra HELPED;
             """);
         LocateTile(ptx, plan);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN);
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN, shared: true);
         if (plan.PingPong)
         {
             // The two warpgroups' buffers take turns, each with a phase of its own.
@@ -338,7 +345,7 @@ internal static class WgmmaGemm
            .Argument("outputStride", nameof(GemmArguments.OutputStride), "u32")
            .Argument("storeDirectly", nameof(GemmArguments.StoreDirectly), "u32");
         ptx.Add($"""
-            setmaxnreg.inc.sync.aligned.u32 {ConsumerRegisters};
+            setmaxnreg.inc.sync.aligned.u32 {Registers(plan).Consumer};
             sub.u32 warpgroup, warpgroup, 1;
             and.b32 groupThread, thread, 127;
             shr.u32 warp, groupThread, 5;
