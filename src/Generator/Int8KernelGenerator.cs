@@ -25,7 +25,7 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
             .ForAttributeWithMetadataName(
                 SpecParser.AttributeName,
                 static (node, _) => node is TypeDeclarationSyntax,
-                static (attributed, _) => SpecParser.Parse((INamedTypeSymbol)attributed.TargetSymbol, attributed.Attributes[0]).Spec)
+                static (attributed, _) => SpecParser.Parse(attributed))
             .Where(static spec => spec is not null)
             .Select(static (spec, _) => spec!)
             .WithTrackingName(SpecStep);
@@ -34,10 +34,16 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
             .Select(static (spec, _) => (spec, CpuPlanner.Plan(spec)))
             .WithTrackingName(PlanStep);
 
-        context.RegisterSourceOutput(plans, static (output, plan) =>
+        // Nearly always empty, and so unchanged whatever is edited.
+        IncrementalValueProvider<EquatableArray<string>> ambiguousNames = specs
+            .Collect()
+            .Select(static (all, _) => GeneratedFile.AmbiguousNames(all.Select(spec => spec.Type)));
+
+        context.RegisterSourceOutput(plans.Combine(ambiguousNames), static (output, input) =>
         {
-            output.AddSource(GeneratedFile.HintName(plan.Spec.Type, ManifestEmitter.Part), ManifestEmitter.Emit(plan.Spec, plan.Cpu));
-            output.AddSource(GeneratedFile.HintName(plan.Spec.Type, CpuEmitter.Part), CpuEmitter.Emit(plan.Spec, plan.Cpu));
+            ((KernelSpec spec, CpuPlan cpu), EquatableArray<string> ambiguous) = input;
+            output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu));
+            output.AddSource(GeneratedFile.HintName(spec.Type, CpuEmitter.Part, ambiguous), CpuEmitter.Emit(spec, cpu));
         });
     }
 }

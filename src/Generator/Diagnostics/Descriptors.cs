@@ -38,8 +38,8 @@ internal static class Descriptors
 
     public static readonly DiagnosticDescriptor MemberExists = Error(
         "KG0006",
-        "The generated property exists already",
-        "'{0}' has a member '{1}' already, the name of the property to be generated: rename it");
+        "A generated name is taken",
+        "'{0}' uses the name '{1}', which a generated member must have: rename what has it");
 
     public static readonly DiagnosticDescriptor FileLocal = Error(
         "KG0007",

@@ -52,28 +52,37 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         foreach (SpecProblem problem in problems)
         {
             context.ReportDiagnostic(Diagnostic.Create(
-                problem.Descriptor, Locate(type, attribute, problem.Argument, context.CancellationToken), problem.MessageArguments));
+                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), problem.MessageArguments));
         }
 
         if (spec is not null)
         {
+            Location place = LocateName(type, attribute, context.CancellationToken);
             foreach (string instructionSet in CpuPlanner.Plan(spec).FallenBack)
             {
                 context.ReportDiagnostic(Diagnostic.Create(
-                    Descriptors.TargetWithoutTile, Locate(type, attribute, null, context.CancellationToken), type.Name, instructionSet));
+                    Descriptors.TargetWithoutTile, place, type.Name, instructionSet));
             }
         }
     }
 
-    private static Location Locate(INamedTypeSymbol type, AttributeData attribute, string? argument, CancellationToken cancellationToken)
+    private static Location Locate(INamedTypeSymbol type, AttributeData attribute, SpecProblem problem, CancellationToken cancellationToken)
     {
-        if (argument is not null
+        if (problem.Argument is not null
             && attribute.ApplicationSyntaxReference?.GetSyntax(cancellationToken) is AttributeSyntax { ArgumentList.Arguments: var arguments }
-            && arguments.FirstOrDefault(candidate => candidate.NameEquals?.Name.Identifier.ValueText == argument) is { } syntax)
+            && arguments.FirstOrDefault(candidate => candidate.NameEquals?.Name.Identifier.ValueText == problem.Argument) is { } syntax)
         {
             return syntax.Expression.GetLocation();
         }
 
-        return type.Locations.FirstOrDefault() ?? Location.None;
+        return problem.Symbol is null || SymbolEqualityComparer.Default.Equals(problem.Symbol, type)
+            ? LocateName(type, attribute, cancellationToken)
+            : problem.Symbol.Locations.FirstOrDefault() ?? Location.None;
     }
+
+    /// <summary>The class's name in the declaration that carries the attribute: a partial class has several.</summary>
+    private static Location LocateName(INamedTypeSymbol type, AttributeData attribute, CancellationToken cancellationToken) =>
+        attribute.ApplicationSyntaxReference?.GetSyntax(cancellationToken).FirstAncestorOrSelf<TypeDeclarationSyntax>()?.Identifier.GetLocation()
+            ?? type.Locations.FirstOrDefault()
+            ?? Location.None;
 }

@@ -5,9 +5,9 @@ namespace KernelGen.Generator.Emit;
 /// <summary>Writes indented lines that end in a line feed on every system.</summary>
 internal sealed class CodeWriter
 {
-    private readonly StringBuilder text = new();
+    private readonly StringBuilder _text = new();
 
-    private int depth;
+    private int _depth;
 
     /// <summary>Writes a line, or the lines of a raw string, at the current depth.</summary>
     public void Line(string lines = "")
@@ -16,10 +16,10 @@ internal sealed class CodeWriter
         {
             if (line.Length > 0)
             {
-                text.Append(' ', depth * 4).Append(line);
+                _text.Append(' ', _depth * 4).Append(line);
             }
 
-            text.Append('\n');
+            _text.Append('\n');
         }
     }
 
@@ -28,17 +28,17 @@ internal sealed class CodeWriter
     {
         Line(header);
         Line("{");
-        depth++;
+        _depth++;
         return new Scope(this);
     }
 
-    public override string ToString() => text.ToString();
+    public override string ToString() => _text.ToString();
 
     internal readonly struct Scope(CodeWriter writer) : IDisposable
     {
         public void Dispose()
         {
-            writer.depth--;
+            writer._depth--;
             writer.Line("}");
         }
     }

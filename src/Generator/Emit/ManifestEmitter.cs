@@ -20,7 +20,7 @@ internal static class ManifestEmitter
         writer.Line("/// </summary>");
         writer.Line("/// <remarks>");
         writer.Line($"/// Outliers: {numbers.Outliers}{(numbers.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements ? $", from |x| = {CSharpLiterals.Of(numbers.OutlierThreshold).TrimEnd('f')}" : string.Empty)}. Granularity: {numbers.Granularity}. Activations: {numbers.Activations}. Accumulation: {numbers.Accumulation}.");
-        writer.Line("/// Variants: ");
+        writer.Line("/// Variants:");
         writer.Line("/// <list type=\"bullet\">");
         foreach (CpuFamilyPlan family in cpu.Families)
         {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Emit;
+using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Models;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -17,7 +18,19 @@ internal static class SpecParser
 {
     public const string AttributeName = "KernelGen.Int8KernelAttribute";
 
-    /// <summary>The spec, or null when any problem is an error.</summary>
+    /// <summary>The names that generated members have.</summary>
+    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, CpuEmitter.ContainerName };
+
+    /// <summary>The spec, or null when the class is no valid one. A second attribute on the class is the compiler's error and makes no second spec.</summary>
+    public static KernelSpec? Parse(GeneratorAttributeSyntaxContext attributed)
+    {
+        AttributeData attribute = attributed.Attributes[0];
+        AttributeData first = attributed.TargetSymbol.GetAttributes()
+            .First(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attribute.AttributeClass));
+        return ReferenceEquals(first, attribute) ? Parse((INamedTypeSymbol)attributed.TargetSymbol, attribute).Spec : null;
+    }
+
+    /// <summary>The spec, or null when there is a problem.</summary>
     public static (KernelSpec? Spec, IReadOnlyList<SpecProblem> Problems) Parse(INamedTypeSymbol type, AttributeData attribute)
     {
         List<SpecProblem> problems = new();
@@ -43,23 +56,37 @@ internal static class SpecParser
         {
             if (!IsPartial(part))
             {
-                problems.Add(new SpecProblem(Descriptors.NotPartial, null, part.Name));
+                problems.Add(new SpecProblem(Descriptors.NotPartial, part, part.Name));
+            }
+
+            if (part.IsFileLocal)
+            {
+                problems.Add(new SpecProblem(Descriptors.FileLocal, part, part.Name));
             }
         }
 
-        if (type.IsFileLocal)
+        TypeIdentity identity = Identify(type);
+        foreach (string name in GeneratedNames)
         {
-            problems.Add(new SpecProblem(Descriptors.FileLocal, null, type.Name));
+            if (NameInUse(type, identity, name) is { } symbol)
+            {
+                problems.Add(new SpecProblem(Descriptors.MemberExists, symbol, type.Name, name));
+            }
+        }
+    }
+
+    /// <summary>What has the name of a generated member: the class itself, a type parameter or a member, but not what was generated before.</summary>
+    private static ISymbol? NameInUse(INamedTypeSymbol type, TypeIdentity identity, string name)
+    {
+        if (type.Name == name)
+        {
+            return type;
         }
 
         // The analyzer also sees what was generated: that one is no conflict.
-        string generated = GeneratedFile.HintName(Identify(type), ManifestEmitter.Part);
-        if (type.GetMembers(ManifestEmitter.PropertyName)
-            .SelectMany(member => member.DeclaringSyntaxReferences)
-            .Any(reference => !reference.SyntaxTree.FilePath.EndsWith(generated, StringComparison.Ordinal)))
-        {
-            problems.Add(new SpecProblem(Descriptors.MemberExists, null, type.Name, ManifestEmitter.PropertyName));
-        }
+        return type.TypeParameters.Cast<ISymbol>().Where(parameter => parameter.Name == name)
+            .Concat(type.GetMembers(name))
+            .FirstOrDefault(symbol => symbol.DeclaringSyntaxReferences.Any(reference => !GeneratedFile.IsOf(identity, reference.SyntaxTree.FilePath)));
     }
 
     private static bool IsPartial(INamedTypeSymbol type) => type.DeclaringSyntaxReferences
@@ -171,9 +198,17 @@ internal static class SpecParser
             metadataName = metadataName.Length == 0 ? part.MetadataName : $"{part.MetadataName}+{metadataName}";
         }
 
-        string ns = type.ContainingNamespace.IsGlobalNamespace ? string.Empty : type.ContainingNamespace.ToDisplayString();
-        string display = type.ToDisplayString(SymbolDisplayFormat.CSharpErrorMessageFormat);
-        return new TypeIdentity(ns, new(declarations), ns.Length == 0 ? metadataName : $"{ns}.{metadataName}", display);
+        Stack<string> names = new();
+        for (INamespaceSymbol ns = type.ContainingNamespace; !ns.IsGlobalNamespace; ns = ns.ContainingNamespace)
+        {
+            names.Push(ns.Name);
+        }
+
+        return new TypeIdentity(
+            string.Join(".", names.Select(Identifier)),
+            new(declarations),
+            string.Join(".", names.Append(metadataName)),
+            type.ToDisplayString(SymbolDisplayFormat.CSharpErrorMessageFormat));
     }
 
     private static string Declaration(INamedTypeSymbol type)
@@ -186,11 +221,13 @@ internal static class SpecParser
             (_, TypeKind.Interface) => "interface",
             _ => "class",
         };
-        return $"partial {keyword} {type.ToDisplayString(DeclarationFormat)}";
+        string parameters = string.Join(", ", type.TypeParameters.Select(parameter => Identifier(parameter.Name)));
+        return $"partial {keyword} {Identifier(type.Name)}{(parameters.Length > 0 ? $"<{parameters}>" : string.Empty)}";
     }
 
-    /// <summary>The name with its type parameters, escaped where it is a keyword.</summary>
-    private static readonly SymbolDisplayFormat DeclarationFormat = new(
-        genericsOptions: SymbolDisplayGenericsOptions.IncludeTypeParameters | SymbolDisplayGenericsOptions.IncludeVariance,
-        miscellaneousOptions: SymbolDisplayMiscellaneousOptions.EscapeKeywordIdentifiers);
+    /// <summary>A name as source has it: escaped where it is a keyword, even one such as <c>record</c> that is a keyword in some places only.</summary>
+    private static string Identifier(string name) =>
+        SyntaxFacts.GetKeywordKind(name) != SyntaxKind.None || SyntaxFacts.GetContextualKeywordKind(name) != SyntaxKind.None
+            ? $"@{name}"
+            : name;
 }

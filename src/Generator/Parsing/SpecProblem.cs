@@ -2,15 +2,28 @@ using Microsoft.CodeAnalysis;
 
 namespace KernelGen.Generator.Parsing;
 
-/// <summary>Why an annotated class is no valid spec.</summary>
-/// <param name="descriptor">The rule.</param>
-/// <param name="argument">The attribute argument that it is about, or null for the class itself.</param>
-/// <param name="messageArguments">What the message names.</param>
-internal sealed class SpecProblem(DiagnosticDescriptor descriptor, string? argument, params object[] messageArguments)
+/// <summary>Why an annotated class is no valid spec. Never part of the pipeline, so it may hold a symbol.</summary>
+internal sealed class SpecProblem
 {
-    public DiagnosticDescriptor Descriptor { get; } = descriptor;
+    /// <summary>A problem of an argument of the attribute.</summary>
+    public SpecProblem(DiagnosticDescriptor descriptor, string argument, params object[] messageArguments)
+        : this(descriptor, messageArguments) => Argument = argument;
 
-    public string? Argument { get; } = argument;
+    /// <summary>A problem of a declaration: the class, a type around it, or a member.</summary>
+    public SpecProblem(DiagnosticDescriptor descriptor, ISymbol symbol, params object[] messageArguments)
+        : this(descriptor, messageArguments) => Symbol = symbol;
 
-    public object[] MessageArguments { get; } = messageArguments;
+    private SpecProblem(DiagnosticDescriptor descriptor, object[] messageArguments)
+    {
+        Descriptor = descriptor;
+        MessageArguments = messageArguments;
+    }
+
+    public DiagnosticDescriptor Descriptor { get; }
+
+    public string? Argument { get; }
+
+    public ISymbol? Symbol { get; }
+
+    public object[] MessageArguments { get; }
 }

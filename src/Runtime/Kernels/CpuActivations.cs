@@ -25,7 +25,7 @@ public static class CpuActivations
 
     private static float ApplySmooth(Activation activation, float x) => activation switch
     {
-        Activation.Gelu => x * 0.5f * (1f + ErrorFunction(x * 0.70710678f)),
+        Activation.Gelu => x * NormalDistribution(x),
 
         // 0.5 * (1 + tanh(u)) is sigmoid(2u).
         Activation.GeluTanh => x * Sigmoid(x * 1.5957691f * (1f + (x * x * 0.044715f))),
@@ -34,11 +34,13 @@ public static class CpuActivations
 
     private static float Sigmoid(float x) => 1f / (1f + MathF.Exp(-x));
 
-    private static float ErrorFunction(float x)
+    /// <summary>The cumulative normal distribution. The tail below zero is computed as such: 1 + erf(x) would lose it to rounding.</summary>
+    private static float NormalDistribution(float x)
     {
-        float t = 1f / (1f + (MathF.Abs(x) * 0.3275911f));
+        float t = 1f / (1f + (MathF.Abs(x) * 0.23164189f));
         float p = ((((((((1.061405429f * t) - 1.453152027f) * t) + 1.421413741f) * t) - 0.284496736f) * t) + 0.254829592f) * t;
-        return MathF.CopySign(1f, x) * (1f - (p * MathF.Exp(-(x * x))));
+        float tail = 0.5f * p * MathF.Exp(x * x * -0.5f);
+        return x < 0 ? tail : 1f - tail;
     }
 
     /// <summary>Applies an activation function; NaN stays NaN.</summary>
@@ -54,7 +56,7 @@ public static class CpuActivations
 
     private static Vector128<float> ApplySmooth(Activation activation, Vector128<float> x) => activation switch
     {
-        Activation.Gelu => x * Vector128.Create(0.5f) * (Vector128.Create(1f) + ErrorFunction(x * Vector128.Create(0.70710678f))),
+        Activation.Gelu => x * NormalDistribution(x),
 
         // 0.5 * (1 + tanh(u)) is sigmoid(2u).
         Activation.GeluTanh => x * Sigmoid(x * Vector128.Create(1.5957691f) * (Vector128.Create(1f) + (x * x * Vector128.Create(0.044715f)))),
@@ -63,11 +65,13 @@ public static class CpuActivations
 
     private static Vector128<float> Sigmoid(Vector128<float> x) => Vector128.Create(1f) / (Vector128.Create(1f) + Vector128.Exp(-x));
 
-    private static Vector128<float> ErrorFunction(Vector128<float> x)
+    /// <summary>The cumulative normal distribution. The tail below zero is computed as such: 1 + erf(x) would lose it to rounding.</summary>
+    private static Vector128<float> NormalDistribution(Vector128<float> x)
     {
-        Vector128<float> t = Vector128.Create(1f) / (Vector128.Create(1f) + (Vector128.Abs(x) * Vector128.Create(0.3275911f)));
+        Vector128<float> t = Vector128.Create(1f) / (Vector128.Create(1f) + (Vector128.Abs(x) * Vector128.Create(0.23164189f)));
         Vector128<float> p = ((((((((Vector128.Create(1.061405429f) * t) - Vector128.Create(1.453152027f)) * t) + Vector128.Create(1.421413741f)) * t) - Vector128.Create(0.284496736f)) * t) + Vector128.Create(0.254829592f)) * t;
-        return Vector128.CopySign(Vector128<float>.One, x) * (Vector128.Create(1f) - (p * Vector128.Exp(-(x * x))));
+        Vector128<float> tail = Vector128.Create(0.5f) * p * Vector128.Exp(x * x * Vector128.Create(-0.5f));
+        return Vector128.ConditionalSelect(Vector128.LessThan(x, Vector128<float>.Zero), tail, Vector128.Create(1f) - tail);
     }
 
     /// <summary>Applies an activation function; NaN stays NaN.</summary>
@@ -83,7 +87,7 @@ public static class CpuActivations
 
     private static Vector256<float> ApplySmooth(Activation activation, Vector256<float> x) => activation switch
     {
-        Activation.Gelu => x * Vector256.Create(0.5f) * (Vector256.Create(1f) + ErrorFunction(x * Vector256.Create(0.70710678f))),
+        Activation.Gelu => x * NormalDistribution(x),
 
         // 0.5 * (1 + tanh(u)) is sigmoid(2u).
         Activation.GeluTanh => x * Sigmoid(x * Vector256.Create(1.5957691f) * (Vector256.Create(1f) + (x * x * Vector256.Create(0.044715f)))),
@@ -92,11 +96,13 @@ public static class CpuActivations
 
     private static Vector256<float> Sigmoid(Vector256<float> x) => Vector256.Create(1f) / (Vector256.Create(1f) + Vector256.Exp(-x));
 
-    private static Vector256<float> ErrorFunction(Vector256<float> x)
+    /// <summary>The cumulative normal distribution. The tail below zero is computed as such: 1 + erf(x) would lose it to rounding.</summary>
+    private static Vector256<float> NormalDistribution(Vector256<float> x)
     {
-        Vector256<float> t = Vector256.Create(1f) / (Vector256.Create(1f) + (Vector256.Abs(x) * Vector256.Create(0.3275911f)));
+        Vector256<float> t = Vector256.Create(1f) / (Vector256.Create(1f) + (Vector256.Abs(x) * Vector256.Create(0.23164189f)));
         Vector256<float> p = ((((((((Vector256.Create(1.061405429f) * t) - Vector256.Create(1.453152027f)) * t) + Vector256.Create(1.421413741f)) * t) - Vector256.Create(0.284496736f)) * t) + Vector256.Create(0.254829592f)) * t;
-        return Vector256.CopySign(Vector256<float>.One, x) * (Vector256.Create(1f) - (p * Vector256.Exp(-(x * x))));
+        Vector256<float> tail = Vector256.Create(0.5f) * p * Vector256.Exp(x * x * Vector256.Create(-0.5f));
+        return Vector256.ConditionalSelect(Vector256.LessThan(x, Vector256<float>.Zero), tail, Vector256.Create(1f) - tail);
     }
 
     /// <summary>Applies an activation function; NaN stays NaN.</summary>
@@ -112,7 +118,7 @@ public static class CpuActivations
 
     private static Vector512<float> ApplySmooth(Activation activation, Vector512<float> x) => activation switch
     {
-        Activation.Gelu => x * Vector512.Create(0.5f) * (Vector512.Create(1f) + ErrorFunction(x * Vector512.Create(0.70710678f))),
+        Activation.Gelu => x * NormalDistribution(x),
 
         // 0.5 * (1 + tanh(u)) is sigmoid(2u).
         Activation.GeluTanh => x * Sigmoid(x * Vector512.Create(1.5957691f) * (Vector512.Create(1f) + (x * x * Vector512.Create(0.044715f)))),
@@ -121,10 +127,12 @@ public static class CpuActivations
 
     private static Vector512<float> Sigmoid(Vector512<float> x) => Vector512.Create(1f) / (Vector512.Create(1f) + Vector512.Exp(-x));
 
-    private static Vector512<float> ErrorFunction(Vector512<float> x)
+    /// <summary>The cumulative normal distribution. The tail below zero is computed as such: 1 + erf(x) would lose it to rounding.</summary>
+    private static Vector512<float> NormalDistribution(Vector512<float> x)
     {
-        Vector512<float> t = Vector512.Create(1f) / (Vector512.Create(1f) + (Vector512.Abs(x) * Vector512.Create(0.3275911f)));
+        Vector512<float> t = Vector512.Create(1f) / (Vector512.Create(1f) + (Vector512.Abs(x) * Vector512.Create(0.23164189f)));
         Vector512<float> p = ((((((((Vector512.Create(1.061405429f) * t) - Vector512.Create(1.453152027f)) * t) + Vector512.Create(1.421413741f)) * t) - Vector512.Create(0.284496736f)) * t) + Vector512.Create(0.254829592f)) * t;
-        return Vector512.CopySign(Vector512<float>.One, x) * (Vector512.Create(1f) - (p * Vector512.Exp(-(x * x))));
+        Vector512<float> tail = Vector512.Create(0.5f) * p * Vector512.Exp(x * x * Vector512.Create(-0.5f));
+        return Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512<float>.Zero), tail, Vector512.Create(1f) - tail);
     }
 }

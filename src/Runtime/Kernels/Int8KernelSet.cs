@@ -12,7 +12,7 @@ namespace KernelGen;
 /// </summary>
 public sealed class Int8KernelSet
 {
-    private readonly CpuKernelFamily preferred;
+    private readonly CpuKernelFamily _preferred;
 
     /// <summary>Called by generated code.</summary>
     /// <param name="name">The annotated class.</param>
@@ -33,7 +33,7 @@ public sealed class Int8KernelSet
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
-        preferred = cpu
+        _preferred = cpu
             .Where(family => CpuFeatures.Supports(family.InstructionSet))
             .OrderBy(family => CpuFeatures.Rank(family.InstructionSet))
             .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))
@@ -78,7 +78,7 @@ public sealed class Int8KernelSet
     public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return Quantize(source, options, preferred);
+        return Quantize(source, options, _preferred);
     }
 
     /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>

@@ -107,20 +107,20 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private sealed class BlockTask<TOutput> : IDisposable
         where TOutput : unmanaged
     {
-        private readonly Int8MatMul owner;
-        private readonly QuantizedActivations activations;
-        private readonly Int8Weights weights;
-        private readonly float* bias;
-        private readonly TOutput* result;
-        private readonly nint resultStride;
-        private readonly Activation activation;
-        private readonly Workspace workspace;
-        private readonly int width;
-        private readonly int* tile;
-        private readonly long* wideTile;
-        private readonly float* addend;
-        private readonly float* blockBias;
-        private readonly float* outlierWeights;
+        private readonly Int8MatMul _owner;
+        private readonly QuantizedActivations _activations;
+        private readonly Int8Weights _weights;
+        private readonly float* _bias;
+        private readonly TOutput* _result;
+        private readonly nint _resultStride;
+        private readonly Activation _activation;
+        private readonly Workspace _workspace;
+        private readonly int _width;
+        private readonly int* _tile;
+        private readonly long* _wideTile;
+        private readonly float* _addend;
+        private readonly float* _blockBias;
+        private readonly float* _outlierWeights;
 
         public BlockTask(
             Int8MatMul owner,
@@ -131,54 +131,54 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             nint resultStride,
             Activation activation)
         {
-            this.owner = owner;
-            this.activations = activations;
-            this.weights = weights;
-            this.bias = bias;
-            this.result = result;
-            this.resultStride = resultStride;
-            this.activation = activation;
-            width = owner.BlockWidth;
+            _owner = owner;
+            _activations = activations;
+            _weights = weights;
+            _bias = bias;
+            _result = result;
+            _resultStride = resultStride;
+            _activation = activation;
+            _width = owner.BlockWidth;
 
             // A tile may be taller than the rows that are left.
-            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * width;
-            nint wideSize = weights.Slices.Length > 1 ? BlockRows * width : 0;
-            nint gathered = (nint)activations.Outliers.Columns.Length * width;
-            workspace = Workspace.Rent(
-                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + (2 * Workspace.SizeOf<float>(width)) + Workspace.SizeOf<float>(gathered));
-            tile = workspace.Take<int>(tileSize);
-            wideTile = workspace.Take<long>(wideSize);
-            addend = workspace.Take<float>(width);
-            blockBias = workspace.Take<float>(width);
-            outlierWeights = workspace.Take<float>(gathered);
-            new Span<float>(addend, width).Clear();
-            new Span<float>(blockBias, width).Clear();
+            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
+            nint wideSize = weights.Slices.Length > 1 ? BlockRows * _width : 0;
+            nint gathered = (nint)activations.Outliers.Columns.Length * _width;
+            _workspace = Workspace.Rent(
+                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + (2 * Workspace.SizeOf<float>(_width)) + Workspace.SizeOf<float>(gathered));
+            _tile = _workspace.Take<int>(tileSize);
+            _wideTile = _workspace.Take<long>(wideSize);
+            _addend = _workspace.Take<float>(_width);
+            _blockBias = _workspace.Take<float>(_width);
+            _outlierWeights = _workspace.Take<float>(gathered);
+            new Span<float>(_addend, _width).Clear();
+            new Span<float>(_blockBias, _width).Clear();
         }
 
-        public void Dispose() => workspace.Dispose();
+        public void Dispose() => _workspace.Dispose();
 
         public void Run(int columnBlock, int firstRow, int rows)
         {
-            int firstColumn = columnBlock * width;
-            int columns = Math.Min(width, weights.OutputFeatures - firstColumn);
-            int panelWidth = owner.Family.PanelWidth;
+            int firstColumn = columnBlock * _width;
+            int columns = Math.Min(_width, _weights.OutputFeatures - firstColumn);
+            int panelWidth = _owner.Family.PanelWidth;
             int panels = CeilingDivide(columns, panelWidth);
             GatherOutlierWeights(firstColumn, columns);
-            if (bias is not null)
+            if (_bias is not null)
             {
-                new ReadOnlySpan<float>(bias + firstColumn, columns).CopyTo(new Span<float>(blockBias, width));
+                new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
             for (int done = 0; done < rows; done += BlockRows)
             {
                 int blockRows = Math.Min(BlockRows, rows - done);
-                if (weights.Slices.Length > 1)
+                if (_weights.Slices.Length > 1)
                 {
                     SumSlices(firstRow + done, blockRows, firstColumn / panelWidth, panels);
                 }
                 else
                 {
-                    MultiplyBlock(weights.Slices[0], firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstColumn / panelWidth, panels);
                 }
 
                 for (int i = 0; i < blockRows; i++)
@@ -192,66 +192,66 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             for (int p = 0; p < panels; p++)
             {
-                owner.MultiplyPanel(activations, firstRow, rows, slice, firstPanel + p, tile + (p * owner.Family.PanelWidth), width);
+                _owner.MultiplyPanel(_activations, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
             }
         }
 
         /// <summary>K is longer than 32-bit sums may be: every slice's sums fit, their sum is taken in 64 bits.</summary>
         private void SumSlices(int firstRow, int rows, int firstPanel, int panels)
         {
-            int size = rows * width;
-            new Span<long>(wideTile, size).Clear();
-            foreach (WeightPanels slice in weights.Slices)
+            int size = rows * _width;
+            new Span<long>(_wideTile, size).Clear();
+            foreach (WeightPanels slice in _weights.Slices)
             {
                 MultiplyBlock(slice, firstRow, rows, firstPanel, panels);
                 for (int i = 0; i < size; i++)
                 {
-                    wideTile[i] += tile[i];
+                    _wideTile[i] += _tile[i];
                 }
             }
         }
 
         private void GatherOutlierWeights(int firstColumn, int columns)
         {
-            ReadOnlySpan<int> outlierColumns = activations.Outliers.Columns;
+            ReadOnlySpan<int> outlierColumns = _activations.Outliers.Columns;
             for (int i = 0; i < outlierColumns.Length; i++)
             {
-                Span<float> row = new(outlierWeights + ((nint)i * width), width);
-                weights.ReadOutlierColumn(outlierColumns[i], firstColumn, row[..columns]);
+                Span<float> row = new(_outlierWeights + ((nint)i * _width), _width);
+                _weights.ReadOutlierColumn(outlierColumns[i], firstColumn, row[..columns]);
                 row[columns..].Clear();
             }
         }
 
         private void FinishRow(int m, int firstColumn, int columns, int paddedColumns, int tileRow)
         {
-            CpuRowKernels kernels = owner.Family.Rows;
-            if (activations.Outliers.Columns.Length > 0)
+            CpuRowKernels kernels = _owner.Family.Rows;
+            if (_activations.Outliers.Columns.Length > 0)
             {
-                (ReadOnlyMemory<int> slots, ReadOnlyMemory<float> values) = activations.Outliers.ListOf(m);
+                (ReadOnlyMemory<int> slots, ReadOnlyMemory<float> values) = _activations.Outliers.ListOf(m);
                 fixed (int* slot = slots.Span)
                 {
                     fixed (float* value = values.Span)
                     {
-                        kernels.SumOutliers!(ref *slot, ref *value, slots.Length, ref *outlierWeights, width, ref *addend, paddedColumns);
+                        kernels.SumOutliers!(ref *slot, ref *value, slots.Length, ref *_outlierWeights, _width, ref *_addend, paddedColumns);
                     }
                 }
             }
 
-            int* acc = tile + (tileRow * width);
-            ref float scales = ref weights.ColumnScales[firstColumn];
-            ref int sums = ref weights.WeightSums[firstColumn];
-            if (weights.Slices.Length > 1)
+            int* acc = _tile + (tileRow * _width);
+            ref float scales = ref _weights.ColumnScales[firstColumn];
+            ref int sums = ref _weights.WeightSums[firstColumn];
+            if (_weights.Slices.Length > 1)
             {
                 kernels.EpilogueInt64!(
-                    ref *(wideTile + (tileRow * width)),
+                    ref *(_wideTile + (tileRow * _width)),
                     paddedColumns,
-                    activations.Scales[m],
-                    activations.ZeroPoints[m],
+                    _activations.Scales[m],
+                    _activations.ZeroPoints[m],
                     ref scales,
                     ref sums,
-                    ref *addend,
-                    ref *blockBias,
-                    activation,
+                    ref *_addend,
+                    ref *_blockBias,
+                    _activation,
                     ref *(float*)acc);
             }
             else
@@ -259,17 +259,17 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 kernels.Epilogue(
                     ref *acc,
                     paddedColumns,
-                    activations.Scales[m],
-                    activations.ZeroPoints[m],
+                    _activations.Scales[m],
+                    _activations.ZeroPoints[m],
                     ref scales,
                     ref sums,
-                    ref *addend,
-                    ref *blockBias,
-                    activation,
+                    ref *_addend,
+                    ref *_blockBias,
+                    _activation,
                     ref *(float*)acc);
             }
 
-            Elements.FromSingle(new ReadOnlySpan<float>(acc, columns), new Span<TOutput>(result + (m * resultStride) + firstColumn, columns));
+            Elements.FromSingle(new ReadOnlySpan<float>(acc, columns), new Span<TOutput>(_result + (m * _resultStride) + firstColumn, columns));
         }
     }
 }

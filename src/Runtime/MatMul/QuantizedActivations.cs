@@ -5,7 +5,7 @@ namespace KernelGen.MatMul;
 /// <summary>A batch of activations, quantized: int8 values, a scale and zero-point per row, and the outliers.</summary>
 internal sealed unsafe class QuantizedActivations : IDisposable
 {
-    private readonly Workspace workspace;
+    private readonly Workspace _workspace;
 
     /// <param name="rows">M.</param>
     /// <param name="k">K.</param>
@@ -25,10 +25,10 @@ internal sealed unsafe class QuantizedActivations : IDisposable
         }
 
         nint bytes = checked((rows + tallestTile) * RowBytes);
-        workspace = Workspace.Rent(Workspace.SizeOf<byte>(bytes) + (2 * Workspace.SizeOf<float>(rows)));
-        Values = workspace.Take<byte>(bytes);
-        Scales = workspace.Take<float>(rows);
-        ZeroPoints = workspace.Take<int>(rows);
+        _workspace = Workspace.Rent(Workspace.SizeOf<byte>(bytes) + (2 * Workspace.SizeOf<float>(rows)));
+        Values = _workspace.Take<byte>(bytes);
+        Scales = _workspace.Take<float>(rows);
+        ZeroPoints = _workspace.Take<int>(rows);
     }
 
     /// <summary>M.</summary>
@@ -53,5 +53,5 @@ internal sealed unsafe class QuantizedActivations : IDisposable
 
     public byte* Row(int m) => Values + (m * RowBytes);
 
-    public void Dispose() => workspace.Dispose();
+    public void Dispose() => _workspace.Dispose();
 }

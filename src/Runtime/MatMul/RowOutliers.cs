@@ -9,23 +9,23 @@ internal sealed class RowOutliers
     /// <summary>No outliers at all.</summary>
     public static RowOutliers None { get; } = new([], 0);
 
-    private readonly int[] slots;
+    private readonly int[] _slots;
 
-    private readonly float[] values;
+    private readonly float[] _values;
 
-    /// <summary>Per row the start of its list in <see cref="values"/>, and the end of the last.</summary>
-    private readonly int[] starts;
+    /// <summary>Per row the start of its list in <see cref="_values"/>, and the end of the last.</summary>
+    private readonly int[] _starts;
 
-    private readonly bool everyRowHasEveryColumn;
+    private readonly bool _everyRowHasEveryColumn;
 
     /// <summary>Whole columns: every row's list is all the columns.</summary>
     public RowOutliers(int[] columns, int rows)
     {
         Columns = columns;
-        everyRowHasEveryColumn = true;
-        slots = [.. Enumerable.Range(0, columns.Length)];
-        values = new float[checked(rows * columns.Length)];
-        starts = [];
+        _everyRowHasEveryColumn = true;
+        _slots = [.. Enumerable.Range(0, columns.Length)];
+        _values = new float[checked(rows * columns.Length)];
+        _starts = [];
     }
 
     /// <summary>Single elements: a list per row.</summary>
@@ -53,19 +53,19 @@ internal sealed class RowOutliers
         }
 
         Columns = [.. columns];
-        slots = Array.ConvertAll(elementColumns, column => slotOfColumn[column]);
-        this.values = values;
-        this.starts = starts;
+        _slots = Array.ConvertAll(elementColumns, column => slotOfColumn[column]);
+        _values = values;
+        _starts = starts;
     }
 
     /// <summary>The columns that any row needs, ascending.</summary>
     public int[] Columns { get; }
 
     /// <summary>The values of a row when whole columns left, in the order of <see cref="Columns"/>.</summary>
-    public Span<float> ValuesOf(int row) => values.AsSpan(row * Columns.Length, Columns.Length);
+    public Span<float> ValuesOf(int row) => _values.AsSpan(row * Columns.Length, Columns.Length);
 
     /// <summary>A row's list.</summary>
-    public (ReadOnlyMemory<int> Slots, ReadOnlyMemory<float> Values) ListOf(int row) => everyRowHasEveryColumn
-        ? (slots, values.AsMemory(row * Columns.Length, Columns.Length))
-        : (slots.AsMemory(starts[row]..starts[row + 1]), values.AsMemory(starts[row]..starts[row + 1]));
+    public (ReadOnlyMemory<int> Slots, ReadOnlyMemory<float> Values) ListOf(int row) => _everyRowHasEveryColumn
+        ? (_slots, _values.AsMemory(row * Columns.Length, Columns.Length))
+        : (_slots.AsMemory(_starts[row].._starts[row + 1]), _values.AsMemory(_starts[row].._starts[row + 1]));
 }

@@ -2,30 +2,39 @@ using System.Runtime.InteropServices;
 
 namespace KernelGen.Memory;
 
-/// <summary>Unmanaged memory aligned to a cache line, which frees itself. Its size may exceed 2 GB.</summary>
-internal sealed unsafe class AlignedBuffer : SafeHandle
+/// <summary>
+/// Unmanaged memory, zero at first, aligned to a cache line, so that a full vector load never spans two lines. Its size may exceed 2 GB. It
+/// frees itself when it is disposed or nothing refers to it any more: keep it alive beyond the last use of its pointer.
+/// </summary>
+/// <typeparam name="T">An unmanaged element type.</typeparam>
+internal sealed unsafe class AlignedBuffer<T> : SafeHandle
+    where T : unmanaged
 {
     private const nuint Alignment = 64;
 
-    public AlignedBuffer(nint bytes)
+    /// <exception cref="OutOfMemoryException">There is not that much memory.</exception>
+    public AlignedBuffer(long length)
         : base(0, ownsHandle: true)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        SetHandle((nint)NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment));
-        Bytes = bytes;
-        if (bytes > 0)
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        Length = length;
+        Bytes = checked(length * sizeof(T));
+        SetHandle((nint)NativeMemory.AlignedAlloc((nuint)Math.Max(Bytes, 1), Alignment));
+        NativeMemory.Clear((void*)handle, (nuint)Bytes);
+        if (Bytes > 0)
         {
-            GC.AddMemoryPressure(bytes);
+            GC.AddMemoryPressure(Bytes);
         }
     }
 
-    public nint Bytes { get; }
+    public long Length { get; }
 
-    public byte* Pointer => IsClosed ? throw new ObjectDisposedException(nameof(AlignedBuffer)) : (byte*)handle;
+    public long Bytes { get; }
+
+    /// <exception cref="ObjectDisposedException">The memory was freed.</exception>
+    public T* Pointer => IsClosed ? throw new ObjectDisposedException(nameof(AlignedBuffer<>)) : (T*)handle;
 
     public override bool IsInvalid => handle == 0;
-
-    public void Clear() => NativeMemory.Clear(Pointer, (nuint)Bytes);
 
     protected override bool ReleaseHandle()
     {

@@ -13,9 +13,9 @@ internal sealed unsafe class Workspace : IDisposable
 
     private static readonly ConcurrentBag<Workspace> Pool = [];
 
-    private AlignedBuffer? buffer;
+    private AlignedBuffer<byte>? _buffer;
 
-    private nint used;
+    private nint _used;
 
     private Workspace()
     {
@@ -29,13 +29,13 @@ internal sealed unsafe class Workspace : IDisposable
             workspace = new Workspace();
         }
 
-        if (workspace.buffer is null || workspace.buffer.Bytes < bytes)
+        if (workspace._buffer is null || workspace._buffer.Bytes < bytes)
         {
-            workspace.buffer?.Dispose();
-            workspace.buffer = new AlignedBuffer(bytes);
+            workspace._buffer?.Dispose();
+            workspace._buffer = new AlignedBuffer<byte>(bytes);
         }
 
-        workspace.used = 0;
+        workspace._used = 0;
         return workspace;
     }
 
@@ -48,22 +48,22 @@ internal sealed unsafe class Workspace : IDisposable
         where T : unmanaged
     {
         nint size = SizeOf<T>(count);
-        if (used + size > buffer!.Bytes)
+        if (_used + size > _buffer!.Bytes)
         {
-            throw new InvalidOperationException($"A workspace of {buffer.Bytes} bytes was asked for {used + size}.");
+            throw new InvalidOperationException($"A workspace of {_buffer.Bytes} bytes was asked for {_used + size}.");
         }
 
-        T* part = (T*)(buffer.Pointer + used);
-        used += size;
+        T* part = (T*)(_buffer.Pointer + _used);
+        _used += size;
         return part;
     }
 
     public void Dispose()
     {
-        if (buffer!.Bytes > LargestKept)
+        if (_buffer!.Bytes > LargestKept)
         {
-            buffer.Dispose();
-            buffer = null;
+            _buffer.Dispose();
+            _buffer = null;
         }
 
         Pool.Add(this);

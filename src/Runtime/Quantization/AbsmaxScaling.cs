@@ -8,11 +8,14 @@ internal static class AbsmaxScaling
 
     private const float Lift = 1.8446744073709552e19f; // 2^64
 
-    /// <summary>Factors that quantize a row with the given absmax: q = round(x * Prescale * Scale).</summary>
+    /// <summary>
+    /// Factors that quantize a row with the given absmax: q = round(x * Prescale * Scale). The scale is 127 * (1 / absmax), rounded twice: it
+    /// decides 16-bit values that are exact ties as bitsandbytes does.
+    /// </summary>
     public static (float Prescale, float Scale) Symmetric(float absmax)
     {
         float prescale = absmax < Tiny ? Lift : 1f;
-        return absmax == 0 ? (1f, 0f) : (prescale, KernelLimits.MaxQuantized / (absmax * prescale));
+        return absmax == 0 ? (1f, 0f) : (prescale, KernelLimits.MaxQuantized * (1f / (absmax * prescale)));
     }
 
     /// <summary>Factors and zero-point of a row with values in [low, high], which includes zero: q = round(x * Prescale * Scale) + ZeroPoint.</summary>

@@ -12,9 +12,9 @@ namespace KernelGen;
 /// </summary>
 public sealed class Int8Weights : IDisposable
 {
-    private readonly float[] absmax;
+    private readonly float[] _absmax;
 
-    private readonly OutlierColumnStore? originals;
+    private readonly OutlierColumnStore? _originals;
 
     private Int8Weights(WeightSource source, WeightPanels[] slices, float[] absmax, OutlierColumnStore? originals, int[] fixedColumns)
     {
@@ -22,8 +22,8 @@ public sealed class Int8Weights : IDisposable
         OutputFeatures = source.Rows;
         InputFeatures = source.Columns;
         Slices = slices;
-        this.absmax = absmax;
-        this.originals = originals;
+        _absmax = absmax;
+        _originals = originals;
         FixedColumns = fixedColumns;
         int padded = slices[0].PanelCount * Family.PanelWidth;
         ColumnScales = new float[padded];
@@ -46,10 +46,10 @@ public sealed class Int8Weights : IDisposable
     /// <summary>
     /// The absmax of every output feature, the <c>SCB</c> of bitsandbytes: [N], all equal where the weights have one scale.
     /// </summary>
-    public ReadOnlySpan<float> Absmax => absmax;
+    public ReadOnlySpan<float> Absmax => _absmax;
 
     /// <summary>Bytes in memory: the packed int8 weights, statistics, and the outlier columns kept so far.</summary>
-    public long Bytes => Slices.Sum(slice => slice.Bytes) + ((long)ColumnScales.Length * 2 * sizeof(float)) + (absmax.Length * sizeof(float)) + (originals?.Bytes ?? 0);
+    public long Bytes => Slices.Sum(slice => slice.Bytes) + ((long)ColumnScales.Length * 2 * sizeof(float)) + (_absmax.Length * sizeof(float)) + (_originals?.Bytes ?? 0);
 
     /// <summary>The calibrated outlier columns, ascending; empty unless the policy is <see cref="OutlierPolicy.Fixed"/>.</summary>
     public ReadOnlySpan<int> FixedOutlierColumns => FixedColumns;
@@ -108,14 +108,14 @@ public sealed class Int8Weights : IDisposable
     }
 
     /// <summary>Prepares a column for repeated <see cref="ReadOutlierColumn"/>.</summary>
-    internal void KeepOutlierColumn(int column) => originals?.Keep(column);
+    internal void KeepOutlierColumn(int column) => _originals?.Keep(column);
 
     /// <summary>A column's weights for some output features: the originals where kept, else dequantized.</summary>
     internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination)
     {
-        if (originals is not null)
+        if (_originals is not null)
         {
-            originals.Read(column, firstRow, destination);
+            _originals.Read(column, firstRow, destination);
             return;
         }
 
@@ -162,13 +162,13 @@ public sealed class Int8Weights : IDisposable
                     source.ReadRow(start + i, row);
                     if (spec.Granularity == QuantizationGranularity.Vector)
                     {
-                        absmax[start + i] = RowAbsmax(source, start + i, row);
+                        absmax[start + i] = WeightRows.Absmax(source, start + i, row);
                         weights.ColumnScales[start + i] = AbsmaxScaling.Step(absmax[start + i]);
                     }
 
                     Span<sbyte> q = quantized.AsSpan(i * k, k);
-                    QuantizeRow(row, absmax[start + i], q);
-                    weights.WeightSums[start + i] = Sum(q);
+                    WeightRows.Quantize(row, absmax[start + i], q);
+                    weights.WeightSums[start + i] = WeightRows.Sum(q);
                 }
 
                 foreach (WeightPanels slice in weights.Slices)
@@ -229,53 +229,9 @@ public sealed class Int8Weights : IDisposable
             for (int n = first; n < end; n++)
             {
                 source.ReadRow(n, row);
-                rows[n] = RowAbsmax(source, n, row);
+                rows[n] = WeightRows.Absmax(source, n, row);
             }
         });
         return TensorPrimitives.Max<float>(rows);
-    }
-
-    private static float RowAbsmax(WeightSource source, int n, ReadOnlySpan<float> row)
-    {
-        // MaxMagnitude propagates NaN.
-        float absmax = MathF.Abs(TensorPrimitives.MaxMagnitude(row));
-        if (float.IsFinite(absmax))
-        {
-            return absmax;
-        }
-
-        int column = 0;
-        while (float.IsFinite(row[column]))
-        {
-            column++;
-        }
-
-        throw new ArgumentException(
-            string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has the value {row[column]} at row {n}, column {column}; weights must be finite to be quantized. Repair the checkpoint."),
-            nameof(source));
-    }
-
-    private static void QuantizeRow(Span<float> row, float absmax, Span<sbyte> quantized)
-    {
-        (float prescale, float scale) = AbsmaxScaling.Symmetric(absmax);
-        if (prescale != 1)
-        {
-            TensorPrimitives.Multiply(row, prescale, row);
-        }
-
-        TensorPrimitives.Multiply(row, scale, row);
-        TensorPrimitives.Round<float>(row, row);
-        TensorPrimitives.ConvertTruncating<float, sbyte>(row, quantized);
-    }
-
-    private static int Sum(ReadOnlySpan<sbyte> values)
-    {
-        int sum = 0;
-        foreach (sbyte value in values)
-        {
-            sum += value;
-        }
-
-        return sum;
     }
 }

@@ -7,7 +7,7 @@ namespace KernelGen;
 public sealed class MemoryWeightSource<T> : WeightSource
     where T : unmanaged
 {
-    private readonly ReadOnlyMemory<T> values;
+    private readonly ReadOnlyMemory<T> _values;
 
     /// <summary>Wraps a matrix; nothing is copied.</summary>
     /// <param name="values">N * K values.</param>
@@ -25,23 +25,23 @@ public sealed class MemoryWeightSource<T> : WeightSource
             throw new ArgumentException($"'{name}' has {values.Length} values; [{rows},{columns}] needs {(long)rows * columns}.", nameof(values));
         }
 
-        this.values = values;
+        _values = values;
     }
 
     /// <inheritdoc/>
     public override Type ElementType => typeof(T);
 
     /// <inheritdoc/>
-    public override unsafe long Bytes => (long)values.Length * sizeof(T);
+    public override unsafe long Bytes => (long)_values.Length * sizeof(T);
 
     /// <inheritdoc/>
     public override void ReadRow(int row, Span<float> destination) =>
-        Elements.ToSingle(values.Span.Slice(row * Columns, Columns), destination);
+        Elements.ToSingle(_values.Span.Slice(row * Columns, Columns), destination);
 
     /// <inheritdoc/>
     public override void ReadColumn(int column, int firstRow, Span<float> destination)
     {
-        ReadOnlySpan<T> source = values.Span;
+        ReadOnlySpan<T> source = _values.Span;
         for (int i = 0; i < destination.Length; i++)
         {
             Elements.ToSingle(source.Slice(((firstRow + i) * Columns) + column, 1), destination.Slice(i, 1));

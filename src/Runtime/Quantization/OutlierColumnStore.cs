@@ -6,43 +6,43 @@ namespace KernelGen.Quantization;
 /// </summary>
 internal sealed class OutlierColumnStore
 {
-    private readonly WeightSource source;
+    private readonly WeightSource _source;
 
     /// <summary>Per column null, or its weights: Half[], BFloat16[] or float[] as the source has them.</summary>
-    private readonly Array?[] columns;
+    private readonly Array?[] _columns;
 
-    private readonly int capacity;
+    private readonly int _capacity;
 
-    private int kept;
+    private int _kept;
 
     /// <param name="source">The original weights.</param>
     /// <param name="capacity">The most columns to keep; the others are read from the source each time.</param>
     public OutlierColumnStore(WeightSource source, int capacity)
     {
-        this.source = source;
-        this.capacity = capacity;
-        columns = new Array?[source.Columns];
+        _source = source;
+        _capacity = capacity;
+        _columns = new Array?[source.Columns];
     }
 
     /// <summary>Bytes of the columns kept so far.</summary>
-    public long Bytes => (long)kept * source.Rows * (source.ElementType == typeof(float) ? 4 : 2);
+    public long Bytes => (long)_kept * _source.Rows * (_source.ElementType == typeof(float) ? 4 : 2);
 
     /// <summary>Makes a column contiguous, unless it is already or the store is full. Safe to call from several threads.</summary>
     public void Keep(int column)
     {
-        if (Volatile.Read(ref columns[column]) is not null || Volatile.Read(ref kept) >= capacity)
+        if (Volatile.Read(ref _columns[column]) is not null || Volatile.Read(ref _kept) >= _capacity)
         {
             return;
         }
 
-        lock (columns)
+        lock (_columns)
         {
-            if (columns[column] is null && kept < capacity)
+            if (_columns[column] is null && _kept < _capacity)
             {
-                float[] values = new float[source.Rows];
-                source.ReadColumn(column, 0, values);
-                Volatile.Write(ref columns[column], Narrow(values));
-                kept++;
+                float[] values = new float[_source.Rows];
+                _source.ReadColumn(column, 0, values);
+                Volatile.Write(ref _columns[column], Narrow(values));
+                _kept++;
             }
         }
     }
@@ -50,7 +50,7 @@ internal sealed class OutlierColumnStore
     /// <summary>The weights of one column for some output features, in float32.</summary>
     public void Read(int column, int firstRow, Span<float> destination)
     {
-        switch (Volatile.Read(ref columns[column]))
+        switch (Volatile.Read(ref _columns[column]))
         {
             case float[] values:
                 values.AsSpan(firstRow, destination.Length).CopyTo(destination);
@@ -62,7 +62,7 @@ internal sealed class OutlierColumnStore
                 Elements.ToSingle<BFloat16>(values.AsSpan(firstRow, destination.Length), destination);
                 break;
             default:
-                source.ReadColumn(column, firstRow, destination);
+                _source.ReadColumn(column, firstRow, destination);
                 break;
         }
     }
@@ -70,14 +70,14 @@ internal sealed class OutlierColumnStore
     /// <summary>Back to the type they were read from, exactly.</summary>
     private Array Narrow(float[] values)
     {
-        if (source.ElementType == typeof(Half))
+        if (_source.ElementType == typeof(Half))
         {
             Half[] halves = new Half[values.Length];
             Elements.FromSingle<Half>(values, halves);
             return halves;
         }
 
-        if (source.ElementType == typeof(BFloat16))
+        if (_source.ElementType == typeof(BFloat16))
         {
             BFloat16[] halves = new BFloat16[values.Length];
             Elements.FromSingle<BFloat16>(values, halves);

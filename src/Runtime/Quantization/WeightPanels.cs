@@ -9,23 +9,23 @@ namespace KernelGen.Quantization;
 /// </summary>
 internal sealed unsafe class WeightPanels : IDisposable
 {
-    private readonly AlignedBuffer buffer;
+    private readonly AlignedBuffer<byte> _buffer;
 
-    private readonly int rows;
+    private readonly int _rows;
 
-    private readonly int headerBytes;
+    private readonly int _headerBytes;
 
     public WeightPanels(CpuKernelFamily family, int rows, int firstColumn, int k)
     {
         Family = family;
-        this.rows = rows;
+        _rows = rows;
         FirstColumn = firstColumn;
         Columns = k;
         KGroups = (k + family.KGroup - 1) / family.KGroup;
-        headerBytes = family.Format == ActivationFormat.UInt8 ? family.PanelWidth * sizeof(int) : 0;
-        PanelBytes = headerBytes + ((nint)KGroups * family.PanelWidth * family.KGroup);
+        _headerBytes = family.Format == ActivationFormat.UInt8 ? family.PanelWidth * sizeof(int) : 0;
+        PanelBytes = _headerBytes + ((nint)KGroups * family.PanelWidth * family.KGroup);
         PanelCount = (rows + family.PanelWidth - 1) / family.PanelWidth;
-        buffer = new AlignedBuffer(PanelBytes * PanelCount);
+        _buffer = new AlignedBuffer<byte>(PanelBytes * PanelCount);
     }
 
     public CpuKernelFamily Family { get; }
@@ -42,9 +42,9 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     public int PanelCount { get; }
 
-    public nint Bytes => buffer.Bytes;
+    public long Bytes => _buffer.Bytes;
 
-    public byte* Panel(int index) => buffer.Pointer + (index * PanelBytes);
+    public byte* Panel(int index) => _buffer.Pointer + (index * PanelBytes);
 
     /// <summary>Packs the slice of one panel's int8 rows.</summary>
     /// <param name="index">The panel.</param>
@@ -52,7 +52,7 @@ internal sealed unsafe class WeightPanels : IDisposable
     /// <param name="rowLength">Values of a whole row, of which the slice is a part.</param>
     public void Pack(int index, ReadOnlySpan<sbyte> source, int rowLength)
     {
-        int count = Math.Min(Family.PanelWidth, rows - (index * Family.PanelWidth));
+        int count = Math.Min(Family.PanelWidth, _rows - (index * Family.PanelWidth));
         ArgumentOutOfRangeException.ThrowIfNotEqual(source.Length, count * rowLength);
         fixed (sbyte* first = source)
         {
@@ -67,10 +67,10 @@ internal sealed unsafe class WeightPanels : IDisposable
         {
             (int panel, int lane) = Math.DivRem(row, Family.PanelWidth);
             (int group, int element) = Math.DivRem(column, Family.KGroup);
-            nint offset = headerBytes + ((((nint)group * Family.PanelWidth) + lane) * Family.KGroup) + element;
+            nint offset = _headerBytes + ((((nint)group * Family.PanelWidth) + lane) * Family.KGroup) + element;
             return ((sbyte*)Panel(panel))[offset];
         }
     }
 
-    public void Dispose() => buffer.Dispose();
+    public void Dispose() => _buffer.Dispose();
 }

@@ -8,14 +8,17 @@ internal static class CpuEmitter
 {
     public const string Part = "Cpu";
 
+    /// <summary>The nested class, whose name the annotated class must not have already.</summary>
+    public const string ContainerName = "CpuKernels";
+
     /// <summary>The expression by which the manifest reaches the families.</summary>
-    public const string FamiliesExpression = "CpuKernels.Families";
+    public const string FamiliesExpression = ContainerName + ".Families";
 
     public static string Emit(KernelSpec spec, CpuPlan plan) => GeneratedFile.Write(spec.Type, writer =>
     {
         int[] widths = plan.Families.Select(family => family.Target.VectorBits).Distinct().OrderBy(bits => bits).ToArray();
         writer.Line($"/// <summary>CPU kernels of {spec.Type.DisplayName.Replace("<", "{").Replace(">", "}")}.</summary>");
-        using (writer.Block("private static class CpuKernels"))
+        using (writer.Block($"private static class {ContainerName}"))
         {
             foreach (int bits in widths)
             {

@@ -14,6 +14,44 @@ internal static class CpuParallel
             nameof(maxDegreeOfParallelism), maxDegreeOfParallelism, "The degree of parallelism is a positive number, or -1 for all processors."),
     };
 
+    /// <summary>
+    /// Calls <paramref name="body"/> once for each of 0 .. <paramref name="items"/> - 1 and waits. Items are handed out one at a time, so that a
+    /// thread that the system holds up delays one item only. With one item or one thread everything runs on the caller's thread.
+    /// </summary>
+    /// <param name="items">Number of items.</param>
+    /// <param name="maxDegreeOfParallelism">The most threads, the caller's included, or -1 for all processors.</param>
+    /// <param name="body">The work of one item; must not depend on the order of the items.</param>
+    public static void ForEach(int items, int maxDegreeOfParallelism, Action<int> body)
+    {
+        int threads = Math.Min(items, Degree(maxDegreeOfParallelism));
+        if (threads <= 1)
+        {
+            for (int item = 0; item < items; item++)
+            {
+                body(item);
+            }
+
+            return;
+        }
+
+        int next = -1;
+        try
+        {
+            Parallel.For(0, threads, new ParallelOptions { MaxDegreeOfParallelism = threads }, _ =>
+            {
+                for (int item = Interlocked.Increment(ref next); item < items; item = Interlocked.Increment(ref next))
+                {
+                    body(item);
+                }
+            });
+        }
+        catch (AggregateException e)
+        {
+            // The caller sees the same exception type as on one thread.
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
+    }
+
     /// <summary>Calls <paramref name="body"/> with ranges [first, end) that cover [0, count), on up to that many threads, and waits.</summary>
     /// <param name="count">The number of items.</param>
     /// <param name="grain">The fewest items worth another thread.</param>
@@ -30,17 +68,6 @@ internal static class CpuParallel
 
         // Four ranges a thread: a thread that is late leaves the rest to the others.
         int ranges = Math.Min(degree * 4, (count + grain - 1) / grain);
-        try
-        {
-            Parallel.For(0, ranges, new ParallelOptions { MaxDegreeOfParallelism = degree }, i =>
-            {
-                body((int)((long)count * i / ranges), (int)((long)count * (i + 1) / ranges));
-            });
-        }
-        catch (AggregateException e)
-        {
-            // The caller sees the same exception type as on one thread.
-            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
-        }
+        ForEach(ranges, degree, i => body((int)((long)count * i / ranges), (int)((long)count * (i + 1) / ranges)));
     }
 }

@@ -1,0 +1,35 @@
+using KernelGen.Inference.Checkpoints;
+
+namespace KernelGen.Inference.Quantization;
+
+/// <summary>A weight matrix in a memory-mapped checkpoint: what is read stays on disk, so the 16-bit originals of outlier columns cost no memory.</summary>
+internal sealed class MappedWeightSource : WeightSource
+{
+    private readonly MappedTensor _tensor;
+
+    public MappedWeightSource(MappedTensor tensor, int rows, int columns)
+        : base(tensor.Info.Name, rows, columns)
+    {
+        tensor.RequireFloatingPoint();
+        _tensor = tensor;
+    }
+
+    public override Type ElementType => _tensor.Info.Type switch
+    {
+        TensorType.F32 => typeof(float),
+        TensorType.F16 => typeof(Half),
+        _ => typeof(BFloat16),
+    };
+
+    public override long Bytes => 0;
+
+    public override void ReadRow(int row, Span<float> destination) => _tensor.CopyTo((long)row * Columns, destination);
+
+    public override void ReadColumn(int column, int firstRow, Span<float> destination)
+    {
+        for (int i = 0; i < destination.Length; i++)
+        {
+            _tensor.CopyTo(((long)(firstRow + i) * Columns) + column, destination.Slice(i, 1));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using KernelGen.Inference.Checkpoints;
+
+namespace KernelGen.Inference.Transformers;
+
+/// <summary>Finds a description's tensors in a checkpoint, checks their shapes and makes the model's parts of them.</summary>
+internal sealed class CheckpointTensors
+{
+    private readonly Checkpoint _checkpoint;
+    private readonly string _prefix;
+
+    public CheckpointTensors(Checkpoint checkpoint, DecoderDescription description)
+    {
+        _checkpoint = checkpoint;
+
+        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
+        _prefix = description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
+            ?? description.TensorPrefixes[0];
+    }
+
+    public EmbeddingTable Embedding(EmbeddingDescription description) =>
+        new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
+
+    public EmbeddingTable OutputEmbedding(string name, int vocabulary, int size) => new(WeightTensor.Pack(Matrix(name, vocabulary, size)));
+
+    public LayerNorm LayerNorm(LayerNormDescription description)
+    {
+        string name = _prefix + description.Name;
+        float[]? weight = description.IsAffine ? _checkpoint.ReadSingles(name + ".weight", description.Size) : null;
+        float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.Size) : null;
+        return new LayerNorm(weight, bias, description.Size, description.Epsilon);
+    }
+
+    public LinearLayer Linear(LinearDescription description, LinearLayerFactory factory)
+    {
+        string name = _prefix + description.Name;
+        MappedTensor weight = Matrix(name + ".weight", description.OutputFeatures, description.InputFeatures);
+        float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.OutputFeatures) : null;
+        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias));
+        return layer.InputFeatures == description.InputFeatures && layer.OutputFeatures == description.OutputFeatures
+            ? layer
+            : throw new InvalidOperationException(
+                $"The factory's layer for {name} is [{layer.OutputFeatures},{layer.InputFeatures}], "
+                + $"not [{description.OutputFeatures},{description.InputFeatures}].");
+    }
+
+    private MappedTensor Matrix(string name, int rows, int columns)
+    {
+        MappedTensor tensor = _checkpoint.Get(name);
+        TensorInfo info = tensor.Info;
+        return info.Shape.AsSpan().SequenceEqual([rows, columns])
+            ? tensor
+            : throw CheckpointException.For(
+                info.File, name, $"its shape is {info.ShapeText}, [{rows}, {columns}] was expected.", "Check that config.json belongs to this checkpoint.");
+    }
+}
