@@ -1,4 +1,3 @@
-using System.Linq;
 using KernelGen.Generator.Planning.Cuda;
 
 namespace KernelGen.Generator.Emit.Cuda;

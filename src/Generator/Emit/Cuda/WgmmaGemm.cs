@@ -1,4 +1,3 @@
-using System.Linq;
 using KernelGen.Generator.Planning.Cuda;
 
 namespace KernelGen.Generator.Emit.Cuda;
@@ -23,7 +22,7 @@ internal static class WgmmaGemm
         Header(ptx, plan);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
            .Registers("b32", "rowTiles", "columnTiles", "tiles", "band", "bandTiles", "tile", "tileStep", "tileRow", "tileColumn", "quotient", "remainder", "bandRow")
-           .Registers("b32", "stage", "phase", "kBlock", "kElement", "full", "empty", "stageBase", "stageB", "preload", "item0", "clusterRank", "peerEmpty", "releaseBarrier")
+           .Registers("b32", "stage", "phase", "kBlock", "kElement", "full", "empty", "stageBase", "stageB", "preload", "item0", "releaseBarrier")
            .Registers("b32", "descriptorA", "descriptorB", "descriptorHigh", "firstRow", "firstColumn", "staging", "stagingRow", "swizzle", "chunkHigh", "storeRow", "storeColumn", "storeFrom", "namedBarrier")
            .Registers("b32", "stagingLane0", "stagingLane1", "stagingLane2", "stagingLane3", "packed0", "packed1", "packed2", "packed3", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk")
            .Registers("b32", "outputStride", "storeDirectly", "element", "elementRow", "elementColumn", "elementAddress", "skipStages", "skipPhase", "turnPhase", "myTurn", "otherTurn")
@@ -49,16 +48,6 @@ internal static class WgmmaGemm
 
         Consumer(ptx, plan, accumulators);
         ptx.Add("END:");
-        if (plan.Cluster > 1)
-        {
-            // A block whose neighbour still multicasts to it, or releases stages to it, must not leave.
-            // The producer's thread comes alone: no .aligned.
-            ptx.Add("""
-                barrier.cluster.arrive;
-                barrier.cluster.wait;
-                """);
-        }
-
         return ptx.Add("""
             ret;
             }
@@ -76,17 +65,12 @@ internal static class WgmmaGemm
             .maxntid {{WgmmaGemmPlan.Threads}}, 1, 1
             .minnctapersm 1
             """);
-        if (plan.Cluster > 1)
-        {
-            ptx.Add($".explicitcluster\n.reqnctapercluster {plan.Cluster}, 1, 1");
-        }
-
         ptx.Add("{");
     }
 
     private static void Prologue(PtxWriter ptx, WgmmaGemmPlan plan)
     {
-        int releases = plan.PingPong ? plan.Cluster : 2 * plan.Cluster;
+        int releases = plan.PingPong ? 1 : 2;
         ptx.Argument("mTotal", nameof(GemmArguments.M), "u32")
            .Argument("nTotal", nameof(GemmArguments.N), "u32")
            .Argument("kPadded", nameof(GemmArguments.KPadded), "u32")
@@ -96,13 +80,13 @@ internal static class WgmmaGemm
             add.u32 shared, shared, 1023;
             and.b32 shared, shared, 0xFFFFFC00;
             add.u32 barriers, shared, {plan.BarrierOffset};
-            add.u32 rowTiles, mTotal, {(plan.BlockM * plan.Cluster) - 1};
-            div.u32 rowTiles, rowTiles, {plan.BlockM * plan.Cluster};
+            add.u32 rowTiles, mTotal, {plan.BlockM - 1};
+            div.u32 rowTiles, rowTiles, {plan.BlockM};
             add.u32 columnTiles, nTotal, {plan.BlockN - 1};
             div.u32 columnTiles, columnTiles, {plan.BlockN};
             shr.u32 kBlocks, kPadded, 7;
             mul.lo.u32 tiles, rowTiles, columnTiles;
-            min.u32 band, rowTiles, {BandRows / plan.Cluster};
+            min.u32 band, rowTiles, {BandRows};
             mul.lo.u32 bandTiles, band, columnTiles;
             mov.b64 mapA, paramMapA;
             cvta.param.u64 mapA, mapA;
@@ -110,18 +94,9 @@ internal static class WgmmaGemm
             cvta.param.u64 mapB, mapB;
             mov.b64 mapC, paramMapC;
             cvta.param.u64 mapC, mapC;
-            mov.u32 clusterRank, {(plan.Cluster > 1 ? "%cluster_ctarank" : "0")};
             mov.u32 tile, %ctaid.x;
             mov.u32 tileStep, %nctaid.x;
             """);
-        if (plan.Cluster > 1)
-        {
-            ptx.Add($"""
-                div.u32 tile, tile, {plan.Cluster};
-                div.u32 tileStep, tileStep, {plan.Cluster};
-                """);
-        }
-
         ptx.Add("""
             setp.ne.u32 isLeader, thread, 0;
             @isLeader bra BARRIERS_READY;
@@ -154,7 +129,7 @@ internal static class WgmmaGemm
         ptx.Add($"""
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
-            {(plan.Cluster > 1 ? "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" : "bar.sync 0;")}
+            bar.sync 0;
             griddepcontrol.launch_dependents;
             shr.u32 warpgroup, thread, 7;
             mov.u32 stage, 0;
@@ -182,9 +157,7 @@ internal static class WgmmaGemm
             add.u32 tileRow, tileRow, bandRow;
             mul.lo.u32 tileColumn, tileColumn, {plan.BlockN};
             """);
-        ptx.Add(plan.Cluster > 1
-            ? $"mad.lo.u32 tileRow, tileRow, {plan.Cluster}, clusterRank;\nmul.lo.u32 tileRow, tileRow, {plan.BlockM};"
-            : $"mul.lo.u32 tileRow, tileRow, {plan.BlockM};");
+        ptx.Add($"mul.lo.u32 tileRow, tileRow, {plan.BlockM};");
     }
 
     private static void NextStage(PtxWriter ptx, WgmmaGemmPlan plan)
@@ -200,21 +173,8 @@ internal static class WgmmaGemm
             """);
     }
 
-    private static void LoadB(PtxWriter ptx, WgmmaGemmPlan plan)
-    {
-        if (plan.Cluster == 1)
-        {
-            ptx.Add("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapB, {kElement, tileColumn}], [full];");
-            return;
-        }
-
-        // Each block of the cluster loads its share of the weights and sends it to all of them.
-        ptx.Add($$"""
-            mad.lo.u32 storeColumn, clusterRank, {{plan.BlockN / plan.Cluster}}, tileColumn;
-            mad.lo.u32 storeFrom, clusterRank, {{plan.BlockN / plan.Cluster * WgmmaGemmPlan.BlockK}}, stageB;
-            cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [storeFrom], [mapB, {kElement, storeColumn}], [full], multicastMask;
-            """);
-    }
+    private static void LoadB(PtxWriter ptx) =>
+        ptx.Add("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapB, {kElement, tileColumn}], [full];");
 
     /// <summary>
     /// The weights of the first stages are loaded before the kernel that quantizes the activations has finished: they don't depend on it.
@@ -226,8 +186,6 @@ internal static class WgmmaGemm
             @isProducer bra {(plan.Numbers.HasOutliers ? "HELPER" : "END")};
             setp.ne.u32 isProducer, thread, 0;
             @isProducer bra END;
-            .reg .b16 multicastMask;
-            mov.u16 multicastMask, {(1 << plan.Cluster) - 1};
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra PRODUCED;
             min.u32 preload, kBlocks, {plan.Stages};
@@ -243,7 +201,7 @@ internal static class WgmmaGemm
             shl.b32 kElement, kBlock, 7;
             mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {plan.StageBytes};
             """);
-        LoadB(ptx, plan);
+        LoadB(ptx);
         ptx.Add("""
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 again, kBlock, preload;
@@ -271,7 +229,7 @@ internal static class WgmmaGemm
             @!ready bra WAIT_STAGE_EMPTY;
             mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {plan.StageBytes};
             """);
-        LoadB(ptx, plan);
+        LoadB(ptx);
         ptx.Add("""
             LOAD_A:
             cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapA, {kElement, tileRow}], [full];
@@ -503,7 +461,7 @@ internal static class WgmmaGemm
             setp.eq.u32 isFirst, kBlock, 0;
             @isFirst bra RELEASED;
             """);
-        ReleaseStage(ptx, plan);
+        ReleaseStage(ptx);
         ptx.Add("""
             RELEASED:
             add.u32 releaseBarrier, full, 8;
@@ -516,25 +474,10 @@ internal static class WgmmaGemm
             """);
         ptx.Add(plan.PingPong ? "@isLeader mbarrier.arrive.shared::cta.b64 _, [myTurn];" : "");
         ptx.Add("wgmma.wait_group.sync.aligned 0;");
-        ReleaseStage(ptx, plan);
+        ReleaseStage(ptx);
     }
 
-    private static void ReleaseStage(PtxWriter ptx, WgmmaGemmPlan plan)
-    {
-        if (plan.Cluster == 1)
-        {
-            ptx.Add("@isLeader mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];");
-            return;
-        }
-
-        for (int rank = 0; rank < plan.Cluster; rank++)
-        {
-            ptx.Add($"""
-                mapa.shared::cluster.u32 peerEmpty, releaseBarrier, {rank};
-                @isLeader mbarrier.arrive.release.cluster.shared::cluster.b64 _, [peerEmpty];
-                """);
-        }
-    }
+    private static void ReleaseStage(PtxWriter ptx) => ptx.Add("@isLeader mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];");
 
     private static void Finish(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {

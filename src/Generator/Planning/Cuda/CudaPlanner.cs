@@ -1,5 +1,3 @@
-using System.Collections.Generic;
-
 namespace KernelGen.Generator.Planning.Cuda;
 
 /// <summary>A kernel to emit, with what the runtime has to know to launch it.</summary>
@@ -10,7 +8,7 @@ namespace KernelGen.Generator.Planning.Cuda;
 /// <param name="Format">Input type of a quantization kernel, output type of a GEMM.</param>
 /// <param name="BlockM">Rows per tile, or 0.</param>
 /// <param name="BlockN">Output features per tile, or 0.</param>
-/// <param name="Cluster">Thread blocks per cluster.</param>
+/// <param name="Alternating">Whether two consumer warpgroups take alternate tiles.</param>
 /// <param name="Threads">Threads per block, or 0 where the launch decides.</param>
 /// <param name="SharedBytes">Dynamic shared memory, or 0 where the launch decides.</param>
 /// <param name="Body">The plan of the family that emits it.</param>
@@ -22,7 +20,7 @@ internal sealed record CudaKernelPlan(
     ElementFormat Format,
     int BlockM,
     int BlockN,
-    int Cluster,
+    bool Alternating,
     int Threads,
     int SharedBytes,
     object Body);
@@ -31,15 +29,15 @@ internal sealed record CudaKernelPlan(
 internal static class CudaPlanner
 {
     /// <summary>
-    /// Large tiles for large problems, narrow ones where there are few tiles, two-block clusters where operands come from L2 often,
-    /// alternating warpgroups where K is short and the epilogue would be half of the work.
+    /// Large tiles for large problems, narrow ones where there are few tiles, alternating warpgroups where K is short and the epilogue would be
+    /// half of the work. Clusters that multicast the weights were tried and measured slower at every size.
     /// </summary>
-    private static readonly (int M, int N, int Stages, int Cluster, bool PingPong)[] WgmmaTiles =
+    private static readonly (int M, int N, int Stages, bool PingPong)[] WgmmaTiles =
     {
-        (128, 256, 3, 1, false),
-        (128, 128, 4, 1, true),
-        (128, 128, 5, 1, false),
-        (128, 64, 7, 1, false),
+        (128, 256, 3, false),
+        (128, 128, 4, true),
+        (128, 128, 5, false),
+        (128, 64, 7, false),
     };
 
     private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 10), (16, 9), (32, 7), (64, 5) };
@@ -72,18 +70,18 @@ internal static class CudaPlanner
         foreach (ElementFormat output in new[] { ElementFormat.Float16, ElementFormat.BFloat16, ElementFormat.Float32 })
         {
             GemmNumbers numbers = new(spec.Outliers, zeroPoint, output);
-            foreach ((int m, int n, int stages, int cluster, bool pingPong) in WgmmaTiles)
+            foreach ((int m, int n, int stages, bool pingPong) in WgmmaTiles)
             {
-                WgmmaGemmPlan plan = new(m, n, stages, cluster, pingPong, numbers);
+                WgmmaGemmPlan plan = new(m, n, stages, pingPong, numbers);
                 plans.Add(new CudaKernelPlan(
-                    plan.Name, CudaKernelRole.WgmmaGemm, 90, true, output, m, n, cluster, WgmmaGemmPlan.Threads, plan.SharedBytes, plan));
+                    plan.Name, CudaKernelRole.WgmmaGemm, 90, true, output, m, n, pingPong, WgmmaGemmPlan.Threads, plan.SharedBytes, plan));
             }
 
             foreach ((int tokens, int stages) in StreamTiles)
             {
                 StreamGemmPlan plan = new(tokens, stages, numbers);
                 plans.Add(new CudaKernelPlan(
-                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, 1, StreamGemmPlan.Threads, plan.SharedBytes, plan));
+                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, StreamGemmPlan.Threads, plan.SharedBytes, plan));
             }
 
             foreach ((int m, int n, int warpRows, int stages) in MmaTiles)
@@ -99,8 +97,8 @@ internal static class CudaPlanner
 
     private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, int capability, ElementFormat output, GridGemmPlan plan) =>
         plans.Add(new CudaKernelPlan(
-            plan.Name, role, capability, false, output, plan.BlockM, plan.BlockN, 1, GridGemmPlan.Threads, plan.SharedBytes, plan));
+            plan.Name, role, capability, false, output, plan.BlockM, plan.BlockN, false, GridGemmPlan.Threads, plan.SharedBytes, plan));
 
     private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, QuantizePlan plan) =>
-        plans.Add(new CudaKernelPlan(plan.Name, role, plan.Capability, false, plan.Input, 0, 0, 1, 0, 0, plan));
+        plans.Add(new CudaKernelPlan(plan.Name, role, plan.Capability, false, plan.Input, 0, 0, false, 0, 0, plan));
 }

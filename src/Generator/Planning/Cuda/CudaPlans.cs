@@ -23,12 +23,11 @@ internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, Eleme
 /// <param name="BlockM">Rows of A per tile: 128.</param>
 /// <param name="BlockN">Output features per tile: 64, 128 or 256.</param>
 /// <param name="Stages">Depth of the shared-memory ring, in K blocks of 128.</param>
-/// <param name="Cluster">Thread blocks that share each tile of B by multicast, neighbours along M: 1 or 2.</param>
 /// <param name="PingPong">
 /// Two consumer warpgroups take alternate tiles, so that one's epilogue hides behind the other's mainloop; otherwise they share each tile.
 /// </param>
 /// <param name="Numbers">What it computes.</param>
-internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, int Cluster, bool PingPong, GemmNumbers Numbers)
+internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool PingPong, GemmNumbers Numbers)
 {
     public const int BlockK = 128, Threads = 384;
 
@@ -57,7 +56,7 @@ internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, int Clu
     public int TurnOffset => (16 * Stages) + (32 * OutlierBuffers);
 
     public string Name =>
-        $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(Cluster > 1 ? $"_c{Cluster}" : "")}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
+        $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
 }
 
 /// <summary>What a quantization kernel does with each row.</summary>

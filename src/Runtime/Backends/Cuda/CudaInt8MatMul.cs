@@ -193,7 +193,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             bool streams = gemm.Role == CudaKernelRole.StreamGemm;
             context.Use();
             TensorMap.Encode(&maps[0], workspace.Quantized, rows, weights.KPadded, weights.KPadded, gemm.BlockM, null);
-            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN / gemm.Cluster, null);
+            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
             if (bulkStores && !streams)
             {
                 TensorMap.Encode(&maps[2], output.Address, rows, weights.OutputFeatures, (long)output.RowStride * output.ElementBytes, 64, output.Format);
@@ -240,8 +240,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, multiprocessors);
         }
 
-        long rowTiles = (rows + (gemm.BlockM * gemm.Cluster) - 1) / (gemm.BlockM * gemm.Cluster);
-        return (uint)Math.Min(multiprocessors / gemm.Cluster * gemm.Cluster, rowTiles * columnTiles * gemm.Cluster);
+        long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
+        return (uint)Math.Min(multiprocessors, rowTiles * columnTiles);
     }
 
     /// <summary>

@@ -16,7 +16,7 @@ public delegate ReadOnlySpan<byte> CudaPtx();
 /// <param name="Format">The type of its input (quantization) or output (GEMM).</param>
 /// <param name="BlockM">Rows of A per tile; 0 where it has none.</param>
 /// <param name="BlockN">Output features per tile; 0 where it has none.</param>
-/// <param name="Cluster">Thread blocks per cluster.</param>
+/// <param name="Alternating">Whether two groups of warps take alternate tiles, one finishing while the other multiplies.</param>
 /// <param name="Threads">Threads per block; 0 where the launch decides.</param>
 /// <param name="SharedBytes">Dynamic shared memory per block, in bytes; 0 where the launch decides.</param>
 /// <param name="Ptx">Its text.</param>
@@ -29,7 +29,7 @@ public sealed record CudaKernelVariant(
     ElementFormat Format,
     int BlockM,
     int BlockN,
-    int Cluster,
+    bool Alternating,
     int Threads,
     int SharedBytes,
     CudaPtx Ptx)
