@@ -1,6 +1,6 @@
 using KernelGen.Quantization;
 
-namespace KernelGen.Kernels.Tests.Cuda;
+namespace KernelGen.Kernels.Gpu;
 
 /// <summary>
 /// LLM.int8() on host arrays, one obvious loop after the other, with the float32 operations in the order that the CUDA kernels document: results
