@@ -9,7 +9,10 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// </summary>
 internal static class OutlierHelpers
 {
-    private const int Lanes = 32, Threads = 96, Chunk = GemmNumbers.OutlierChunk;
+    /// <summary>Threads that gather.</summary>
+    public const int Threads = 96;
+
+    private const int Lanes = 32, Chunk = GemmNumbers.OutlierChunk;
 
     public static void Declare(PtxWriter ptx) => ptx
         .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
@@ -129,8 +132,8 @@ internal static class OutlierHelpers
             selp.u32 item, 1, 0, isLast;
             @more st.shared.u32 [outlierBarrier+16], chunkColumns;
             @more st.shared.u32 [outlierBarrier+20], item;
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
             bar.warp.sync 0xFFFFFFFF;
-            @isLane0 mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
             xor.b32 outlierPhase, outlierPhase, 1;
             add.u32 chunkFirst, chunkFirst, {Chunk};
             @isLast bra {done};

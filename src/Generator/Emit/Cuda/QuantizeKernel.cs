@@ -428,7 +428,8 @@ internal static class QuantizeKernel
                 setp.lt.f32 isZero, high, {tiny};
                 selp.f32 prescale, {lift}, {one}, isZero;
                 mul.rn.f32 scaledHigh, high, prescale;
-                div.rn.f32 scale, {levels}, scaledHigh;
+                rcp.rn.f32 scale, scaledHigh;
+                mul.rn.f32 scale, scale, {levels};
                 setp.eq.f32 isZero, high, 0f00000000;
                 @isZero mov.f32 scale, 0f00000000;
                 @isZero mov.f32 prescale, {one};

@@ -99,8 +99,8 @@ internal static class StreamGemm
         }
 
         ptx.Add($"""
-            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan)}], 3;
-            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 4;
+            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan)}], {OutlierHelpers.Threads};
+            mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 128;
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
             bar.sync 0;
@@ -466,9 +466,8 @@ internal static class StreamGemm
             setp.ne.u32 again, columnsLeft, 0;
             @again bra OUTLIER_COLUMN;
             CHUNK_SUMMED:
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             bar.warp.sync 0xFFFFFFFF;
-            setp.eq.u32 again, lane, 0;
-            @again mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             xor.b32 outlierPhase, outlierPhase, 1;
             setp.eq.u32 again, lastChunk, 0;
             @again bra OUTLIER_CHUNK;

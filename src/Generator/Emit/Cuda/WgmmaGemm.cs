@@ -113,8 +113,8 @@ internal static class WgmmaGemm
         {
             int at = OutlierBarrier(plan, buffer);
             ptx.Add($"""
-                mbarrier.init.shared::cta.b64 [barriers+{at}], 3;
-                mbarrier.init.shared::cta.b64 [barriers+{at + 8}], {(plan.PingPong ? 4 : 8)};
+                mbarrier.init.shared::cta.b64 [barriers+{at}], {OutlierHelpers.Threads};
+                mbarrier.init.shared::cta.b64 [barriers+{at + 8}], {(plan.PingPong ? 128 : 256)};
                 """);
         }
 
@@ -642,9 +642,8 @@ internal static class WgmmaGemm
             setp.ne.u32 again, columnsLeft, 0;
             @again bra OUTLIER_COLUMN;
             CHUNK_SUMMED:
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             bar.warp.sync 0xFFFFFFFF;
-            setp.eq.u32 again, lane, 0;
-            @again mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             xor.b32 outlierPhase, outlierPhase, 1;
             setp.eq.u32 again, lastChunk, 0;
             @again bra OUTLIER_CHUNK;
