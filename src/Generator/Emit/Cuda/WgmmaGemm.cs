@@ -257,6 +257,11 @@ internal static class WgmmaGemm
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan, 0)};
             griddepcontrol.wait;
             """);
+        // With one tile per block nothing is gathered twice, and waiting for the other blocks would only cost time.
+        ptx.Add("""
+            setp.le.u32 more, tiles, tileStep;
+            @more bra HELP_TILE;
+            """);
         OutlierHelpers.StartList(ptx);
         OutlierHelpers.GatherShare(ptx, plan.Numbers);
         ptx.Add("""
