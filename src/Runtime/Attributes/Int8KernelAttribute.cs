@@ -28,8 +28,8 @@ public sealed class Int8KernelAttribute : Attribute
     /// <summary>The integer type that sums the products. The default, <see cref="Accumulation.Int32"/>, refuses a K that could overflow.</summary>
     public Accumulation Accumulation { get; set; } = Accumulation.Int32;
 
-    /// <summary>The kinds of device to generate kernels for. The default is all of them.</summary>
-    public KernelTargets Targets { get; set; } = KernelTargets.All;
+    /// <summary>The kinds of device to generate kernels for. The default is the processor, which every class has kernels for.</summary>
+    public KernelTargets Targets { get; set; } = KernelTargets.Cpu;
 
     /// <summary>Rows of the CPU register tile, MR, each from 1 to 16. Left out: a curated list per instruction set.</summary>
     public int[]? CpuTileM { get; set; }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using KernelGen.Backends.Cpu;
+using KernelGen.Backends.Cuda;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
 using KernelGen.Quantization;
@@ -20,9 +21,10 @@ public sealed class Int8KernelSet
     /// <param name="spec">What its attribute asks for.</param>
     /// <param name="cpu">The generated CPU kernels, portable scalar ones among them.</param>
     /// <param name="dropped">The combinations that did not become variants.</param>
+    /// <param name="cuda">The generated CUDA kernels; null where the class has none.</param>
     /// <exception cref="ArgumentException">There is no kernel that this processor can run.</exception>
     [System.ComponentModel.EditorBrowsable(System.ComponentModel.EditorBrowsableState.Never)]
-    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped)
+    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped, IReadOnlyList<CudaKernelVariant>? cuda = null)
     {
         ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(spec);
@@ -31,6 +33,7 @@ public sealed class Int8KernelSet
         Name = name;
         Spec = spec;
         CpuFamilies = cpu;
+        CudaVariants = cuda ?? [];
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
@@ -53,6 +56,9 @@ public sealed class Int8KernelSet
 
     /// <summary>The combinations of the spec's tile lists that did not become variants, each with its reason.</summary>
     public IReadOnlyList<DroppedVariant> Dropped { get; }
+
+    /// <summary>The generated CUDA kernels; empty unless the class asks for <see cref="KernelTargets.Cuda"/>.</summary>
+    public IReadOnlyList<CudaKernelVariant> CudaVariants { get; }
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
 
