@@ -40,7 +40,7 @@ public sealed class Int8Linear : LinearLayer
         return source =>
         {
             Int8Weights weights = UnquantizableWeights.Named(source, () => kernels.Quantize(
-                new MappedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures),
+                MappedWeightSource.Of(source),
                 new WeightQuantizationOptions { OutlierWeights = outlierWeights, MaxDegreeOfParallelism = maxDegreeOfParallelism }));
             return new Int8Linear(kernels, weights, source.Bias, options);
         };

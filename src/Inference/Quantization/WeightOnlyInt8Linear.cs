@@ -47,7 +47,7 @@ public sealed class WeightOnlyInt8Linear : LinearLayer
 
     private static (sbyte[] Quantized, float[] Absmax) Quantize(LinearLayerSource source)
     {
-        MappedWeightSource weights = new(source.Weight, source.OutputFeatures, source.InputFeatures);
+        WeightSource weights = MappedWeightSource.Of(source);
         int columns = source.InputFeatures;
         sbyte[] quantized = new sbyte[checked((long)source.OutputFeatures * columns)];
         float[] absmax = new float[source.OutputFeatures];

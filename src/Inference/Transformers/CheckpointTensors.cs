@@ -22,20 +22,22 @@ internal sealed class CheckpointTensors
 
     public EmbeddingTable OutputEmbedding(string name, int vocabulary, int size) => new(WeightTensor.Pack(Matrix(name, vocabulary, size)));
 
-    public LayerNorm LayerNorm(LayerNormDescription description)
+    public Norm Norm(NormDescription description)
     {
         string name = _prefix + description.Name;
         float[]? weight = description.IsAffine ? _checkpoint.ReadSingles(name + ".weight", description.Size) : null;
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.Size) : null;
-        return new LayerNorm(weight, bias, description.Size, description.Epsilon);
+        return new Norm(description, weight, bias);
     }
 
     public LinearLayer Linear(LinearDescription description, LinearLayerFactory factory)
     {
         string name = _prefix + description.Name;
-        MappedTensor weight = Matrix(name + ".weight", description.OutputFeatures, description.InputFeatures);
+        MappedTensor weight = description.IsTransposed
+            ? Matrix(name + ".weight", description.InputFeatures, description.OutputFeatures)
+            : Matrix(name + ".weight", description.OutputFeatures, description.InputFeatures);
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.OutputFeatures) : null;
-        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias));
+        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias, description.IsTransposed));
         return layer.InputFeatures == description.InputFeatures && layer.OutputFeatures == description.OutputFeatures
             ? layer
             : throw new InvalidOperationException(

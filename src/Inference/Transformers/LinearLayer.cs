@@ -42,11 +42,13 @@ public abstract class LinearLayer : IDisposable
 /// <param name="OutputFeatures">N.</param>
 /// <param name="InputFeatures">K.</param>
 /// <param name="Weight">
-/// The weights [N,K] as the checkpoint stores them (float32, float16 or bfloat16); readable until the model that the layer belongs to is
-/// disposed.
+/// The weights as the checkpoint stores them (float32, float16 or bfloat16), [N,K] or, if <paramref name="IsTransposed"/>, [K,N];
+/// readable until the model that the layer belongs to is disposed.
 /// </param>
 /// <param name="Bias">The bias [N], or null.</param>
-public sealed record LinearLayerSource(string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias);
+/// <param name="IsTransposed">Whether the weights are stored as [K,N].</param>
+public sealed record LinearLayerSource(
+    string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias, bool IsTransposed = false);
 
 /// <summary>Makes a decoder's linear layers: the place where a quantization scheme enters a model.</summary>
 /// <param name="source">Name, sizes, weights and bias.</param>
