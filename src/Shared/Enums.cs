@@ -77,6 +77,9 @@ public enum CpuInstructionSet
     /// <summary>x86-64 with AVX2 and FMA: <c>vpmaddwd</c> on weights widened to 16 bits.</summary>
     Avx2,
 
+    /// <summary>x86-64 with AVX2 and FMA: <c>vpmaddubsw</c> on weights that are packed so that no pair of products saturates.</summary>
+    Avx2Bytes,
+
     /// <summary>x86-64 with AVX2 and AVX-VNNI: <c>vpdpbusd</c> on 256-bit vectors.</summary>
     AvxVnni,
 

@@ -6,6 +6,9 @@ internal static class KernelLimits
     /// <summary>The largest magnitude of a quantized value.</summary>
     public const int MaxQuantized = 127;
 
+    /// <summary>Panels hold a multiple of so many K groups, the last ones zero: kernels may take so many a round.</summary>
+    public const int KGroupMultiple = 2;
+
     /// <summary>The largest K for which <c>sum(q_a * q_b)</c> fits 32 bits: floor((2^31 - 1) / 127^2).</summary>
     public const int MaxKSymmetric = int.MaxValue / (MaxQuantized * MaxQuantized);
 

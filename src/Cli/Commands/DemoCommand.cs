@@ -130,7 +130,7 @@ internal static class DemoCommand
     private static void ShowText(CommandContext context, LoadedModel int8, Tokenizer tokenizer, string prompt, int maxNewTokens)
     {
         context.Heading($"A text by the int8 model ({Chosen})");
-        GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 1, TopP = 0.8f, Seed = 7 };
+        GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 0.8f, TopP = 0.9f, Seed = 3 };
         Write(prompt);
         GenerationResult result = GenerationRun.Run(
             "--prompt", int8.Model, tokenizer, tokenizer.Encode(prompt, addSpecialTokens: true), options, Write, context.Cancellation);

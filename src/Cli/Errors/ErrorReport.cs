@@ -39,8 +39,8 @@ internal static class ErrorReport
                 return ExitCodes.Interrupted;
 
             case IOException { HResult: BrokenPipe }:
-                // The reader has seen enough, as 'head' does: nothing failed.
-                return ExitCodes.Ok;
+                // The reader, such as 'head', has seen enough: nothing to report, and nobody to report it to.
+                return ExitCodes.OutputClosed;
 
             case IOException or UnauthorizedAccessException:
                 WriteLine(context, $"reading or writing failed: {exception.Message}");

@@ -13,4 +13,7 @@ internal static class ExitCodes
 
     /// <summary>Stopped by Ctrl-C, as shells report it: 128 + SIGINT.</summary>
     public const int Interrupted = 130;
+
+    /// <summary>Who read the output has closed it, as shells report it: 128 + SIGPIPE.</summary>
+    public const int OutputClosed = 141;
 }
