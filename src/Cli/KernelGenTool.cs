@@ -45,6 +45,7 @@ internal static class KernelGenTool
         EvalCommand.Create(context),
         GenerateCommand.Create(context),
         DevicesCommand.Create(context),
+        InspectCommand.Create(context),
         KernelsCommand.Create(context),
     };
 }

@@ -11,11 +11,16 @@ internal sealed class CheckpointTensors
     public CheckpointTensors(Checkpoint checkpoint, DecoderDescription description)
     {
         _checkpoint = checkpoint;
-
-        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
-        _prefix = description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
-            ?? description.TensorPrefixes[0];
+        _prefix = FindPrefix(checkpoint, description);
     }
+
+    /// <summary>
+    /// What the checkpoint puts before the decoder's tensors. Without a match it is the first possibility, so that errors name tensors as
+    /// the family writes them.
+    /// </summary>
+    public static string FindPrefix(Checkpoint checkpoint, DecoderDescription description) =>
+        description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
+        ?? description.TensorPrefixes[0];
 
     public EmbeddingTable Embedding(EmbeddingDescription description) =>
         new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
