@@ -64,8 +64,8 @@ public sealed record CheckpointReport
         using Checkpoint checkpoint = Checkpoint.Open(path);
         TensorInfo[] tensors = [.. checkpoint.Tensors.Values];
         (DecoderDescription? model, string? notSupported) = Describe(path);
-        string prefix = model is null ? "" : CheckpointTensors.FindPrefix(checkpoint, model);
-        LinearDescription[] linear = model is null ? [] : [.. model.Layers.SelectMany(static layer => layer.LinearLayers)];
+        string prefix = model is null ? "" : CheckpointTensors.PrefixOf(checkpoint, model);
+        LinearDescription[] linear = model is null ? [] : [.. model.LinearLayers];
         return new CheckpointReport
         {
             Path = path,

@@ -11,16 +11,14 @@ internal sealed class CheckpointTensors
     public CheckpointTensors(Checkpoint checkpoint, DecoderDescription description)
     {
         _checkpoint = checkpoint;
-        _prefix = FindPrefix(checkpoint, description);
+        _prefix = PrefixOf(checkpoint, description);
     }
 
-    /// <summary>
-    /// What the checkpoint puts before the decoder's tensors. Without a match it is the first possibility, so that errors name tensors as
-    /// the family writes them.
-    /// </summary>
-    public static string FindPrefix(Checkpoint checkpoint, DecoderDescription description) =>
+    /// <summary>What this checkpoint puts before the names of the decoder's tensors.</summary>
+    public static string PrefixOf(Checkpoint checkpoint, DecoderDescription description) =>
+        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
         description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
-        ?? description.TensorPrefixes[0];
+            ?? description.TensorPrefixes[0];
 
     public EmbeddingTable Embedding(EmbeddingDescription description) =>
         new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
@@ -42,7 +40,10 @@ internal sealed class CheckpointTensors
             ? Matrix(name + ".weight", description.InputFeatures, description.OutputFeatures)
             : Matrix(name + ".weight", description.OutputFeatures, description.InputFeatures);
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.OutputFeatures) : null;
-        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias, description.IsTransposed));
+        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias)
+        {
+            IsTransposed = description.IsTransposed,
+        });
         return layer.InputFeatures == description.InputFeatures && layer.OutputFeatures == description.OutputFeatures
             ? layer
             : throw new InvalidOperationException(

@@ -62,6 +62,14 @@ public sealed record DecoderDescription
 
     /// <summary>Tokens that end a text; may be empty.</summary>
     public required IReadOnlyList<int> EndOfSequenceTokens { get; init; }
+
+    /// <summary>Every linear layer but the output embedding, in the order of their use.</summary>
+    public IEnumerable<LinearDescription> LinearLayers =>
+    [
+        .. (ReadOnlySpan<LinearDescription>)(ProjectIn is null ? [] : [ProjectIn]),
+        .. Layers.SelectMany(static layer => layer.LinearLayers),
+        .. (ReadOnlySpan<LinearDescription>)(ProjectOut is null ? [] : [ProjectOut]),
+    ];
 }
 
 /// <summary>A table of embeddings.</summary>

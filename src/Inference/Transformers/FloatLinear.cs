@@ -23,7 +23,7 @@ public sealed class FloatLinear : LinearLayer
     /// <summary>A factory of such layers: the scheme <c>fp32</c>.</summary>
     /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
     public static LinearLayerFactory Factory(int maxDegreeOfParallelism = -1) =>
-        source => new FloatLinear(WeightTensor.Pack(source.Weight, source.IsTransposed), source.Bias, maxDegreeOfParallelism);
+        source => new FloatLinear(WeightTensor.Pack(source), source.Bias, maxDegreeOfParallelism);
 
     /// <inheritdoc/>
     public override void Forward(ReadOnlySpan<float> input, int rows, Span<float> output) =>

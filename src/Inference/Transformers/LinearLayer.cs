@@ -42,13 +42,15 @@ public abstract class LinearLayer : IDisposable
 /// <param name="OutputFeatures">N.</param>
 /// <param name="InputFeatures">K.</param>
 /// <param name="Weight">
-/// The weights as the checkpoint stores them (float32, float16 or bfloat16), [N,K] or, if <paramref name="IsTransposed"/>, [K,N];
+/// The weights as the checkpoint stores them (float32, float16 or bfloat16), [N,K] or, if <see cref="IsTransposed"/>, [K,N];
 /// readable until the model that the layer belongs to is disposed.
 /// </param>
 /// <param name="Bias">The bias [N], or null.</param>
-/// <param name="IsTransposed">Whether the weights are stored as [K,N].</param>
-public sealed record LinearLayerSource(
-    string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias, bool IsTransposed = false);
+public sealed record LinearLayerSource(string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias)
+{
+    /// <summary>Whether the weights are stored as [K,N], as transformers' <c>Conv1D</c> stores them.</summary>
+    public bool IsTransposed { get; init; }
+}
 
 /// <summary>Makes a decoder's linear layers: the place where a quantization scheme enters a model.</summary>
 /// <param name="source">Name, sizes, weights and bias.</param>

@@ -6,7 +6,7 @@ namespace KernelGen.Inference.Transformers;
 
 /// <summary>
 /// A decoder-only transformer on the CPU. Its linear layers are what the <see cref="LinearLayerFactory"/> makes of the checkpoint's;
-/// embeddings, the projections beside them and the output embedding stay in the checkpoint's type, and all other arithmetic is float32.
+/// embeddings and the output embedding stay in the checkpoint's type, as transformers leaves them, and all other arithmetic is float32.
 /// A model is immutable: several threads may use it at once, each with its own caches.
 /// </summary>
 public sealed class TransformerModel : IDisposable
@@ -15,10 +15,10 @@ public sealed class TransformerModel : IDisposable
     private readonly EmbeddingTable _tokens;
     private readonly EmbeddingTable? _positions;
     private readonly Norm? _embeddingNorm;
-    private readonly FloatLinear? _projectIn;
+    private readonly LinearLayer? _projectIn;
     private readonly DecoderLayer[] _layers;
     private readonly Norm? _finalNorm;
-    private readonly FloatLinear? _projectOut;
+    private readonly LinearLayer? _projectOut;
     private readonly EmbeddingTable _output;
     private readonly FloatLinear _outputEmbedding;
     private readonly int _maxDegreeOfParallelism;
@@ -48,8 +48,7 @@ public sealed class TransformerModel : IDisposable
             : tensors.OutputEmbedding(description.OutputEmbedding, description.VocabularySize, description.TokenEmbedding.Size);
         _outputEmbedding = _output.AsLinear(maxDegreeOfParallelism);
 
-        FloatLinear? Projection(LinearDescription? projection) =>
-            projection is null ? null : (FloatLinear)tensors.Linear(projection, FloatLinear.Factory(maxDegreeOfParallelism));
+        LinearLayer? Projection(LinearDescription? projection) => projection is null ? null : tensors.Linear(projection, linear);
     }
 
     /// <summary>What the model is made of.</summary>

@@ -6,6 +6,10 @@ namespace KernelGen.Inference.Transformers;
 /// <summary>From a stored matrix to one that the float32 GEMM reads.</summary>
 internal static class WeightTensor
 {
+    /// <summary>Packs a layer's weights, keeping their stored type.</summary>
+    /// <exception cref="CheckpointException">They are of another type than F32, F16 or BF16.</exception>
+    public static PackedFloatWeights Pack(LinearLayerSource source) => Pack(source.Weight, source.IsTransposed);
+
     /// <summary>Packs a matrix, keeping its stored type.</summary>
     /// <param name="tensor">[N,K], or [K,N] if it is transposed.</param>
     /// <param name="isTransposed">Whether it is.</param>

@@ -47,7 +47,7 @@ public sealed class FamilySchemeTests(ITestOutputHelper output)
         foreach (QuantizationScheme scheme in QuantizationScheme.All)
         {
             float[] straight = Multiply(new LinearLayerSource("rows", N, K, checkpoint.Get("rows"), null));
-            float[] transposed = Multiply(new LinearLayerSource("columns", N, K, checkpoint.Get("columns"), null, IsTransposed: true));
+            float[] transposed = Multiply(new LinearLayerSource("columns", N, K, checkpoint.Get("columns"), null) { IsTransposed = true });
             Assert.Equal(straight, transposed);
 
             float[] Multiply(LinearLayerSource source)
