@@ -46,6 +46,7 @@ internal static class KernelGenTool
         GenerateCommand.Create(context),
         QuantizeCommand.Create(context),
         DevicesCommand.Create(context),
+        InspectCommand.Create(context),
         KernelsCommand.Create(context),
     };
 }
