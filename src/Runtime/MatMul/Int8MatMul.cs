@@ -99,13 +99,14 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private void MultiplyPanel(
         QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
     {
+        CpuGemmVariant[] variants = family.ByRows;
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
         int done = 0;
         while (done < rows)
         {
-            int tiles = CeilingDivide(rows - done, family.Variants[^1].Tile.M);
-            CpuGemmVariant variant = VariantFor(CeilingDivide(rows - done, tiles));
+            int tiles = CeilingDivide(rows - done, variants.Length);
+            CpuGemmVariant variant = variants[CeilingDivide(rows - done, tiles) - 1];
             variant.Gemm(
                 ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
             done += variant.Tile.M;
@@ -115,19 +116,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             transposed!.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
         }
-    }
-
-    private CpuGemmVariant VariantFor(int rows)
-    {
-        foreach (CpuGemmVariant variant in family.Variants)
-        {
-            if (variant.Tile.M >= rows)
-            {
-                return variant;
-            }
-        }
-
-        return family.Variants[^1];
     }
 
     /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>
