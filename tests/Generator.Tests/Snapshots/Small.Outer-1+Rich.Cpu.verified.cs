@@ -133,7 +133,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -170,28 +169,28 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
                             var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
                             sum1 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 1) * zeroPoint;
                             var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
                             var y1 = ((float)sum1 * scale1);
                             y1 += total1;
                             y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y1);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
                             var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
                             sum2 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 2) * zeroPoint;
                             var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
                             var y2 = ((float)sum2 * scale2);
                             y2 += total2;
                             y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y2);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
                             var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
                             sum3 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 3) * zeroPoint;
                             var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
                             var y3 = ((float)sum3 * scale3);
                             y3 += total3;
                             y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y3);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
                         }
                         for (; j <= columns - 1; j += 1)
                         {
@@ -209,7 +208,17 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -221,7 +230,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -252,7 +260,17 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -353,7 +371,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -390,28 +407,28 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
                             var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
                             sum1 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 4)) * zeroPoint;
                             var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
                             var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
                             y1 += total1;
                             y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 4));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
                             var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
                             sum2 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
                             var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
                             var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
                             y2 += total2;
                             y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
                             var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
                             sum3 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 12)) * zeroPoint;
                             var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
                             var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
                             y3 += total3;
                             y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 12));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
                         }
                         for (; j <= columns - 4; j += 4)
                         {
@@ -429,7 +446,17 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 4)
+                        {
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -441,7 +468,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -472,7 +498,17 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -573,7 +609,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -610,28 +645,28 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
                             var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
                             sum1 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
                             var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
                             var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
                             y1 += total1;
                             y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
                             var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
                             sum2 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
                             var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
                             var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
                             y2 += total2;
                             y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
                             var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
                             sum3 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 24)) * zeroPoint;
                             var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
                             var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
                             y3 += total3;
                             y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 24));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
                         }
                         for (; j <= columns - 8; j += 8)
                         {
@@ -649,7 +684,17 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 8)
+                        {
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -661,7 +706,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -692,7 +736,17 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -793,7 +847,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -830,28 +883,28 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
                             var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
                             sum1 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
                             var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
                             var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
                             y1 += total1;
                             y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
                             var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
                             sum2 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 32)) * zeroPoint;
                             var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
                             var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
                             y2 += total2;
                             y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 32));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
                             var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
                             sum3 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 48)) * zeroPoint;
                             var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
                             var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
                             y3 += total3;
                             y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 48));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
                         }
                         for (; j <= columns - 16; j += 16)
                         {
@@ -869,7 +922,17 @@ partial class Outer<T>
                             var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 16)
+                        {
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -881,7 +944,6 @@ partial class Outer<T>
                     nint columns = tile.Columns;
                     ref float columnScales = ref tile.ColumnScales;
                     ref float bias = ref tile.Bias;
-                    var activation = tile.Activation;
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
@@ -912,7 +974,17 @@ partial class Outer<T>
                             var y0 = ((float)sum0 * scale0);
                             y0 += total0;
                             y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }

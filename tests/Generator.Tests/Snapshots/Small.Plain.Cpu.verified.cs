@@ -92,7 +92,6 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                var activation = tile.Activation;
                 for (nint m = 0; m < tile.Rows; m++)
                 {
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
@@ -105,22 +104,22 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
                         var y0 = ((float)sum0 * scale0);
                         y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
                         var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
                         var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
                         var y1 = ((float)sum1 * scale1);
                         y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y1);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
                         var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
                         var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
                         var y2 = ((float)sum2 * scale2);
                         y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y2);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
                         var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
                         var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
                         var y3 = ((float)sum3 * scale3);
                         y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y3);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
                     }
                     for (; j <= columns - 1; j += 1)
                     {
@@ -128,7 +127,17 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
                         var y0 = ((float)sum0 * scale0);
                         y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y0);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 1)
+                    {
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                     }
                 }
             }
@@ -167,7 +176,6 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                var activation = tile.Activation;
                 for (nint m = 0; m < tile.Rows; m++)
                 {
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
@@ -180,22 +188,22 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
                         var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
                         var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
                         var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
                         y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 4));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
                         var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
                         var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
                         var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
                         y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
                         var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
                         var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
                         var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
                         y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 12));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
                     }
                     for (; j <= columns - 4; j += 4)
                     {
@@ -203,7 +211,17 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 4)
+                    {
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }
@@ -242,7 +260,6 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                var activation = tile.Activation;
                 for (nint m = 0; m < tile.Rows; m++)
                 {
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
@@ -255,22 +272,22 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
                         var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
                         var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
                         var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
                         y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
                         var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
                         var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
                         var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
                         y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
                         var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
                         var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
                         var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
                         y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 24));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
                     }
                     for (; j <= columns - 8; j += 8)
                     {
@@ -278,7 +295,17 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 8)
+                    {
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }
@@ -317,7 +344,6 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                var activation = tile.Activation;
                 for (nint m = 0; m < tile.Rows; m++)
                 {
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
@@ -330,22 +356,22 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
                         var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
                         var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
                         var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
                         y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y1), ref results, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
                         var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
                         var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
                         var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
                         y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y2), ref results, (nuint)(j + 32));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
                         var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
                         var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
                         var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
                         y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y3), ref results, (nuint)(j + 48));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
                     }
                     for (; j <= columns - 16; j += 16)
                     {
@@ -353,7 +379,17 @@ partial class Plain
                         var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
                         var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
                         y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y0), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 16)
+                    {
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }

@@ -239,7 +239,6 @@ internal static class CpuRowEmitter
             writer.Line("nint columns = tile.Columns;");
             writer.Line("ref float columnScales = ref tile.ColumnScales;");
             writer.Line("ref float bias = ref tile.Bias;");
-            writer.Line("var activation = tile.Activation;");
             if (zeroPoint)
             {
                 writer.Line("ref int weightSums = ref tile.WeightSums;");
@@ -277,6 +276,19 @@ internal static class CpuRowEmitter
                 }
 
                 WriteEpilogueColumns(writer, numbers, d, wide, 1);
+
+                // A loop of its own, while the row is in the cache: the calls of a smooth function would cost the loops above their registers.
+                writer.Line();
+                using (writer.Block("if (tile.Activation == global::KernelGen.Activation.None)"))
+                {
+                    writer.Line("continue;");
+                }
+
+                writer.Line();
+                using (writer.Block($"for (j = 0; j < columns; j += {d.Lanes})"))
+                {
+                    writer.Line(d.StoreFloat("results", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, {d.LoadFloat("results", "j")})"));
+                }
             }
         }
     }
@@ -325,7 +337,7 @@ internal static class CpuRowEmitter
                 }
 
                 writer.Line($"y{v} += {d.LoadFloat("bias", at)};");
-                writer.Line(d.StoreFloat("results", at, $"global::KernelGen.Kernels.CpuActivations.Apply(activation, y{v})"));
+                writer.Line(d.StoreFloat("results", at, $"y{v}"));
             }
         }
     }
