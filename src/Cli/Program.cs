@@ -1,6 +1,30 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using KernelGen.Cli.Output;
+
+namespace KernelGen.Cli;
+
 internal static class Program
 {
-    private static void Main()
+    private static int Main(string[] args)
     {
+        using CancellationTokenSource cancellation = new();
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using StreamWriter output = new(StandardStreams.OpenOutput(), StandardStreams.Utf8) { AutoFlush = true, NewLine = "\n" };
+        using StreamWriter error = new(Console.OpenStandardError(), StandardStreams.Utf8) { AutoFlush = true, NewLine = "\n" };
+        if (OperatingSystem.IsWindows())
+        {
+            Console.OutputEncoding = Encoding.UTF8;
+        }
+
+        return KernelGenTool.Run(args, new CommandContext(output, error, !Console.IsOutputRedirected, !Console.IsErrorRedirected, cancellation.Token));
+
+        // The first Ctrl-C lets the command end by itself; a second one ends the process.
+        void Stop(PosixSignalContext signal)
+        {
+            signal.Cancel = !cancellation.IsCancellationRequested;
+            cancellation.Cancel();
+        }
     }
 }

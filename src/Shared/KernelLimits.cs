@@ -15,6 +15,9 @@ internal static class KernelLimits
     /// <summary>With a zero-point the corrected sum is <c>sum((q_a - z) * q_b)</c>, and |q_a - z| reaches 254.</summary>
     public const int MaxKZeroPoint = int.MaxValue / (2 * MaxQuantized * MaxQuantized);
 
+    /// <summary>With sums in 64 bits the sum of an output feature's weights is still 32 bits wide: floor((2^31 - 1) / 127).</summary>
+    public const int MaxKInt64 = int.MaxValue / MaxQuantized;
+
     /// <summary>The largest K that one 32-bit accumulation may span.</summary>
     public static int MaxK(ActivationQuantization activations) =>
         activations == ActivationQuantization.ZeroPoint ? MaxKZeroPoint : MaxKSymmetric;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 using Microsoft.CodeAnalysis;
 
 namespace KernelGen.Generator.Tests;
@@ -9,7 +10,7 @@ namespace KernelGen.Generator.Tests;
 /// <summary>Every rule has a page, the page says what the rule says, and its examples do what the page says.</summary>
 public sealed partial class DiagnosticPageTests
 {
-    private static readonly string Folder = RepositoryFolder.PathOf("docs", "diagnostics");
+    private static readonly string Folder = Path.Combine(RepositoryPaths.Root, "docs", "diagnostics");
 
     public static TheoryData<string> Rules() => [.. Ids];
 
@@ -57,8 +58,8 @@ public sealed partial class DiagnosticPageTests
     [Fact]
     public void The_release_notes_list_every_rule_as_it_is()
     {
-        string[] lines = [.. File.ReadAllLines(RepositoryFolder.PathOf("src", "Generator", "AnalyzerReleases.Unshipped.md"))
-            .Concat(File.ReadAllLines(RepositoryFolder.PathOf("src", "Generator", "AnalyzerReleases.Shipped.md")))
+        string[] lines = [.. File.ReadAllLines(Path.Combine(RepositoryPaths.Root, "src", "Generator", "AnalyzerReleases.Unshipped.md"))
+            .Concat(File.ReadAllLines(Path.Combine(RepositoryPaths.Root, "src", "Generator", "AnalyzerReleases.Shipped.md")))
             .Where(line => line.StartsWith("KG", StringComparison.Ordinal))];
         Assert.Equal(
             new Int8KernelAnalyzer().SupportedDiagnostics

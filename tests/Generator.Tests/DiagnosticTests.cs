@@ -1,5 +1,6 @@
 using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 using Microsoft.CodeAnalysis;
 
 namespace KernelGen.Generator.Tests;
@@ -87,7 +88,7 @@ public sealed class DiagnosticTests
 
     [Fact]
     public async Task The_default_specs_are_not_reported() =>
-        Assert.Empty(await AnalyzerRun.Of(UserProject.Create(File.ReadAllText(RepositoryFolder.PathOf("src", "Kernels.Specs", "Schemes.cs")))));
+        Assert.Empty(await AnalyzerRun.Of(UserProject.Create(File.ReadAllText(Path.Combine(RepositoryPaths.Root, "src", "Kernels.Specs", "Schemes.cs")))));
 
     [Fact]
     public async Task Code_that_is_not_annotated_is_not_reported() =>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
@@ -8,7 +9,7 @@ namespace KernelGen.Generator.Tests;
 /// <summary>The text of generated code: it compiles everywhere without a warning, and is the same everywhere.</summary>
 public sealed class GeneratedCodeTests
 {
-    private static readonly string DefaultSpecs = File.ReadAllText(RepositoryFolder.PathOf("src", "Kernels.Specs", "Schemes.cs"));
+    private static readonly string DefaultSpecs = File.ReadAllText(Path.Combine(RepositoryPaths.Root, "src", "Kernels.Specs", "Schemes.cs"));
 
     /// <summary>All values of all settings, in pairs that reach every branch of the emitters.</summary>
     public static TheoryData<string> Settings()

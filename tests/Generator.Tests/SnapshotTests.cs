@@ -1,4 +1,5 @@
 using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 
 namespace KernelGen.Generator.Tests;
 
@@ -44,7 +45,7 @@ public sealed class SnapshotTests
     [Fact]
     public void Every_snapshot_belongs_to_a_test()
     {
-        string[] files = [.. Directory.GetFiles(RepositoryFolder.PathOf("tests", "Generator.Tests", "Snapshots"), "*.verified.*")
+        string[] files = [.. Directory.GetFiles(Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "Snapshots"), "*.verified.*")
             .Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
         Assert.Equal(
             ["Small.Outer-1+Rich.Cpu.verified.cs", "Small.Outer-1+Rich.Kernels.verified.cs", "Small.Plain.Cpu.verified.cs", "Small.Plain.Kernels.verified.cs"],

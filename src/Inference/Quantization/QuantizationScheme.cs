@@ -8,10 +8,11 @@ public sealed class QuantizationScheme
 {
     private readonly Func<float?, int, LinearLayerFactory> _factory;
 
-    private QuantizationScheme(string name, string description, Func<float?, int, LinearLayerFactory> factory)
+    private QuantizationScheme(string name, string description, Func<float?, int, LinearLayerFactory> factory, bool usesOutlierThreshold = false)
     {
         Name = name;
         Description = description;
+        UsesOutlierThreshold = usesOutlierThreshold;
         _factory = factory;
     }
 
@@ -35,6 +36,9 @@ public sealed class QuantizationScheme
     /// <summary>What it does, in a few words.</summary>
     public string Description { get; }
 
+    /// <summary>Whether it treats activations from a threshold on apart.</summary>
+    public bool UsesOutlierThreshold { get; }
+
     /// <summary>Finds a scheme.</summary>
     /// <param name="name">A name of <see cref="All"/>.</param>
     /// <exception cref="ArgumentException">There is no such scheme; the message lists those that there are.</exception>
@@ -49,5 +53,9 @@ public sealed class QuantizationScheme
 
     private static QuantizationScheme Int8(
         string name, string description, Int8KernelSet kernels, OutlierWeights outlierWeights = OutlierWeights.Dequantized) =>
-        new(name, description, (threshold, threads) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads));
+        new(
+            name,
+            description,
+            (threshold, threads) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads),
+            kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements);
 }

@@ -16,8 +16,10 @@ internal static class UnquantizableWeights
         }
         catch (ArgumentException e)
         {
+            // The parameter's name, which .NET appends, says nothing of the checkpoint.
+            string message = e.Message.Replace($" (Parameter '{e.ParamName}')", "", StringComparison.Ordinal);
             throw CheckpointException.For(
-                source.Weight.Info.File, source.Weight.Info.Name, $"it cannot be quantized: {e.Message}", "Use another checkpoint or scheme.");
+                source.Weight.Info.File, source.Weight.Info.Name, $"it cannot be quantized: {message}", "Use another checkpoint or scheme.");
         }
     }
 }

@@ -1,4 +1,5 @@
 using DiffPlex.Renderer;
+using KernelGen.Tests;
 
 namespace KernelGen.Generator.Tests.Infrastructure;
 
@@ -12,7 +13,7 @@ internal sealed class Snapshot(string folder)
     public const string AcceptVariable = "KERNELGEN_ACCEPT_SNAPSHOTS";
 
     /// <summary>The snapshots of this project, in its source folder.</summary>
-    public static Snapshot OfThisProject { get; } = new(RepositoryFolder.PathOf("tests", "Generator.Tests", "Snapshots"));
+    public static Snapshot OfThisProject { get; } = new(Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "Snapshots"));
 
     /// <summary>Fails with a unified diff where the text is not the verified one.</summary>
     /// <param name="name">The file's name without <c>.verified</c> and extension.</param>

@@ -1,0 +1,143 @@
+using System.CommandLine;
+using System.Diagnostics;
+using KernelGen.Cli.Errors;
+using KernelGen.Cli.Models;
+using KernelGen.Cli.Options;
+using KernelGen.Cli.Output;
+using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Evaluation;
+using KernelGen.Inference.Generation;
+using KernelGen.Inference.Quantization;
+using KernelGen.Inference.Tokenization;
+using Spectre.Console;
+
+namespace KernelGen.Cli.Commands;
+
+/// <summary><c>kernelgen demo</c>: a real checkpoint becomes int8, and what that costs and saves.</summary>
+internal static class DemoCommand
+{
+    private const string Reference = "fp32", Naive = "absmax", Chosen = "llm-int8";
+
+    /// <summary>One batch: enough to tell the schemes apart, and done in seconds.</summary>
+    private const int DefaultWindows = 16;
+
+    private const int DefaultNewTokens = 88;
+
+    /// <summary>The table of schemes with their descriptions, each on one line.</summary>
+    private const int WidthForDescriptions = 144;
+
+    private const string DefaultPrompt = "A database transaction is";
+
+    public static Command Create(CommandContext context)
+    {
+        Option<string?> model = OptionFactory.Text("--model", "DIR", "Another model, with a text.txt in its folder; the bundled opt-1.5m unless given.");
+        Option<int?> windows = SharedOptions.Windows($"Windows of 512 tokens to score; {DefaultWindows} unless given.");
+        Option<string?> prompt = OptionFactory.Text("--prompt", "TEXT", $"The text to continue; '{DefaultPrompt}' unless given.");
+        Option<int?> maxNewTokens = OptionFactory.WholeNumber("--max-new-tokens", "N", $"Tokens to generate; {DefaultNewTokens} unless given.", 1);
+        Command command = new("demo", "Converts the bundled 16-bit model to int8 and shows what it saves and what it costs.")
+        {
+            model, windows, prompt, maxNewTokens,
+        };
+        command.SetAction(parsed =>
+        {
+            string folder = parsed.GetValue(model) is string given ? InputFiles.ModelFolder("--model", given) : BundledModel.Find();
+            string text = parsed.GetValue(prompt) ?? DefaultPrompt;
+            if (text.Length == 0)
+            {
+                throw new BadInputException("--prompt: it is empty. Give at least one character, or leave it out.");
+            }
+
+            Run(context, folder, parsed.GetValue(windows) ?? DefaultWindows, text, parsed.GetValue(maxNewTokens) ?? DefaultNewTokens);
+            return ExitCodes.Ok;
+        });
+        return command;
+    }
+
+    private static void Run(CommandContext context, string folder, int windows, string prompt, int maxNewTokens)
+    {
+        long start = Stopwatch.GetTimestamp();
+        string textFile = Path.Combine(folder, "text.txt");
+        string text = InputFiles.ReadText("--model", textFile);
+        Tokenizer tokenizer = Tokenizer.Load(folder);
+        int[] tokens = tokenizer.Encode(text);
+
+        SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, null, null);
+        IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(QuantizationScheme.All, context, silent: false);
+
+        QuantizationScheme scheme = QuantizationScheme.Parse(Chosen);
+        using LoadedModel int8 = ProgressBars.Run(context, silent: false, bars => LoadedModel.Load(
+            folder, scheme, null, null, bars.Start($"loading as {Chosen}"), context.Cancellation));
+        ShowMemory(context, folder, int8, results);
+        ShowPerplexity(context, results);
+        ShowText(context, int8, tokenizer, prompt, maxNewTokens);
+        context.Output.WriteLine();
+        context.Sentence(Numbers.Invariant($"Done in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s."), new Style(Color.Grey));
+    }
+
+    private static void ShowMemory(CommandContext context, string folder, LoadedModel int8, IReadOnlyList<SchemeResult> results)
+    {
+        long checkpointBytes, parameters;
+        using (Checkpoint checkpoint = Checkpoint.Open(folder))
+        {
+            checkpointBytes = checkpoint.Tensors.Values.Sum(static tensor => tensor.ByteLength);
+            parameters = checkpoint.Tensors.Values.Sum(static tensor => tensor.ElementCount);
+        }
+
+        SchemeResult chosen = results.First(static result => result.Scheme.Name == Chosen);
+        long float32Bytes = parameters * sizeof(float), linearFloat32Bytes = int8.LinearParameters * sizeof(float);
+        context.Heading($"Memory: {Path.GetFileName(Path.GetFullPath(folder))}, {Numbers.Count(parameters)} parameters");
+        Table table = Report.CreateTable(context, "", ">linear layers", ">whole model", ">linear layers, ratio");
+        AddRow("in float32", linearFloat32Bytes, float32Bytes, null);
+        AddRow("16-bit checkpoint", int8.LinearCheckpointBytes, checkpointBytes, null);
+        AddRow($"int8 ({Chosen})", chosen.LinearBytes, chosen.ModelBytes, new Style(Color.Green));
+        context.Show(table);
+        context.Sentence(
+            $"The linear layers, which are what int8 converts, take {Numbers.Ratio((double)chosen.LinearBytes / int8.LinearCheckpointBytes)} of the checkpoint's memory, with scales, biases and all. The embeddings stay in 16 bits.");
+
+        void AddRow(string name, long linear, long whole, Style? style) => table.AddCells(
+            style, name, Numbers.Bytes(linear), Numbers.Bytes(whole), Numbers.Ratio((double)linear / int8.LinearCheckpointBytes));
+    }
+
+    private static void ShowPerplexity(CommandContext context, IReadOnlyList<SchemeResult> results)
+    {
+        SchemeResult reference = results.First(static result => result.Scheme.Name == Reference);
+        SchemeResult naive = results.First(static result => result.Scheme.Name == Naive);
+        SchemeResult chosen = results.First(static result => result.Scheme.Name == Chosen);
+        context.Heading($"Perplexity: {Numbers.Count(reference.TokensScored)} tokens, lower is better");
+        // Where descriptions would wrap, every row would take two lines.
+        bool describe = context.OutputConsole.Profile.Width >= WidthForDescriptions;
+        Table table = describe
+            ? Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time", "what it is")
+            : Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time");
+        foreach (SchemeResult result in results)
+        {
+            string[] cells =
+            [
+                result.Scheme.Name,
+                Numbers.Perplexity(result.Perplexity),
+                Numbers.Change(result.Perplexity, reference.Perplexity),
+                Numbers.Seconds(result.Seconds),
+            ];
+            Style? style = result == chosen ? new Style(Color.Green) : result == naive ? new Style(Color.Red) : null;
+            table.AddCells(style, describe ? [.. cells, result.Scheme.Description] : cells);
+        }
+
+        context.Show(table);
+        context.Sentence(
+            $"{Chosen} is within {Numbers.Distance(chosen.Perplexity, reference.Perplexity)} of {Reference}; naive int8 ({Naive}) is off by {Numbers.Distance(naive.Perplexity, reference.Perplexity)}. The larger a model, the larger its outliers, and with them the difference.");
+    }
+
+    private static void ShowText(CommandContext context, LoadedModel int8, Tokenizer tokenizer, string prompt, int maxNewTokens)
+    {
+        context.Heading($"A text by the int8 model ({Chosen})");
+        GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 0.8f, TopP = 0.9f, Seed = 3 };
+        Write(prompt);
+        GenerationResult result = GenerationRun.Run(
+            "--prompt", int8.Model, tokenizer, tokenizer.Encode(prompt, addSpecialTokens: true), options, Write, context.Cancellation);
+        context.Output.WriteLine();
+        context.Output.WriteLine();
+        context.Sentence(
+            Numbers.Invariant($"{result.Tokens.Count} tokens at {result.TokensPerSecond:0} tokens/s."), new Style(Color.Grey));
+        void Write(string piece) => context.Output.Write(context.OutputIsTerminal ? TerminalText.Clean(piece) : piece);
+    }
+}

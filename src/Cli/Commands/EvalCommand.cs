@@ -1,0 +1,110 @@
+using System.CommandLine;
+using KernelGen.Cli.Errors;
+using KernelGen.Cli.Models;
+using KernelGen.Cli.Options;
+using KernelGen.Cli.Output;
+using KernelGen.Inference.Evaluation;
+using KernelGen.Inference.Quantization;
+using KernelGen.Inference.Tokenization;
+using Spectre.Console;
+
+namespace KernelGen.Cli.Commands;
+
+/// <summary><c>kernelgen eval</c>: perplexity of a model on a text, by scheme.</summary>
+internal static class EvalCommand
+{
+    public static Command Create(CommandContext context)
+    {
+        Option<string?> model = SharedOptions.Model();
+        Option<string?> text = OptionFactory.Text("--text", "FILE", "A text in UTF-8.", required: true);
+        Option<string?> scheme = OptionFactory.Text(
+            SchemeOption.Name, "S[,S...]", $"The schemes to measure; all unless given: {SchemeOption.Names}.");
+        Option<int?> windows = SharedOptions.Windows("Most windows of the text to score; all unless given.");
+        Option<int?> window = OptionFactory.WholeNumber("--context", "C", "Tokens per window; 512, or the model's context if that is less, unless given.", 2);
+        Option<int?> batch = OptionFactory.WholeNumber(
+            "--batch", "B", "Windows that go through the model at once, 16 unless given. Statistics that span tokens see a whole batch.", 1);
+        Option<float?> threshold = SharedOptions.Threshold();
+        Option<int?> threads = SharedOptions.Threads();
+        Option<bool> json = SharedOptions.Json(
+            "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
+        Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
+        {
+            model, text, scheme, windows, window, batch, threshold, threads, json,
+        };
+        command.SetAction(parsed =>
+        {
+            PerplexityOptions options = new() { WindowLength = parsed.GetValue(window), Windows = parsed.GetValue(windows) };
+            if (parsed.GetValue(batch) is int size)
+            {
+                options = options with { BatchSize = size };
+            }
+
+            Run(
+                context,
+                parsed.GetValue(model)!,
+                parsed.GetValue(text)!,
+                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : QuantizationScheme.All,
+                options,
+                parsed.GetValue(threshold),
+                parsed.GetValue(threads),
+                parsed.GetValue(json));
+            return ExitCodes.Ok;
+        });
+        return command;
+    }
+
+    private static void Run(
+        CommandContext context,
+        string model,
+        string textFile,
+        IReadOnlyList<QuantizationScheme> schemes,
+        PerplexityOptions options,
+        float? threshold,
+        int? threads,
+        bool json)
+    {
+        SchemeOption.CheckThreshold(threshold, schemes);
+        string folder = InputFiles.ModelFolder("--model", model);
+        string text = InputFiles.ReadText("--text", textFile);
+        int[] tokens = Tokenizer.Load(folder).Encode(text);
+        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads);
+        IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(schemes, context, json, json ? result => WriteJson(context, result) : null);
+        if (options.Windows > results[0].Windows)
+        {
+            context.Note($"the text has {results[0].Windows} windows, {options.Windows} were asked for.");
+        }
+
+        if (!json)
+        {
+            ShowTable(context, results);
+        }
+    }
+
+    private static void WriteJson(CommandContext context, SchemeResult result) => JsonLine.Write(context.Output, writer =>
+    {
+        writer.WriteString("scheme", result.Scheme.Name);
+        writer.WriteNumberOrNull("perplexity", result.Perplexity);
+        writer.WriteNumber("tokens_scored", result.TokensScored);
+        writer.WriteNumber("seconds", Math.Round(result.Seconds, 3));
+        writer.WriteNumber("model_bytes", result.ModelBytes);
+    });
+
+    private static void ShowTable(CommandContext context, IReadOnlyList<SchemeResult> results)
+    {
+        SchemeResult? reference = results.FirstOrDefault(static result => result.Scheme.Name == "fp32");
+        Table table = Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">tokens scored", ">seconds", ">model");
+        foreach (SchemeResult result in results)
+        {
+            table.AddCells(
+                null,
+                result.Scheme.Name,
+                Numbers.Perplexity(result.Perplexity),
+                reference is null ? "" : Numbers.Change(result.Perplexity, reference.Perplexity),
+                Numbers.Count(result.TokensScored),
+                Numbers.Seconds(result.Seconds),
+                Numbers.Bytes(result.ModelBytes));
+        }
+
+        context.Show(table);
+    }
+}

@@ -1,0 +1,61 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using KernelGen.Cli.Output;
+using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Tokenization;
+
+namespace KernelGen.Cli.Errors;
+
+/// <summary>Turns whatever went wrong into one message and an exit code.</summary>
+internal static class ErrorReport
+{
+    /// <summary>POSIX's EPIPE, which .NET hands on as the exception's HResult.</summary>
+    private const int BrokenPipe = 32;
+
+    /// <summary>Reports arguments that do not fit the command.</summary>
+    public static int BadCommandLine(ParseResult parsed, CommandContext context)
+    {
+        foreach (ParseError error in parsed.Errors)
+        {
+            WriteLine(context, error.Message);
+        }
+
+        string command = parsed.CommandResult.Command is RootCommand ? KernelGenTool.Name : $"{KernelGenTool.Name} {parsed.CommandResult.Command.Name}";
+        context.Error.WriteLine($"'{command} --help' shows what it takes.");
+        return ExitCodes.BadInput;
+    }
+
+    /// <summary>Reports an exception that a command ended with.</summary>
+    public static int Failed(Exception exception, CommandContext context)
+    {
+        switch (exception)
+        {
+            case BadInputException or CheckpointException or TokenizerException:
+                WriteLine(context, exception.Message);
+                return ExitCodes.BadInput;
+
+            case OperationCanceledException when context.Cancellation.IsCancellationRequested:
+                WriteLine(context, "stopped.");
+                return ExitCodes.Interrupted;
+
+            case IOException { HResult: BrokenPipe }:
+                // The reader, such as 'head', has seen enough: nothing to report, and nobody to report it to.
+                return ExitCodes.OutputClosed;
+
+            case IOException or UnauthorizedAccessException:
+                WriteLine(context, $"reading or writing failed: {exception.Message}");
+                return ExitCodes.Failed;
+
+            case OutOfMemoryException:
+                WriteLine(context, "not enough memory. Use a smaller --batch or --context, or a smaller model.");
+                return ExitCodes.Failed;
+
+            default:
+                WriteLine(context, "this is a defect of the tool, please report it with the command line and what follows.");
+                context.Error.WriteLine(exception);
+                return ExitCodes.Failed;
+        }
+    }
+
+    private static void WriteLine(CommandContext context, string message) => context.Error.WriteLine($"{KernelGenTool.Name}: {message}");
+}

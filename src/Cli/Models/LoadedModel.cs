@@ -1,0 +1,60 @@
+using KernelGen.Inference.Quantization;
+using KernelGen.Inference.Transformers;
+
+namespace KernelGen.Cli.Models;
+
+/// <summary>A model whose linear layers were made by a scheme, with what these layers take in memory and took in the checkpoint.</summary>
+internal sealed class LoadedModel : IDisposable
+{
+    private readonly List<LinearLayer> _linear;
+
+    private LoadedModel(TransformerModel model, List<LinearLayer> linear, long linearCheckpointBytes, long linearParameters)
+    {
+        Model = model;
+        _linear = linear;
+        LinearCheckpointBytes = linearCheckpointBytes;
+        LinearParameters = linearParameters;
+    }
+
+    public TransformerModel Model { get; }
+
+    /// <summary>Bytes of the linear layers' weight matrices in the checkpoint.</summary>
+    public long LinearCheckpointBytes { get; }
+
+    /// <summary>Number of values in them.</summary>
+    public long LinearParameters { get; }
+
+    /// <summary>Bytes of the linear layers as the scheme holds them, biases and scales included.</summary>
+    public long LinearBytes => _linear.Sum(static layer => layer.Bytes);
+
+    /// <summary>Loads a checkpoint and converts it.</summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <param name="scheme">How to hold and multiply the linear layers.</param>
+    /// <param name="threshold">The outlier threshold; null for the scheme's own.</param>
+    /// <param name="threads">Most threads; null for one per processor.</param>
+    /// <param name="progress">Receives the share that is done.</param>
+    /// <param name="cancellation">Ends it between two layers.</param>
+    public static LoadedModel Load(
+        string folder, QuantizationScheme scheme, float? threshold, int? threads, IProgress<double> progress, CancellationToken cancellation)
+    {
+        List<LinearLayer> linear = [];
+        long bytes = 0, parameters = 0;
+        LinearLayerFactory make = scheme.CreateFactory(threshold, threads ?? -1);
+        TransformerModel model = TransformerModel.Load(
+            folder,
+            source =>
+            {
+                cancellation.ThrowIfCancellationRequested();
+                LinearLayer layer = make(source);
+                linear.Add(layer);
+                bytes += source.Weight.Info.ByteLength;
+                parameters += source.Weight.Info.ElementCount;
+                return layer;
+            },
+            threads ?? -1,
+            progress);
+        return new LoadedModel(model, linear, bytes, parameters);
+    }
+
+    public void Dispose() => Model.Dispose();
+}
