@@ -46,5 +46,6 @@ internal static class KernelGenTool
         GenerateCommand.Create(context),
         DevicesCommand.Create(context),
         KernelsCommand.Create(context),
+        BenchCommand.Create(context),
     };
 }

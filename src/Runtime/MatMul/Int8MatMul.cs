@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using KernelGen.Backends.Cpu;
 using KernelGen.Kernels;
 using KernelGen.Memory;
@@ -237,6 +238,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         private void Finish(int firstRow, int rows, int firstColumn, int columns, int paddedColumns)
         {
             RowOutliers outliers = _activations.Outliers;
+            CpuVectors.Prefetch(ref Unsafe.Add(ref _weights.ColumnScales[firstColumn], _width), _width);
 
             // float32 results of whole panels go where they belong, others over the sums, to be copied or rounded.
             bool direct = typeof(TOutput) == typeof(float) && columns == paddedColumns;
