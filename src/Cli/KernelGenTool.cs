@@ -48,5 +48,6 @@ internal static class KernelGenTool
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
         KernelsCommand.Create(context),
+        BenchCommand.Create(context),
     };
 }
