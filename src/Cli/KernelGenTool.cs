@@ -44,7 +44,9 @@ internal static class KernelGenTool
         DemoCommand.Create(context),
         EvalCommand.Create(context),
         GenerateCommand.Create(context),
+        QuantizeCommand.Create(context),
         DevicesCommand.Create(context),
+        InspectCommand.Create(context),
         KernelsCommand.Create(context),
         BenchCommand.Create(context),
     };

@@ -30,6 +30,9 @@ internal static partial class RowScales;
 [Int8Kernel(Outliers = OutlierPolicy.None, Activations = ActivationQuantization.ZeroPoint)]
 internal static partial class ZeroPoints;
 
+[Int8Kernel(Outliers = OutlierPolicy.Fixed, Activations = ActivationQuantization.ZeroPoint, Granularity = QuantizationGranularity.Row)]
+internal static partial class ZeroPointFixedRows;
+
 [Int8Kernel(Outliers = OutlierPolicy.Columns, Activations = ActivationQuantization.ZeroPoint)]
 internal static partial class ZeroPointColumns;
 
@@ -42,13 +45,19 @@ internal static partial class LongSums;
 [Int8Kernel(Outliers = OutlierPolicy.Elements, Activations = ActivationQuantization.ZeroPoint, Accumulation = Accumulation.Int64)]
 internal static partial class LongZeroPointSums;
 
+[Int8Kernel]
+internal static partial class UsesItsOwnKernels
+{
+    public static readonly string[] Names = [.. Kernels.Variants.Select(variant => variant.Name)];
+}
+
 /// <summary>The kernel sets above, by name.</summary>
 internal static class TestSpecs
 {
     public static IReadOnlyDictionary<string, Int8KernelSet> All { get; } = new[]
     {
         ManyTiles.Kernels, Columns.Kernels, ElementsPolicy.Kernels, FixedColumns.Kernels, NoOutliers.Kernels, OneScale.Kernels,
-        OneScaleColumns.Kernels, RowScales.Kernels, ZeroPoints.Kernels, ZeroPointColumns.Kernels, ZeroPointElements.Kernels,
+        OneScaleColumns.Kernels, RowScales.Kernels, ZeroPoints.Kernels, ZeroPointFixedRows.Kernels, ZeroPointColumns.Kernels, ZeroPointElements.Kernels,
         LongSums.Kernels, LongZeroPointSums.Kernels,
     }.ToDictionary(set => set.Name.Split('.')[^1]);
 

@@ -31,6 +31,14 @@ internal static class OptionFactory
                 : null),
     };
 
+    /// <summary>A size in bytes, with or without a unit; null where it is not given.</summary>
+    public static Option<long?> Size(string name, string helpName, string description) => new(name)
+    {
+        Description = description,
+        HelpName = helpName,
+        CustomParser = result => Parse<long>(result, "a size such as 500MB, 2GB or 1GiB", ParseSize),
+    };
+
     /// <summary>A text.</summary>
     public static Option<string?> Text(string name, string helpName, string description, bool required = false) => new(name)
     {
@@ -44,6 +52,18 @@ internal static class OptionFactory
 
     /// <summary>Whether the user gave the option.</summary>
     public static bool IsGiven(this ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
+
+    private static long? ParseSize(string text)
+    {
+        // As transformers reads --max_shard_size: powers of ten, of two with an i.
+        (string Unit, long Bytes)[] units =
+            [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
+        (string unit, long bytes) = Array.Find(units, unit => text.EndsWith(unit.Unit, StringComparison.OrdinalIgnoreCase));
+        return decimal.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal value)
+            && value <= 1_000_000_000 && value * bytes >= 1
+                ? (long)(value * bytes)
+                : null;
+    }
 
     private static T? Parse<T>(ArgumentResult result, string expected, Func<string, T?> parse)
         where T : struct

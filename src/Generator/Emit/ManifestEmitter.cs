@@ -1,4 +1,5 @@
 using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Planning;
 
@@ -11,6 +12,9 @@ internal static class ManifestEmitter
 
     /// <summary>The name of the generated property, which the class must not have already.</summary>
     public const string PropertyName = "Kernels";
+
+    /// <summary>The nested class that holds the property's value; likewise.</summary>
+    public const string HolderName = "KernelSetHolder";
 
     public static string Emit(KernelSpec spec, CpuPlan cpu) => GeneratedFile.Write(spec.Type, writer =>
     {
@@ -32,7 +36,13 @@ internal static class ManifestEmitter
 
         writer.Line("/// </list>");
         writer.Line("/// </remarks>");
-        writer.Line($"public static global::KernelGen.Int8KernelSet {PropertyName} {{ get; }} = new(");
+        writer.Line($"public static global::KernelGen.Int8KernelSet {PropertyName} => {HolderName}.Set;");
+        writer.Line();
+
+        // In a class of its own, the set exists whenever it is asked for: also in the static initializers of the annotated class, which may run
+        // before those of a generated part.
+        using CodeWriter.Scope holder = writer.Block($"private static class {HolderName}");
+        writer.Line("internal static readonly global::KernelGen.Int8KernelSet Set = new(");
         writer.Line($"    {CSharpLiterals.Of(spec.Type.DisplayName)},");
         writer.Line($"    new({CSharpLiterals.Of(numbers.Outliers)}, {CSharpLiterals.Of(numbers.OutlierThreshold)}, {CSharpLiterals.Of(numbers.Granularity)}, {CSharpLiterals.Of(numbers.Activations)}, {CSharpLiterals.Of(numbers.Accumulation)}),");
         writer.Line($"    {CpuEmitter.FamiliesExpression},");
@@ -43,6 +53,11 @@ internal static class ManifestEmitter
             writer.Line($"        new({CSharpLiterals.Of(dropped.KernelName)}, {CSharpLiterals.Of(dropped.Reason)}),");
         }
 
-        writer.Line("    });");
+        if (CudaEmitter.Reject(spec) is { } reason)
+        {
+            writer.Line($"        new(\"int8_gemm_*_sm61, _sm80, _sm90a\", {CSharpLiterals.Of(reason)}),");
+        }
+
+        writer.Line(CudaEmitter.AppliesTo(spec) ? $"    }},\n    {CudaEmitter.VariantsExpression});" : "    });");
     });
 }

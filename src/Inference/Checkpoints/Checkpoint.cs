@@ -9,8 +9,8 @@ namespace KernelGen.Inference.Checkpoints;
 /// </remarks>
 public sealed class Checkpoint : IDisposable
 {
-    private const string SingleFileName = "model.safetensors";
-    private const string IndexFileName = "model.safetensors.index.json";
+    internal const string SingleFileName = "model.safetensors";
+    internal const string IndexFileName = "model.safetensors.index.json";
 
     /// <summary>A safetensors file has at least a header's length and <c>{}</c>.</summary>
     private const int LeastBytes = SafetensorsHeader.LengthBytes + 2;

@@ -38,7 +38,8 @@ public sealed class SafetensorsWriter : IDisposable
         ArgumentNullException.ThrowIfNull(tensors);
         _path = Path.GetFullPath(path);
         byte[] header = BuildHeader(tensors, metadata);
-        _temporaryPath = Path.Combine(Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Guid.NewGuid():N}.tmp");
+        _temporaryPath = Path.Combine(
+            Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Guid.NewGuid():N}{DurableFiles.TemporaryExtension}");
         _file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.Write, FileShare.None);
         try
         {
@@ -50,6 +51,9 @@ public sealed class SafetensorsWriter : IDisposable
             throw;
         }
     }
+
+    /// <summary>The size of the whole file.</summary>
+    internal long FileBytes { get; private set; }
 
     /// <summary>Writes the next bytes of a tensor. Tensors may be written in any order, and in turns.</summary>
     /// <param name="name">A declared tensor.</param>
@@ -76,6 +80,27 @@ public sealed class SafetensorsWriter : IDisposable
         slot.Written += bytes.Length;
     }
 
+    /// <summary>Writes bytes anywhere in a tensor; several threads may do so at once. Every byte must be written once.</summary>
+    /// <param name="name">A declared tensor, which is not appended to as well.</param>
+    /// <param name="position">Where in the tensor, in bytes from its start.</param>
+    /// <param name="bytes">Values in row-major order, little-endian.</param>
+    /// <exception cref="ArgumentException">The tensor is not declared, or the bytes are not all within it.</exception>
+    /// <exception cref="IOException">The disk is full or failed.</exception>
+    internal void WriteAt(string name, long position, ReadOnlySpan<byte> bytes)
+    {
+        if (!_slots.TryGetValue(name, out Slot? slot) || position < 0 || bytes.Length > slot.ByteLength - position)
+        {
+            throw new ArgumentException($"'{name}' has no room for {bytes.Length} bytes at {position} in {_path}.", nameof(position));
+        }
+
+        RandomAccess.Write(_file, bytes, slot.Offset + position);
+        slot.AddWritten(bytes.Length);
+    }
+
+    /// <summary>Brings what is written so far to disk, while others go on writing: less is left to wait for in the end.</summary>
+    /// <exception cref="IOException">The disk is full or failed.</exception>
+    internal void Flush() => RandomAccess.FlushToDisk(_file);
+
     /// <summary>Flushes the file to disk and gives it its name.</summary>
     /// <exception cref="InvalidOperationException">A tensor is not written to its end.</exception>
     /// <exception cref="IOException">The disk is full or failed; the file that had the name before, if any, is untouched.</exception>
@@ -95,6 +120,7 @@ public sealed class SafetensorsWriter : IDisposable
         _file.Dispose();
         File.Move(_temporaryPath, _path, overwrite: true);
         _finished = true;
+        DurableFiles.FlushFolder(Path.GetDirectoryName(_path)!);
     }
 
     /// <summary>Ends writing; a file that is not complete is deleted.</summary>
@@ -160,6 +186,7 @@ public sealed class SafetensorsWriter : IDisposable
         // Padded with spaces, so that the values begin at a multiple of the widest element.
         int padded = checked((int)(stream.Length + Alignment - 1) / Alignment * Alignment);
         byte[] header = new byte[SafetensorsHeader.LengthBytes + padded];
+        FileBytes = header.Length;
         BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)padded);
         Span<byte> text = header.AsSpan(SafetensorsHeader.LengthBytes);
         stream.GetBuffer().AsSpan(0, (int)stream.Length).CopyTo(text);
@@ -167,6 +194,7 @@ public sealed class SafetensorsWriter : IDisposable
         foreach (Slot slot in _slots.Values)
         {
             slot.Offset += header.Length;
+            FileBytes = Math.Max(FileBytes, slot.Offset + slot.ByteLength);
         }
 
         return header;
@@ -185,10 +213,18 @@ public sealed class SafetensorsWriter : IDisposable
 
     private sealed class Slot
     {
+        private long _written;
+
         public long Offset { get; set; }
 
         public long ByteLength { get; set; }
 
-        public long Written { get; set; }
+        public long Written
+        {
+            get => Interlocked.Read(ref _written);
+            set => _written = value;
+        }
+
+        public void AddWritten(long bytes) => Interlocked.Add(ref _written, bytes);
     }
 }

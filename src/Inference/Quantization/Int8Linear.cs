@@ -27,21 +27,35 @@ public sealed class Int8Linear : LinearLayer
     /// <param name="kernels">The kernels of an <see cref="Int8KernelAttribute"/> class.</param>
     /// <param name="outlierWeights">
     /// Where the weights of outlier columns come from. Originals are read from the mapped checkpoint, which costs no memory but for the
-    /// columns that were outliers.
+    /// columns that were outliers. An int8 checkpoint has none but those of a fixed set: the others are dequantized.
     /// </param>
     /// <param name="outlierThreshold">The outlier threshold; null for the kernels' own.</param>
     /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
+    /// <param name="fixedOutliers">The set for kernels with <see cref="OutlierPolicy.Fixed"/>; null for the one that an int8 checkpoint holds.</param>
     /// <returns>The factory; it throws a <see cref="CheckpointException"/> where a weight is infinite or NaN.</returns>
     public static LinearLayerFactory Factory(
-        Int8KernelSet kernels, OutlierWeights outlierWeights, float? outlierThreshold = null, int maxDegreeOfParallelism = -1)
+        Int8KernelSet kernels,
+        OutlierWeights outlierWeights,
+        float? outlierThreshold = null,
+        int maxDegreeOfParallelism = -1,
+        FixedOutlierSet? fixedOutliers = null)
     {
         ArgumentNullException.ThrowIfNull(kernels);
-        MatMulOptions options = new() { OutlierThreshold = outlierThreshold, MaxDegreeOfParallelism = maxDegreeOfParallelism };
+        MatMulOptions options = new()
+        {
+            OutlierThreshold = kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements ? outlierThreshold : null,
+            MaxDegreeOfParallelism = maxDegreeOfParallelism,
+        };
         return source =>
         {
             Int8Weights weights = UnquantizableWeights.Named(source, () => kernels.Quantize(
-                new MappedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures),
-                new WeightQuantizationOptions { OutlierWeights = outlierWeights, MaxDegreeOfParallelism = maxDegreeOfParallelism }));
+                MappedWeightSource.Of(source),
+                new WeightQuantizationOptions
+                {
+                    OutlierWeights = outlierWeights,
+                    MaxDegreeOfParallelism = maxDegreeOfParallelism,
+                    FixedOutlierColumns = kernels.Spec.Outliers == OutlierPolicy.Fixed ? FixedColumns(source, fixedOutliers) : null,
+                }));
             return new Int8Linear(kernels, weights, source.Bias, options);
         };
     }
@@ -52,4 +66,11 @@ public sealed class Int8Linear : LinearLayer
 
     /// <inheritdoc/>
     public override void Dispose() => _weights.Dispose();
+
+    private static IReadOnlyList<int> FixedColumns(LinearLayerSource source, FixedOutlierSet? fixedOutliers) =>
+        fixedOutliers?.ColumnsOf(source.Name) ?? source.Int8?.OutlierColumns ?? throw CheckpointException.For(
+            source.Weight.Info.File,
+            source.Weight.Info.Name,
+            "the scheme needs a calibrated set of outlier columns, and the checkpoint holds none.",
+            "Convert the 16-bit checkpoint with 'kernelgen quantize --fixed-outliers FILE', or use another scheme.");
 }

@@ -1,4 +1,5 @@
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Quantization;
 
@@ -14,12 +15,22 @@ internal sealed class MappedWeightSource : WeightSource
         _tensor = tensor;
     }
 
-    public override Type ElementType => _tensor.Info.Type switch
+    /// <summary>The weights of a layer as [N,K], whatever their type and whichever way round the checkpoint stores them.</summary>
+    public static WeightSource Of(LinearLayerSource source) => source.Int8 is { } stored
+        ? new MappedInt8WeightSource(source.Weight, stored, source.OutputFeatures, source.InputFeatures)
+        : source.IsTransposed
+        ? new TransposedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures)
+        : new MappedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures);
+
+    /// <summary>The type of a floating-point tensor's values.</summary>
+    public static Type ElementTypeOf(MappedTensor tensor) => tensor.Info.Type switch
     {
         TensorType.F32 => typeof(float),
         TensorType.F16 => typeof(Half),
         _ => typeof(BFloat16),
     };
+
+    public override Type ElementType => ElementTypeOf(_tensor);
 
     public override long Bytes => 0;
 

@@ -8,18 +8,20 @@ public sealed class QuantizationScheme
 {
     private readonly Func<float?, int, LinearLayerFactory> _factory;
 
-    private QuantizationScheme(string name, string description, Func<float?, int, LinearLayerFactory> factory, bool usesOutlierThreshold = false)
+    private Int8KernelSet? _kernels;
+    private OutlierWeights _outlierWeights;
+
+    private QuantizationScheme(string name, string description, Func<float?, int, LinearLayerFactory> factory)
     {
         Name = name;
         Description = description;
-        UsesOutlierThreshold = usesOutlierThreshold;
         _factory = factory;
     }
 
-    /// <summary>Every scheme, from the reference to LLM.int8().</summary>
+    /// <summary>Every scheme that takes any checkpoint, from the reference to LLM.int8().</summary>
     public static IReadOnlyList<QuantizationScheme> All { get; } =
     [
-        new("fp32", "float32 arithmetic on the checkpoint's own weights", (_, threads) => FloatLinear.Factory(threads)),
+        new("fp32", "float32 arithmetic on the checkpoint's own weights", (_, threads) => FloatLinear.Factory(threads)) { WeightGranularity = null },
         Int8("absmax", "one scale for the activations, one for the weights", Absmax.Kernels),
         Int8("absmax-row", "a scale per row of activations, one for the weights", AbsmaxRow.Kernels),
         Int8("absmax-vector", "a scale per row of activations and per output feature", AbsmaxVector.Kernels),
@@ -30,6 +32,10 @@ public sealed class QuantizationScheme
         Int8("llm-int8-dequantized-outliers", "LLM.int8() without 16-bit weights for outlier columns, as bitsandbytes", LlmInt8.Kernels),
     ];
 
+    /// <summary>LLM.int8() with the calibrated outlier columns that a checkpoint was converted with; it refuses a checkpoint without.</summary>
+    public static QuantizationScheme Fixed { get; } =
+        Int8("llm-int8-fixed", "LLM.int8() with the outlier columns that the checkpoint was converted with", LlmInt8Fixed.Kernels, OutlierWeights.Original);
+
     /// <summary>The scheme's name, as the command line takes it.</summary>
     public string Name { get; }
 
@@ -37,13 +43,19 @@ public sealed class QuantizationScheme
     public string Description { get; }
 
     /// <summary>Whether it treats activations from a threshold on apart.</summary>
-    public bool UsesOutlierThreshold { get; }
+    public bool UsesOutlierThreshold { get; private init; }
+
+    /// <summary>What shares a scale among the stored weights; null where they are not stored in int8.</summary>
+    internal QuantizationGranularity? WeightGranularity { get; private init; } = QuantizationGranularity.Vector;
+
+    /// <summary>The threshold to record for readers that take outliers apart by one; 0 where the scheme leaves none apart.</summary>
+    internal float RecordedThreshold { get; private init; } = Int8Spec.DefaultOutlierThreshold;
 
     /// <summary>Finds a scheme.</summary>
-    /// <param name="name">A name of <see cref="All"/>.</param>
+    /// <param name="name">A name of <see cref="All"/>, or that of <see cref="Fixed"/>.</param>
     /// <exception cref="ArgumentException">There is no such scheme; the message lists those that there are.</exception>
-    public static QuantizationScheme Parse(string name) => All.FirstOrDefault(scheme => scheme.Name == name)
-        ?? throw new ArgumentException($"There is no scheme '{name}'; use one of {string.Join(", ", All.Select(scheme => scheme.Name))}.");
+    public static QuantizationScheme Parse(string name) => All.Append(Fixed).FirstOrDefault(scheme => scheme.Name == name)
+        ?? throw new ArgumentException($"There is no scheme '{name}'; use one of {string.Join(", ", All.Append(Fixed).Select(scheme => scheme.Name))}.");
 
     /// <summary>Makes a model's linear layers by this scheme.</summary>
     /// <param name="outlierThreshold">The outlier threshold, positive; null for the scheme's own. Schemes without outliers ignore it.</param>
@@ -51,11 +63,27 @@ public sealed class QuantizationScheme
     public LinearLayerFactory CreateFactory(float? outlierThreshold = null, int maxDegreeOfParallelism = -1) =>
         _factory(outlierThreshold, maxDegreeOfParallelism);
 
+    /// <summary>Makes a model's linear layers by this scheme on a GPU.</summary>
+    /// <param name="accelerator">The GPU; it must outlive the layers.</param>
+    /// <param name="outlierThreshold">The outlier threshold, positive; null for the scheme's own.</param>
+    /// <exception cref="ArgumentException">The scheme has no CUDA kernels; the message lists those that have.</exception>
+    public LinearLayerFactory CreateFactory(CudaAccelerator accelerator, float? outlierThreshold = null) =>
+        RunsOnCuda
+            ? CudaLinear.Factory(accelerator, _kernels!, _outlierWeights, outlierThreshold)
+            : throw new ArgumentException(
+                $"The scheme '{Name}' has no CUDA kernels; use one of {string.Join(", ", All.Where(scheme => scheme.RunsOnCuda).Select(scheme => scheme.Name))}.");
+
+    /// <summary>Whether a GPU can multiply by this scheme.</summary>
+    public bool RunsOnCuda => _kernels?.CudaVariants.Count > 0;
+
     private static QuantizationScheme Int8(
         string name, string description, Int8KernelSet kernels, OutlierWeights outlierWeights = OutlierWeights.Dequantized) =>
-        new(
-            name,
-            description,
-            (threshold, threads) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads),
-            kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements);
+        new(name, description, (threshold, threads) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads))
+        {
+            _kernels = kernels,
+            _outlierWeights = outlierWeights,
+            UsesOutlierThreshold = kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements,
+            WeightGranularity = kernels.Spec.Granularity,
+            RecordedThreshold = kernels.Spec.Outliers == OutlierPolicy.None ? 0 : kernels.Spec.OutlierThreshold,
+        };
 }

@@ -1,6 +1,7 @@
 using KernelGen.Backends.Cpu;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Transformers;
+using KernelGen.Kernels.Specs;
 using KernelGen.Quantization;
 
 namespace KernelGen.Inference.Quantization;
@@ -47,16 +48,14 @@ public sealed class WeightOnlyInt8Linear : LinearLayer
 
     private static (sbyte[] Quantized, float[] Absmax) Quantize(LinearLayerSource source)
     {
-        MappedWeightSource weights = new(source.Weight, source.OutputFeatures, source.InputFeatures);
+        RowQuantizer rows = RowQuantizer.For(MappedWeightSource.Of(source), AbsmaxVector.Kernels.Spec, maxDegreeOfParallelism: 1);
         int columns = source.InputFeatures;
         sbyte[] quantized = new sbyte[checked((long)source.OutputFeatures * columns)];
         float[] absmax = new float[source.OutputFeatures];
-        float[] row = new float[columns];
+        float[] scratch = new float[columns];
         for (int n = 0; n < absmax.Length; n++)
         {
-            weights.ReadRow(n, row);
-            absmax[n] = WeightRows.Absmax(weights, n, row);
-            WeightRows.Quantize(row, absmax[n], quantized.AsSpan(checked(n * columns), columns));
+            absmax[n] = rows.Quantize(n, scratch, quantized.AsSpan(checked(n * columns), columns));
         }
 
         return (quantized, absmax);

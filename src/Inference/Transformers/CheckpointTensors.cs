@@ -1,4 +1,5 @@
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Quantization;
 
 namespace KernelGen.Inference.Transformers;
 
@@ -11,31 +12,44 @@ internal sealed class CheckpointTensors
     public CheckpointTensors(Checkpoint checkpoint, DecoderDescription description)
     {
         _checkpoint = checkpoint;
-
-        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
-        _prefix = description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
-            ?? description.TensorPrefixes[0];
+        _prefix = PrefixOf(checkpoint, description);
     }
+
+    /// <summary>What this checkpoint puts before the names of the decoder's tensors.</summary>
+    public static string PrefixOf(Checkpoint checkpoint, DecoderDescription description) =>
+        // Without a match the first prefix is taken, so that the error names a tensor as the family writes it.
+        description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
+            ?? description.TensorPrefixes[0];
 
     public EmbeddingTable Embedding(EmbeddingDescription description) =>
         new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
 
     public EmbeddingTable OutputEmbedding(string name, int vocabulary, int size) => new(WeightTensor.Pack(Matrix(name, vocabulary, size)));
 
-    public LayerNorm LayerNorm(LayerNormDescription description)
+    public Norm Norm(NormDescription description)
     {
         string name = _prefix + description.Name;
         float[]? weight = description.IsAffine ? _checkpoint.ReadSingles(name + ".weight", description.Size) : null;
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.Size) : null;
-        return new LayerNorm(weight, bias, description.Size, description.Epsilon);
+        return new Norm(description, weight, bias);
     }
 
     public LinearLayer Linear(LinearDescription description, LinearLayerFactory factory)
     {
         string name = _prefix + description.Name;
-        MappedTensor weight = Matrix(name + ".weight", description.OutputFeatures, description.InputFeatures);
+        bool isInt8 = _checkpoint.Get(name + Int8TensorNames.Weight).Info.Type == TensorType.I8;
+
+        // int8 weights are stored a row per output feature by every family: bitsandbytes quantizes them so.
+        bool isTransposed = description.IsTransposed && !isInt8;
+        MappedTensor weight = isTransposed
+            ? Matrix(name + Int8TensorNames.Weight, description.InputFeatures, description.OutputFeatures)
+            : Matrix(name + Int8TensorNames.Weight, description.OutputFeatures, description.InputFeatures);
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.OutputFeatures) : null;
-        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias));
+        LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias)
+        {
+            Int8 = isInt8 ? StoredInt8.Read(_checkpoint, name, description.OutputFeatures, description.InputFeatures) : null,
+            IsTransposed = isTransposed,
+        });
         return layer.InputFeatures == description.InputFeatures && layer.OutputFeatures == description.OutputFeatures
             ? layer
             : throw new InvalidOperationException(

@@ -20,10 +20,10 @@ public sealed class FloatLinear : LinearLayer
     /// <inheritdoc/>
     public override long Bytes => _weights.Bytes + ((_bias?.Length ?? 0) * sizeof(float));
 
-    /// <summary>A factory of such layers: the scheme <c>fp32</c>.</summary>
+    /// <summary>A factory of such layers: the scheme <c>fp32</c>. Of an int8 checkpoint it multiplies with the dequantized weights.</summary>
     /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
     public static LinearLayerFactory Factory(int maxDegreeOfParallelism = -1) =>
-        source => new FloatLinear(WeightTensor.Pack(source.Weight), source.Bias, maxDegreeOfParallelism);
+        source => new FloatLinear(WeightTensor.Pack(source), source.Bias, maxDegreeOfParallelism);
 
     /// <inheritdoc/>
     public override void Forward(ReadOnlySpan<float> input, int rows, Span<float> output) =>

@@ -6,18 +6,19 @@ namespace KernelGen.Inference.Transformers;
 
 /// <summary>
 /// A decoder-only transformer on the CPU. Its linear layers are what the <see cref="LinearLayerFactory"/> makes of the checkpoint's;
-/// embeddings, the projections beside them and the output embedding stay in the checkpoint's type, and all other arithmetic is float32.
+/// embeddings and the output embedding stay in the checkpoint's type, as transformers leaves them, and all other arithmetic is float32.
 /// A model is immutable: several threads may use it at once, each with its own caches.
 /// </summary>
 public sealed class TransformerModel : IDisposable
 {
     private readonly Checkpoint _checkpoint;
     private readonly EmbeddingTable _tokens;
-    private readonly EmbeddingTable _positions;
-    private readonly FloatLinear? _projectIn;
+    private readonly EmbeddingTable? _positions;
+    private readonly Norm? _embeddingNorm;
+    private readonly LinearLayer? _projectIn;
     private readonly DecoderLayer[] _layers;
-    private readonly LayerNorm? _finalNorm;
-    private readonly FloatLinear? _projectOut;
+    private readonly Norm? _finalNorm;
+    private readonly LinearLayer? _projectOut;
     private readonly EmbeddingTable _output;
     private readonly FloatLinear _outputEmbedding;
     private readonly int _maxDegreeOfParallelism;
@@ -30,35 +31,24 @@ public sealed class TransformerModel : IDisposable
         _checkpoint = checkpoint;
         _maxDegreeOfParallelism = maxDegreeOfParallelism;
         _tokens = tensors.Embedding(description.TokenEmbedding);
-        _positions = tensors.Embedding(description.Positions.Table);
+        _positions = description.Positions is LearnedPositions positions ? tensors.Embedding(positions.Table) : null;
+        _embeddingNorm = description.EmbeddingNorm is null ? null : tensors.Norm(description.EmbeddingNorm);
         _projectIn = Projection(description.ProjectIn);
         _layers = new DecoderLayer[description.Layers.Count];
         for (int i = 0; i < _layers.Length; i++)
         {
-            DecoderLayerDescription layer = description.Layers[i];
-            _layers[i] = new DecoderLayer
-            {
-                Description = layer,
-                AttentionNorm = tensors.LayerNorm(layer.AttentionNorm),
-                Query = tensors.Linear(layer.Query, linear),
-                Key = tensors.Linear(layer.Key, linear),
-                Value = tensors.Linear(layer.Value, linear),
-                Output = tensors.Linear(layer.Output, linear),
-                MlpNorm = tensors.LayerNorm(layer.MlpNorm),
-                Up = tensors.Linear(layer.Up, linear),
-                Down = tensors.Linear(layer.Down, linear),
-            };
+            _layers[i] = new DecoderLayer(description.Layers[i], tensors, linear);
             progress?.Report((i + 1.0) / _layers.Length);
         }
 
-        _finalNorm = description.FinalNorm is null ? null : tensors.LayerNorm(description.FinalNorm);
+        _finalNorm = description.FinalNorm is null ? null : tensors.Norm(description.FinalNorm);
         _projectOut = Projection(description.ProjectOut);
         _output = description.OutputEmbedding is null
             ? _tokens
             : tensors.OutputEmbedding(description.OutputEmbedding, description.VocabularySize, description.TokenEmbedding.Size);
         _outputEmbedding = _output.AsLinear(maxDegreeOfParallelism);
-        FloatLinear? Projection(LinearDescription? projection) =>
-            projection is null ? null : (FloatLinear)tensors.Linear(projection, FloatLinear.Factory(maxDegreeOfParallelism));
+
+        LinearLayer? Projection(LinearDescription? projection) => projection is null ? null : tensors.Linear(projection, linear);
     }
 
     /// <summary>What the model is made of.</summary>
@@ -68,14 +58,18 @@ public sealed class TransformerModel : IDisposable
     /// <remarks>It can grow while the model runs: layers may keep the weights of columns that turned out to be outliers.</remarks>
     public long Bytes => _tokens.Bytes
         + (_output == _tokens ? 0 : _output.Bytes)
-        + _positions.Bytes
+        + (_positions?.Bytes ?? 0)
+        + (_embeddingNorm?.Bytes ?? 0)
         + (_projectIn?.Bytes ?? 0)
         + _layers.Sum(layer => layer.Bytes)
         + (_finalNorm?.Bytes ?? 0)
         + (_projectOut?.Bytes ?? 0);
 
     /// <summary>Loads a model.</summary>
-    /// <param name="path">A folder in Hugging Face layout: <c>config.json</c> and safetensors files.</param>
+    /// <param name="path">
+    /// A folder in Hugging Face layout: <c>config.json</c> and safetensors files, in floating point or in int8 as bitsandbytes stores it.
+    /// Int8 weights are taken as they are; <see cref="FloatLinear"/> multiplies with their dequantized values.
+    /// </param>
     /// <param name="linear">Makes the decoder's linear layers; null for <see cref="FloatLinear"/>.</param>
     /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; -1 for one per processor.</param>
     /// <param name="progress">Receives the share of the layers that are loaded, up to 1.</param>
@@ -87,7 +81,11 @@ public sealed class TransformerModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(path);
         _ = CpuParallel.Degree(maxDegreeOfParallelism);
-        DecoderDescription description = ModelFamilies.Describe(ConfigReader.Open(path));
+        ConfigReader config = ConfigReader.Open(path);
+
+        // Refuses what is quantized in another way; whether a layer is int8, its tensors tell.
+        _ = StoredQuantization.IsInt8(config);
+        DecoderDescription description = ModelFamilies.Describe(config);
         Checkpoint checkpoint = Checkpoint.Open(path);
         try
         {
@@ -177,7 +175,7 @@ public sealed class TransformerModel : IDisposable
         _projectIn?.Dispose();
         _projectOut?.Dispose();
         _outputEmbedding.Dispose();
-        _positions.Dispose();
+        _positions?.Dispose();
         _tokens.Dispose();
         _checkpoint.Dispose();
     }
@@ -248,15 +246,24 @@ public sealed class TransformerModel : IDisposable
             pass.Apply(_projectIn, embedded, pass.Hidden);
         }
 
-        pass.ForRows(hidden, (first, count) =>
+        if (_positions is not null)
         {
-            float[] position = new float[hidden];
-            for (int row = first; row < first + count; row++)
+            int offset = ((LearnedPositions)Description.Positions).Offset;
+            pass.ForRows(hidden, (first, count) =>
             {
-                Span<float> target = pass.Hidden.AsSpan(row * hidden, hidden);
-                _positions.CopyTo(pass.Position(row) + Description.Positions.Offset, position);
-                TensorPrimitives.Add(target, position, target);
-            }
-        });
+                float[] position = new float[hidden];
+                for (int row = first; row < first + count; row++)
+                {
+                    Span<float> target = pass.Hidden.AsSpan(row * hidden, hidden);
+                    _positions.CopyTo(pass.Position(row) + offset, position);
+                    TensorPrimitives.Add(target, position, target);
+                }
+            });
+        }
+
+        if (_embeddingNorm is not null)
+        {
+            pass.Normalize(_embeddingNorm, pass.Hidden, pass.Hidden);
+        }
     }
 }

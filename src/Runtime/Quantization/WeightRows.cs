@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Numerics.Tensors;
+using System.Numerics;
 
 namespace KernelGen.Quantization;
 
@@ -7,50 +7,54 @@ namespace KernelGen.Quantization;
 internal static class WeightRows
 {
     /// <summary>A row's absmax.</summary>
-    /// <exception cref="ArgumentException">A value is not finite; the message names the source, row and column.</exception>
-    public static float Absmax(WeightSource source, int n, ReadOnlySpan<float> row)
+    /// <typeparam name="T">float, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
+    /// <param name="name">What errors call the matrix.</param>
+    /// <param name="n">The row's index.</param>
+    /// <param name="row">The row.</param>
+    /// <exception cref="ArgumentException">A value is not finite; the message names the matrix, row and column.</exception>
+    public static float Absmax<T>(string name, long n, ReadOnlySpan<T> row)
+        where T : unmanaged
     {
-        // MaxMagnitude propagates NaN.
-        float absmax = MathF.Abs(TensorPrimitives.MaxMagnitude(row));
+        float absmax = StoredWeightRows.Absmax(row);
         if (float.IsFinite(absmax))
         {
             return absmax;
         }
 
+        Span<float> value = [0];
         int column = 0;
-        while (float.IsFinite(row[column]))
+        for (; column < row.Length && float.IsFinite(value[0]); column++)
         {
-            column++;
+            Elements.ToSingle(row.Slice(column, 1), value);
         }
 
-        throw new ArgumentException(
-            string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has the value {row[column]} at row {n}, column {column}; weights must be finite to be quantized. Repair the checkpoint."),
-            nameof(source));
-    }
-
-    /// <summary>Quantizes a row: q = round(x * 127 / absmax), half to even. Writes over the row.</summary>
-    public static void Quantize(Span<float> row, float absmax, Span<sbyte> quantized)
-    {
-        (float prescale, float scale) = AbsmaxScaling.Symmetric(absmax);
-        if (prescale != 1)
-        {
-            TensorPrimitives.Multiply(row, prescale, row);
-        }
-
-        TensorPrimitives.Multiply(row, scale, row);
-        TensorPrimitives.Round<float>(row, row);
-        TensorPrimitives.ConvertTruncating<float, sbyte>(row, quantized);
+        throw new ArgumentException(string.Create(
+            CultureInfo.InvariantCulture,
+            $"'{name}' has the value {value[0]} at row {n}, column {column - 1}; weights must be finite to be quantized. Repair the checkpoint."));
     }
 
     /// <summary>The sum of a row's quantized values.</summary>
     public static int Sum(ReadOnlySpan<sbyte> values)
     {
-        int sum = 0;
-        foreach (sbyte value in values)
+        // The sum of two 8-bit values fits 16 bits: added in pairs before they are widened again.
+        Vector<int> sums = Vector<int>.Zero;
+        int i = 0;
+        for (; i <= values.Length - Vector<sbyte>.Count; i += Vector<sbyte>.Count)
         {
-            sum += value;
+            Vector.Widen(new Vector<sbyte>(values[i..]), out Vector<short> low, out Vector<short> high);
+            Vector.Widen(low + high, out Vector<int> first, out Vector<int> second);
+            sums += first + second;
+        }
+
+        int sum = Vector.Sum(sums);
+        for (; i < values.Length; i++)
+        {
+            sum += values[i];
         }
 
         return sum;
     }
+
+    /// <summary>The index of a value that no quantizer writes (-128), or -1. Kernels count on |q| of 127 at most.</summary>
+    public static int FindOutOfRange(ReadOnlySpan<sbyte> values) => values.IndexOf(sbyte.MinValue);
 }

@@ -403,12 +403,12 @@ partial class Plain
             /// <summary>The weights of 1 output feature, 1 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int Weights(ref byte panel, int offset) =>
-                (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset);
+                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset));
 
             /// <summary>1 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int Broadcast(ref byte row, nint offset) =>
-                (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset);
+                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset));
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int MultiplyAdd(int sum, int a, int w) =>
@@ -520,7 +520,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = unchecked((byte)w);
                     }
                 }
             }
@@ -534,7 +534,7 @@ partial class Plain
                 for (; i <= k - 1; i += 1)
                 {
                     var q0 = QuantizeVector(global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i + 0), i + 0, ref keep, limit, prescale, scale, zeroPoint);
-                    global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = (byte)q0;
+                    global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = unchecked((byte)q0);
                 }
             }
 
@@ -657,7 +657,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = unchecked((byte)w);
                     }
                 }
             }
@@ -809,10 +809,10 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                         sum += w;
                     }
-                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                 }
             }
 
@@ -967,10 +967,10 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                         sum += w;
                     }
-                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                 }
             }
 
@@ -1103,7 +1103,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = unchecked((byte)w);
                     }
                 }
             }
@@ -1263,7 +1263,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                     }
                 }
             }

@@ -133,7 +133,7 @@ internal sealed class RowDialect
         {
             return format == ActivationFormat.Int16
                 ? $"{Unsafe}.WriteUnaligned(ref {Unsafe}.AddByteOffset(ref destination, i * 2), (short)q0);"
-                : $"{Unsafe}.AddByteOffset(ref destination, i) = (byte)q0;";
+                : $"{Unsafe}.AddByteOffset(ref destination, i) = unchecked((byte)q0);";
         }
 
         return format == ActivationFormat.Int16
