@@ -11,7 +11,8 @@ internal sealed class CpuTarget
         int k,
         ActivationFormat format,
         bool fusedAccumulate,
-        (int M, int N)[] defaultTiles)
+        (int M, int N)[] defaultTiles,
+        int pairLimit = 0)
     {
         InstructionSet = instructionSet;
         Suffix = suffix;
@@ -21,6 +22,7 @@ internal sealed class CpuTarget
         Format = format;
         FusedAccumulate = fusedAccumulate;
         DefaultTiles = defaultTiles;
+        PairLimit = pairLimit;
     }
 
     public CpuInstructionSet InstructionSet { get; }
@@ -45,12 +47,20 @@ internal sealed class CpuTarget
     /// <summary>The curated tiles of a spec that names none; the last one with the largest area is the prefill tile.</summary>
     public System.Collections.Generic.IReadOnlyList<(int M, int N)> DefaultTiles { get; }
 
+    /// <summary>
+    /// The largest magnitude of the sum of two neighbouring weights that the multiply instruction can take, 0 where it takes any: it sums
+    /// two products in 16 bits, and 255 * 128 is within, 255 * 129 is not. Weights of different signs never come near.
+    /// </summary>
+    public int PairLimit { get; }
+
     public int Lanes => VectorBits / 32;
 
     public static System.Collections.Generic.IReadOnlyList<CpuTarget> All { get; } = new[]
     {
         new CpuTarget(CpuInstructionSet.Scalar, "scalar", 32, 16, 1, ActivationFormat.Int8, true, new[] { (1, 4), (2, 4) }),
         new CpuTarget(CpuInstructionSet.Avx2, "avx2", 256, 16, 2, ActivationFormat.Int16, false, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
+        new CpuTarget(
+            CpuInstructionSet.Avx2Bytes, "avx2", 256, 16, 4, ActivationFormat.UInt8, false, new[] { (1, 16), (2, 16), (3, 16), (4, 16), (5, 16) }, pairLimit: 128),
         new CpuTarget(CpuInstructionSet.AvxVnni, "avxvnni", 256, 16, 4, ActivationFormat.UInt8, true, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
         // EVEX reaches 32 registers: 12 x 32 needs 24 accumulators, two weight vectors, a broadcast and a product.
         new CpuTarget(CpuInstructionSet.Avx512, "avx512", 512, 32, 2, ActivationFormat.Int16, false, new[] { (1, 32), (4, 32), (8, 32), (12, 32) }),
@@ -73,6 +83,9 @@ internal sealed class CpuTarget
             : null;
     }
 
-    /// <summary>Accumulators, one row of weight vectors, the broadcast activation and, without fused accumulation, a product.</summary>
-    public int RegistersFor(int m, int n) => (m * n / Lanes) + (n / Lanes) + 1 + (FusedAccumulate ? 0 : 1);
+    /// <summary>
+    /// Accumulators, one row of weight vectors, the broadcast activation and, without fused accumulation, a product; pairs are widened by a
+    /// vector of ones.
+    /// </summary>
+    public int RegistersFor(int m, int n) => (m * n / Lanes) + (n / Lanes) + 1 + (FusedAccumulate ? 0 : 1) + (PairLimit > 0 ? 1 : 0);
 }

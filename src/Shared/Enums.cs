@@ -13,7 +13,8 @@ public enum OutlierPolicy
     Columns,
 
     /// <summary>
-    /// Decided per row: only the values with <c>|A[m,k]| >= threshold</c> leave, so a row's result never depends on the rows beside it.
+    /// Decided per row: only the values with <c>|A[m,k]| >= threshold</c> leave, so with a scale per row a row's result never depends on the
+    /// rows beside it.
     /// </summary>
     Elements,
 
@@ -53,7 +54,7 @@ public enum Accumulation
     /// <summary>Exact up to the K at which 32 bits could overflow; a longer K is refused.</summary>
     Int32,
 
-    /// <summary>Exact for any K: sums of K slices that fit 32 bits are added in 64 bits.</summary>
+    /// <summary>Exact up to K = 16,909,320: sums of K slices that fit 32 bits are added in 64 bits.</summary>
     Int64,
 }
 
@@ -76,6 +77,9 @@ public enum CpuInstructionSet
 
     /// <summary>x86-64 with AVX2 and FMA: <c>vpmaddwd</c> on weights widened to 16 bits.</summary>
     Avx2,
+
+    /// <summary>x86-64 with AVX2 and FMA: <c>vpmaddubsw</c> on weights that are packed so that no pair of products saturates.</summary>
+    Avx2Bytes,
 
     /// <summary>x86-64 with AVX2 and AVX-VNNI: <c>vpdpbusd</c> on 256-bit vectors.</summary>
     AvxVnni,

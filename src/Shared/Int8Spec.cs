@@ -16,6 +16,6 @@ public sealed record Int8Spec(
     /// <summary>The paper's threshold (arXiv 2208.07339, section 3.2).</summary>
     public const float DefaultOutlierThreshold = 6f;
 
-    /// <summary>The largest K that one multiplication may have; <see cref="int.MaxValue"/> where sums are split.</summary>
-    public int MaxK => Accumulation == Accumulation.Int64 ? int.MaxValue : KernelLimits.MaxK(Activations);
+    /// <summary>The largest K that one multiplication may have.</summary>
+    public int MaxK => Accumulation == Accumulation.Int64 ? KernelLimits.MaxKInt64 : KernelLimits.MaxK(Activations);
 }

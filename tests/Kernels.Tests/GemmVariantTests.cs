@@ -1,3 +1,4 @@
+using KernelGen.MatMul;
 using KernelGen.Memory;
 using KernelGen.Quantization;
 using KernelGen.Reference;
@@ -69,8 +70,16 @@ public sealed class GemmVariantTests
         Array.Fill(c, int.MinValue);
         variant.Gemm(ref *values, stride, ref *panels.Panel(0), panels.KGroups, ref c[0], tile.N + 3);
 
+        // The kernel multiplies what the panel holds; what packing took from it is added afterwards.
         sbyte[,] weights = new sbyte[tile.N, k];
-        Buffer.BlockCopy(rows, 0, weights, 0, rows.Length);
+        for (int n = 0; n < tile.N; n++)
+        {
+            for (int j = 0; j < k; j++)
+            {
+                weights[n, j] = (sbyte)(panels[n, j] - (panels.Corrections(0)?[n, j] ?? 0));
+            }
+        }
+
         long[,] expected = ReferenceMatMul.MultiplyIntegers(a, weights);
         for (int i = 0; i < tile.M; i++)
         {
@@ -99,13 +108,89 @@ public sealed class GemmVariantTests
 
     [Theory]
     [MemberData(nameof(Families))]
+    public void Whole_products_are_exact_on_full_range_operands(string set, string familyName)
+    {
+        CpuKernelFamily family = TestSpecs.Family(set, familyName);
+        Func<Random, int>[] values = [random => random.Next(-127, 128), _ => 127, _ => -127, random => random.Next(2) == 0 ? -127 : 127];
+        foreach (int m in new[] { 1, 2, 15, 16, 17, 50 })
+        {
+            foreach (Func<Random, int> value in values)
+            {
+                foreach (int threads in new[] { 1, 3 })
+                {
+                    CheckProduct(family, m, n: (2 * family.PanelWidth) - 1, k: 133, new Random(m), value, threads);
+                }
+            }
+        }
+    }
+
+    private static unsafe void CheckProduct(CpuKernelFamily family, int m, int n, int k, Random random, Func<Random, int> value, int threads)
+    {
+        int[,] a = Fill(m, k, () => value(random));
+        sbyte[,] w = new sbyte[n, k];
+        float[] activations = new float[m * k];
+        for (int i = 0; i < m; i++)
+        {
+            for (int j = 0; j < k; j++)
+            {
+                // With 127 in it a row is its own quantization.
+                a[i, j] = j == 0 ? 127 : a[i, j];
+                activations[(i * k) + j] = a[i, j];
+            }
+        }
+
+        using WeightPanels panels = new(family, n, 0, k);
+        sbyte[] rows = new sbyte[n * k];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            rows[i] = w[i / k, i % k] = (sbyte)value(random);
+        }
+
+        for (int panel = 0; panel < panels.PanelCount; panel++)
+        {
+            int first = panel * family.PanelWidth, count = Math.Min(family.PanelWidth, n - first);
+            panels.Pack(panel, rows.AsSpan(first * k, count * k), k);
+        }
+
+        int padded = panels.PanelCount * family.PanelWidth;
+        int[] c = new int[(m + family.Variants[^1].Tile.M) * padded];
+        Int8Spec spec = new(OutlierPolicy.None);
+        CpuKernelFamily plain = TestSpecs.Family("NoOutliers", $"{family.InstructionSet}x{TestSpecs.All["NoOutliers"].CpuFamilies.First(f => f.InstructionSet == family.InstructionSet).PanelWidth}");
+        fixed (float* source = activations)
+        {
+            fixed (int* result = c)
+            {
+                using QuantizedActivations quantized = new ActivationQuantizer(spec, plain, 6, 1)
+                    .Quantize(new ActivationMatrix<float>(source, m, k, k), []);
+                new Int8MatMul(spec, family).MultiplyInt32(quantized, panels, result, padded, threads);
+            }
+        }
+
+        long[,] expected = ReferenceMatMul.MultiplyIntegers(a, w);
+        for (int i = 0; i < m; i++)
+        {
+            for (int j = 0; j < n; j++)
+            {
+                Assert.True(
+                    expected[i, j] == c[(i * padded) + j],
+                    $"{TestSpecs.FamilyName(family)}, {m}x{n}x{k}, [{i},{j}]: {c[(i * padded) + j]}, not {expected[i, j]}");
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Families))]
     public void Packed_weights_read_back(string set, string familyName)
     {
         CpuKernelFamily family = TestSpecs.Family(set, familyName);
         Random random = new(5);
         int rows = (2 * family.PanelWidth) + 1, k = (5 * family.KGroup) + 1;
         sbyte[] source = new sbyte[rows * k];
-        random.NextBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(source.AsSpan()));
+        for (int i = 0; i < source.Length; i++)
+        {
+            source[i] = (sbyte)random.Next(-127, 128);
+        }
+
         using WeightPanels panels = new(family, rows, 0, k);
         for (int panel = 0; panel < panels.PanelCount; panel++)
         {

@@ -28,7 +28,10 @@ internal static class CpuPlanner
             if (tiles.Count == 0)
             {
                 tiles.AddRange(target.DefaultTiles);
-                fallenBack.Add(target.Suffix);
+                if (!fallenBack.Contains(target.Suffix))
+                {
+                    fallenBack.Add(target.Suffix);
+                }
             }
 
             families.AddRange(tiles

@@ -8,7 +8,7 @@ namespace KernelGen.Kernels;
 /// <param name="a">First of MR quantized rows in the variant's <see cref="ActivationFormat"/>, readable up to kGroups * c values each.</param>
 /// <param name="aStride">Bytes from one row of A to the next.</param>
 /// <param name="panel">A panel written by <see cref="CpuPackPanel"/> with the same layout.</param>
-/// <param name="kGroups">K divided by the tile's c, rounded up.</param>
+/// <param name="kGroups">K divided by the tile's c, rounded up to an even number.</param>
 /// <param name="c">The int32 tile, row-major, overwritten.</param>
 /// <param name="cStride">Elements from one row of the tile to the next.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
@@ -77,67 +77,7 @@ public delegate int CpuCountOutliers(ref float row, nint k, float threshold);
 [EditorBrowsable(EditorBrowsableState.Never)]
 public delegate void CpuCollectOutliers(ref float row, nint k, float threshold, ref int columns, ref float values);
 
-/// <summary>
-/// Sums a row's outlier products in float32, in the order of its list: <c>sum[j] = fma(values[i], weights[slots[i], j], sum[j])</c> from zero.
-/// </summary>
-/// <param name="slots">For each outlier the row of <paramref name="weights"/> that holds its column.</param>
-/// <param name="values">The outliers' values.</param>
-/// <param name="count">How many outliers the row has.</param>
-/// <param name="weights">Gathered weights, one row per outlier column, one value per output feature.</param>
-/// <param name="weightsStride">Elements from one gathered row to the next.</param>
-/// <param name="sum">The n sums, overwritten.</param>
-/// <param name="n">Output features, a multiple of NR.</param>
+/// <summary>Turns a tile of sums into results.</summary>
+/// <param name="tile">The sums, what to apply to them, and where the results go.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public delegate void CpuSumOutliers(
-    ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n);
-
-/// <summary>
-/// Turns a row of an int32 tile into results:
-/// <c>y[j] = activation((acc[j] - zeroPoint * weightSums[j]) * (rowScale * columnScales[j]) + addend[j] + bias[j])</c>, in float32.
-/// </summary>
-/// <param name="acc">The int32 sums.</param>
-/// <param name="n">Output features, a multiple of NR.</param>
-/// <param name="rowScale">The row's scale: absmax / 127, or (high - low) / 254. NaN makes every result NaN.</param>
-/// <param name="zeroPoint">The row's zero-point.</param>
-/// <param name="columnScales">absmax / 127 of every output feature.</param>
-/// <param name="weightSums">The sum of every output feature's quantized weights.</param>
-/// <param name="addend">The outlier products.</param>
-/// <param name="bias">The bias.</param>
-/// <param name="activation">The function applied last.</param>
-/// <param name="result">n results; they may take the place of the sums.</param>
-[EditorBrowsable(EditorBrowsableState.Never)]
-public delegate void CpuEpilogue(
-    ref int acc,
-    nint n,
-    float rowScale,
-    int zeroPoint,
-    ref float columnScales,
-    ref int weightSums,
-    ref float addend,
-    ref float bias,
-    Activation activation,
-    ref float result);
-
-/// <summary>As <see cref="CpuEpilogue"/>, for sums in 64 bits.</summary>
-/// <param name="acc">The int64 sums.</param>
-/// <param name="n">Output features, a multiple of NR.</param>
-/// <param name="rowScale">The row's scale.</param>
-/// <param name="zeroPoint">The row's zero-point.</param>
-/// <param name="columnScales">absmax / 127 of every output feature.</param>
-/// <param name="weightSums">The sum of every output feature's quantized weights.</param>
-/// <param name="addend">The outlier products.</param>
-/// <param name="bias">The bias.</param>
-/// <param name="activation">The function applied last.</param>
-/// <param name="result">n results.</param>
-[EditorBrowsable(EditorBrowsableState.Never)]
-public delegate void CpuEpilogueInt64(
-    ref long acc,
-    nint n,
-    float rowScale,
-    int zeroPoint,
-    ref float columnScales,
-    ref int weightSums,
-    ref float addend,
-    ref float bias,
-    Activation activation,
-    ref float result);
+public delegate void CpuEpilogue(scoped ref CpuEpilogueTile tile);

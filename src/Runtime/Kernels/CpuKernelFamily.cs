@@ -9,6 +9,7 @@ namespace KernelGen.Kernels;
 /// <param name="PanelWidth">NR, output features a panel.</param>
 /// <param name="KGroup">c, values of k per 32-bit lane.</param>
 /// <param name="Format">How the kernels read activations.</param>
+/// <param name="PairLimit">The largest magnitude of the sum of two neighbouring packed weights, or 0 for any.</param>
 /// <param name="QuantizeRow">Quantizes an activation row into <paramref name="Format"/>.</param>
 /// <param name="PackPanel">Packs weight rows into a panel.</param>
 /// <param name="Rows">The row kernels of the same vector width.</param>
@@ -19,6 +20,7 @@ public sealed record CpuKernelFamily(
     int PanelWidth,
     int KGroup,
     ActivationFormat Format,
+    int PairLimit,
     CpuQuantizeRow QuantizeRow,
     CpuPackPanel PackPanel,
     CpuRowKernels Rows,

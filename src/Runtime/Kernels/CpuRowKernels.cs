@@ -8,8 +8,7 @@ namespace KernelGen.Kernels;
 /// <param name="RowRange">Finds a row's range.</param>
 /// <param name="CountOutliers">Counts a row's outliers; null unless the policy is <see cref="OutlierPolicy.Elements"/>.</param>
 /// <param name="CollectOutliers">Lists a row's outliers; null unless the policy is <see cref="OutlierPolicy.Elements"/>.</param>
-/// <param name="SumOutliers">Sums a row's outlier products; null when the policy is <see cref="OutlierPolicy.None"/>.</param>
-/// <param name="Epilogue">Dequantizes, adds, activates.</param>
+/// <param name="Epilogue">Dequantizes, adds the outlier products and the bias, activates.</param>
 /// <param name="EpilogueInt64">The same on 64-bit sums; null unless the accumulation is <see cref="Accumulation.Int64"/>.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CpuRowKernels(
@@ -18,6 +17,5 @@ public sealed record CpuRowKernels(
     CpuRowRange RowRange,
     CpuCountOutliers? CountOutliers,
     CpuCollectOutliers? CollectOutliers,
-    CpuSumOutliers? SumOutliers,
     CpuEpilogue Epilogue,
-    CpuEpilogueInt64? EpilogueInt64);
+    CpuEpilogue? EpilogueInt64);

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace KernelGen.Kernels;
 
@@ -8,6 +9,17 @@ namespace KernelGen.Kernels;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static class CpuVectors
 {
+    /// <summary>Asks for a cache line that is used soon. The address may lie beyond the end of the data.</summary>
+    /// <param name="line">Some byte of the line.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static unsafe void Prefetch(ref byte line)
+    {
+        if (Sse.IsSupported)
+        {
+            Sse.Prefetch1(Unsafe.AsPointer(ref line));
+        }
+    }
+
     /// <summary>The values of a row from an index on, zeros beyond its end.</summary>
     /// <param name="row">The row.</param>
     /// <param name="index">The first value.</param>

@@ -12,7 +12,8 @@ namespace KernelGen;
 /// </summary>
 public sealed class Int8KernelSet
 {
-    private readonly CpuKernelFamily _preferred;
+    /// <summary>Of the pairs of neighbouring weights; beyond, multiplying what packing took away costs more than bytes gain.</summary>
+    private const double MostReducedPairs = 0.06;
 
     /// <summary>Called by generated code.</summary>
     /// <param name="name">The annotated class.</param>
@@ -33,11 +34,12 @@ public sealed class Int8KernelSet
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
-        _preferred = cpu
+        CpuKernelFamily[] families = [.. cpu
             .Where(family => CpuFeatures.Supports(family.InstructionSet))
             .OrderBy(family => CpuFeatures.Rank(family.InstructionSet))
-            .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))
-            .FirstOrDefault() ?? throw new ArgumentException($"{name} has no kernel for this processor, not even a portable one.", nameof(cpu));
+            .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))];
+        Preferred = families.FirstOrDefault() ?? throw new ArgumentException($"{name} has no kernel for this processor, not even a portable one.", nameof(cpu));
+        ForAnyWeights = families.FirstOrDefault(family => family.PairLimit == 0) ?? Preferred;
     }
 
     /// <summary>The annotated class.</summary>
@@ -53,6 +55,12 @@ public sealed class Int8KernelSet
     public IReadOnlyList<DroppedVariant> Dropped { get; }
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
+
+    /// <summary>The family that weights are packed for on this processor.</summary>
+    internal CpuKernelFamily Preferred { get; }
+
+    /// <summary>The family for weights of which <see cref="Preferred"/> would have to reduce too many.</summary>
+    internal CpuKernelFamily ForAnyWeights { get; }
 
     /// <summary>Quantizes and packs weights.</summary>
     /// <typeparam name="T">float, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
@@ -78,7 +86,14 @@ public sealed class Int8KernelSet
     public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return Quantize(source, options, _preferred);
+        Int8Weights weights = Quantize(source, options, Preferred);
+        if (weights.ReducedPairs <= MostReducedPairs)
+        {
+            return weights;
+        }
+
+        weights.Dispose();
+        return Quantize(source, options, ForAnyWeights);
     }
 
     /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>

@@ -35,7 +35,7 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
                 keep[column] = 0;
             }
 
-            columns = [.. Enumerable.Range(0, a.K).Where(column => keep[column] == 0)];
+            columns = MaskedColumns(new ReadOnlySpan<int>(keep, a.K));
             result.Outliers = new RowOutliers(columns, a.Rows);
         }
 
@@ -152,7 +152,7 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
 
         if (starts[^1] == 0)
         {
-            return RowOutliers.None;
+            return new RowOutliers([], a.Rows);
         }
 
         int[] columns = new int[starts[^1]];
@@ -179,6 +179,19 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
                 body(m, a.Row(m, converted));
             }
         });
+    }
+
+    private static int[] MaskedColumns(ReadOnlySpan<int> keep)
+    {
+        List<int> columns = [];
+        int column = -1;
+        while (keep[(column + 1)..].IndexOf(0) is var next and >= 0)
+        {
+            column += next + 1;
+            columns.Add(column);
+        }
+
+        return [.. columns];
     }
 
     private static int Grain(int k) => 1 + (ValuesPerThread / k);

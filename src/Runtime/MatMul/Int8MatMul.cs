@@ -14,7 +14,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     /// <summary>Output features of a block: a few panels, so that an epilogue call has work and a block's results stay in L1.</summary>
     private const int BlockColumns = 64;
 
-    /// <summary>Rows of a block.</summary>
+    /// <summary>Rows of a block, a multiple of <see cref="TransposedActivations.Group"/>.</summary>
     private const int BlockRows = 48;
 
     /// <summary>Multiplications worth waking a thread for.</summary>
@@ -36,6 +36,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             weights.KeepOutlierColumn(column);
         }
 
+        using TransposedActivations? transposed = Transpose(activations, weights.Slices, options.MaxDegreeOfParallelism);
         int columnBlocks = CeilingDivide(weights.OutputFeatures, BlockWidth);
         long products = (long)a.Rows * weights.InputFeatures * weights.OutputFeatures;
         int degree = (int)Math.Clamp(products / ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
@@ -51,7 +52,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         strips = CeilingDivide(a.Rows, stripRows);
         CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
         {
-            using BlockTask<TOutput> task = new(this, activations, weights, bias, result, resultStride, options.Activation);
+            using BlockTask<TOutput> task = new(this, activations, transposed, weights, bias, result, resultStride, options.Activation);
             for (int i = first; i < end; i++)
             {
                 int firstRow = i % strips * stripRows;
@@ -61,32 +62,58 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     }
 
     /// <summary>Multiplies the int8 parts of one K slice alone, [M, padded N] int32: what tests hold against the oracle bit for bit.</summary>
-    internal void MultiplyInt32(QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride)
+    internal void MultiplyInt32(
+        QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
-        for (int panel = 0; panel < slice.PanelCount; panel++)
+        using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
+        CpuParallel.ForEach(slice.PanelCount, maxDegreeOfParallelism, panel =>
+            MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride));
+    }
+
+    /// <summary>The activations as the corrections of some slices need them; null where there are none.</summary>
+    private static TransposedActivations? Transpose(QuantizedActivations activations, WeightPanels[] slices, int maxDegreeOfParallelism)
+    {
+        if (Array.TrueForAll(slices, slice => slice.CorrectionCount == 0))
         {
-            MultiplyPanel(activations, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride);
+            return null;
         }
+
+        int columns = slices[^1].FirstColumn + slices[^1].Columns;
+        TransposedActivations transposed = new(activations, columns);
+        CpuParallel.ForRanges(TransposedActivations.Groups(activations.Rows), grain: 1 + ((1 << 15) / columns), maxDegreeOfParallelism, (first, end) =>
+        {
+            for (int group = first; group < end; group++)
+            {
+                transposed.Fill(activations, group);
+            }
+        });
+        return transposed;
     }
 
     private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
 
     /// <summary>
-    /// One panel against some rows: the tallest tile while it fits, then the lowest tile that takes what is left. Which tile does a row never
-    /// shows, since int32 sums are exact.
+    /// One panel against some rows, in as few tiles as it takes, of about the same height. Which tile does a row never shows, since int32 sums
+    /// are exact.
     /// </summary>
     private void MultiplyPanel(
-        QuantizedActivations activations, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
+        QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
     {
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
         int done = 0;
         while (done < rows)
         {
-            CpuGemmVariant variant = VariantFor(rows - done);
+            int tiles = CeilingDivide(rows - done, family.Variants[^1].Tile.M);
+            CpuGemmVariant variant = VariantFor(CeilingDivide(rows - done, tiles));
             variant.Gemm(
                 ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
             done += variant.Tile.M;
+        }
+
+        if (slice.Corrections(panel) is { Count: > 0 } corrections)
+        {
+            transposed!.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
         }
     }
 
@@ -109,6 +136,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     {
         private readonly Int8MatMul _owner;
         private readonly QuantizedActivations _activations;
+        private readonly TransposedActivations? _transposed;
         private readonly Int8Weights _weights;
         private readonly float* _bias;
         private readonly TOutput* _result;
@@ -118,13 +146,13 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         private readonly int _width;
         private readonly int* _tile;
         private readonly long* _wideTile;
-        private readonly float* _addend;
         private readonly float* _blockBias;
         private readonly float* _outlierWeights;
 
         public BlockTask(
             Int8MatMul owner,
             QuantizedActivations activations,
+            TransposedActivations? transposed,
             Int8Weights weights,
             float* bias,
             TOutput* result,
@@ -133,6 +161,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             _owner = owner;
             _activations = activations;
+            _transposed = transposed;
             _weights = weights;
             _bias = bias;
             _result = result;
@@ -145,13 +174,11 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             nint wideSize = weights.Slices.Length > 1 ? BlockRows * _width : 0;
             nint gathered = (nint)activations.Outliers.Columns.Length * _width;
             _workspace = Workspace.Rent(
-                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + (2 * Workspace.SizeOf<float>(_width)) + Workspace.SizeOf<float>(gathered));
+                Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + Workspace.SizeOf<float>(_width) + Workspace.SizeOf<float>(gathered));
             _tile = _workspace.Take<int>(tileSize);
             _wideTile = _workspace.Take<long>(wideSize);
-            _addend = _workspace.Take<float>(_width);
             _blockBias = _workspace.Take<float>(_width);
             _outlierWeights = _workspace.Take<float>(gathered);
-            new Span<float>(_addend, _width).Clear();
             new Span<float>(_blockBias, _width).Clear();
         }
 
@@ -162,29 +189,26 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             int firstColumn = columnBlock * _width;
             int columns = Math.Min(_width, _weights.OutputFeatures - firstColumn);
             int panelWidth = _owner.Family.PanelWidth;
-            int panels = CeilingDivide(columns, panelWidth);
-            GatherOutlierWeights(firstColumn, columns);
+            int firstPanel = firstColumn / panelWidth, panels = CeilingDivide(columns, panelWidth);
             if (_bias is not null)
             {
                 new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
+            GatherOutlierWeights(firstColumn, columns);
             for (int done = 0; done < rows; done += BlockRows)
             {
                 int blockRows = Math.Min(BlockRows, rows - done);
                 if (_weights.Slices.Length > 1)
                 {
-                    SumSlices(firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                    SumSlices(firstRow + done, blockRows, firstPanel, panels);
                 }
                 else
                 {
-                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstColumn / panelWidth, panels);
+                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels);
                 }
 
-                for (int i = 0; i < blockRows; i++)
-                {
-                    FinishRow(firstRow + done + i, firstColumn, columns, panels * panelWidth, i);
-                }
+                Finish(firstRow + done, blockRows, firstColumn, columns, panels * panelWidth);
             }
         }
 
@@ -192,7 +216,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             for (int p = 0; p < panels; p++)
             {
-                _owner.MultiplyPanel(_activations, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
+                _owner.MultiplyPanel(_activations, _transposed, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
             }
         }
 
@@ -222,54 +246,50 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             }
         }
 
-        private void FinishRow(int m, int firstColumn, int columns, int paddedColumns, int tileRow)
+        private void Finish(int firstRow, int rows, int firstColumn, int columns, int paddedColumns)
         {
-            CpuRowKernels kernels = _owner.Family.Rows;
-            if (_activations.Outliers.Columns.Length > 0)
+            RowOutliers outliers = _activations.Outliers;
+
+            // float32 results of whole panels go where they belong, others over the sums, to be copied or rounded.
+            bool direct = typeof(TOutput) == typeof(float) && columns == paddedColumns;
+            float* results = direct ? (float*)_result + (firstRow * _resultStride) + firstColumn : (float*)_tile;
+            nint resultsStride = direct ? _resultStride : _width;
+            fixed (int* slots = outliers.Slots)
             {
-                (ReadOnlyMemory<int> slots, ReadOnlyMemory<float> values) = _activations.Outliers.ListOf(m);
-                fixed (int* slot = slots.Span)
+                fixed (float* values = outliers.Values)
                 {
-                    fixed (float* value = values.Span)
+                    CpuEpilogueTile tile = new()
                     {
-                        kernels.SumOutliers!(ref *slot, ref *value, slots.Length, ref *_outlierWeights, _width, ref *_addend, paddedColumns);
-                    }
+                        Rows = rows,
+                        Columns = paddedColumns,
+                        Sums = ref *_tile,
+                        WideSums = ref *_wideTile,
+                        SumsStride = _width,
+                        RowScales = ref _activations.Scales[firstRow],
+                        ZeroPoints = ref _activations.ZeroPoints[firstRow],
+                        ColumnScales = ref _weights.ColumnScales[firstColumn],
+                        WeightSums = ref _weights.WeightSums[firstColumn],
+                        OutlierStarts = ref outliers.Starts[firstRow],
+                        OutlierSlots = ref *slots,
+                        OutlierValues = ref *values,
+                        OutlierWeights = ref *_outlierWeights,
+                        OutlierWeightsStride = _width,
+                        Bias = ref *_blockBias,
+                        Activation = _activation,
+                        Results = ref *results,
+                        ResultsStride = resultsStride,
+                    };
+                    CpuRowKernels kernels = _owner.Family.Rows;
+                    (_weights.Slices.Length > 1 ? kernels.EpilogueInt64! : kernels.Epilogue)(ref tile);
                 }
             }
 
-            int* acc = _tile + (tileRow * _width);
-            ref float scales = ref _weights.ColumnScales[firstColumn];
-            ref int sums = ref _weights.WeightSums[firstColumn];
-            if (_weights.Slices.Length > 1)
+            for (int i = 0; i < rows && !direct; i++)
             {
-                kernels.EpilogueInt64!(
-                    ref *(_wideTile + (tileRow * _width)),
-                    paddedColumns,
-                    _activations.Scales[m],
-                    _activations.ZeroPoints[m],
-                    ref scales,
-                    ref sums,
-                    ref *_addend,
-                    ref *_blockBias,
-                    _activation,
-                    ref *(float*)acc);
+                Elements.FromSingle(
+                    new ReadOnlySpan<float>(results + (i * resultsStride), columns),
+                    new Span<TOutput>(_result + ((firstRow + i) * _resultStride) + firstColumn, columns));
             }
-            else
-            {
-                kernels.Epilogue(
-                    ref *acc,
-                    paddedColumns,
-                    _activations.Scales[m],
-                    _activations.ZeroPoints[m],
-                    ref scales,
-                    ref sums,
-                    ref *_addend,
-                    ref *_blockBias,
-                    _activation,
-                    ref *(float*)acc);
-            }
-
-            Elements.FromSingle(new ReadOnlySpan<float>(acc, columns), new Span<TOutput>(_result + (m * _resultStride) + firstColumn, columns));
         }
     }
 }

@@ -10,7 +10,7 @@ internal sealed unsafe class QuantizedActivations : IDisposable
     /// <param name="rows">M.</param>
     /// <param name="k">K.</param>
     /// <param name="format">How the kernels read the values.</param>
-    /// <param name="tallestTile">Kernels read whole tiles: memory for the rows that complete the last one is there too.</param>
+    /// <param name="tallestTile">Kernels read whole tiles, transposing whole groups: memory for the rows that complete the last one is there too.</param>
     public QuantizedActivations(int rows, int k, ActivationFormat format, int tallestTile)
     {
         Rows = rows;
@@ -24,11 +24,12 @@ internal sealed unsafe class QuantizedActivations : IDisposable
             RowBytes += 64;
         }
 
-        nint bytes = checked((rows + tallestTile) * RowBytes);
+        nint bytes = checked((rows + Math.Max(tallestTile, TransposedActivations.Group)) * RowBytes);
         _workspace = Workspace.Rent(Workspace.SizeOf<byte>(bytes) + (2 * Workspace.SizeOf<float>(rows)));
         Values = _workspace.Take<byte>(bytes);
         Scales = _workspace.Take<float>(rows);
         ZeroPoints = _workspace.Take<int>(rows);
+        Outliers = new RowOutliers([], rows);
     }
 
     /// <summary>M.</summary>
@@ -49,7 +50,8 @@ internal sealed unsafe class QuantizedActivations : IDisposable
     /// <summary>The zero-point of every row.</summary>
     public int* ZeroPoints { get; }
 
-    public RowOutliers Outliers { get; set; } = RowOutliers.None;
+    /// <summary>What left the int8 part.</summary>
+    public RowOutliers Outliers { get; set; }
 
     public byte* Row(int m) => Values + (m * RowBytes);
 

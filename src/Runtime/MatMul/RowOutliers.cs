@@ -6,26 +6,28 @@ namespace KernelGen.MatMul;
 /// </summary>
 internal sealed class RowOutliers
 {
-    /// <summary>No outliers at all.</summary>
-    public static RowOutliers None { get; } = new([], 0);
-
-    private readonly int[] _slots;
-
-    private readonly float[] _values;
-
-    /// <summary>Per row the start of its list in <see cref="_values"/>, and the end of the last.</summary>
-    private readonly int[] _starts;
-
-    private readonly bool _everyRowHasEveryColumn;
-
     /// <summary>Whole columns: every row's list is all the columns.</summary>
+    /// <param name="columns">The columns, ascending.</param>
+    /// <param name="rows">M.</param>
     public RowOutliers(int[] columns, int rows)
     {
         Columns = columns;
-        _everyRowHasEveryColumn = true;
-        _slots = [.. Enumerable.Range(0, columns.Length)];
-        _values = new float[checked(rows * columns.Length)];
-        _starts = [];
+        Starts = new int[rows + 1];
+        Slots = new int[checked(rows * columns.Length)];
+        Values = new float[Slots.Length];
+        if (columns.Length == 0)
+        {
+            return;
+        }
+
+        for (int m = 0; m < rows; m++)
+        {
+            Starts[m + 1] = Starts[m] + columns.Length;
+            for (int i = 0; i < columns.Length; i++)
+            {
+                Slots[Starts[m] + i] = i;
+            }
+        }
     }
 
     /// <summary>Single elements: a list per row.</summary>
@@ -53,19 +55,23 @@ internal sealed class RowOutliers
         }
 
         Columns = [.. columns];
-        _slots = Array.ConvertAll(elementColumns, column => slotOfColumn[column]);
-        _values = values;
-        _starts = starts;
+        Slots = Array.ConvertAll(elementColumns, column => slotOfColumn[column]);
+        Values = values;
+        Starts = starts;
     }
 
     /// <summary>The columns that any row needs, ascending.</summary>
     public int[] Columns { get; }
 
-    /// <summary>The values of a row when whole columns left, in the order of <see cref="Columns"/>.</summary>
-    public Span<float> ValuesOf(int row) => _values.AsSpan(row * Columns.Length, Columns.Length);
+    /// <summary>Per row the start of its list, and the end of the last.</summary>
+    public int[] Starts { get; }
 
-    /// <summary>A row's list.</summary>
-    public (ReadOnlyMemory<int> Slots, ReadOnlyMemory<float> Values) ListOf(int row) => _everyRowHasEveryColumn
-        ? (_slots, _values.AsMemory(row * Columns.Length, Columns.Length))
-        : (_slots.AsMemory(_starts[row].._starts[row + 1]), _values.AsMemory(_starts[row].._starts[row + 1]));
+    /// <summary>The slots of all rows.</summary>
+    public int[] Slots { get; }
+
+    /// <summary>The values of all rows.</summary>
+    public float[] Values { get; }
+
+    /// <summary>The values of one row.</summary>
+    public Span<float> ValuesOf(int row) => Values.AsSpan(Starts[row]..Starts[row + 1]);
 }

@@ -13,20 +13,28 @@ public sealed class Int8Weights : IDisposable
 {
     private readonly float[] _absmax;
 
-    private readonly OutlierColumnStore? _originals;
+    private readonly OutlierColumnStore? _outlierColumns;
 
-    private Int8Weights(WeightSource source, WeightPanels[] slices, float[] absmax, OutlierColumnStore? originals, int[] fixedColumns)
+    private Int8Weights(
+        Int8Spec spec, WeightSource source, WeightPanels[] slices, float[] absmax, OutlierWeights outlierWeights, int[] fixedColumns)
     {
         Name = source.Name;
         OutputFeatures = source.Rows;
         InputFeatures = source.Columns;
         Slices = slices;
         _absmax = absmax;
-        _originals = originals;
         FixedColumns = fixedColumns;
         int padded = slices[0].PanelCount * Family.PanelWidth;
         ColumnScales = new float[padded];
         WeightSums = new int[padded];
+
+        _outlierColumns = spec.Outliers switch
+        {
+            OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
+            OutlierPolicy.None => null,
+            _ when outlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource => new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
+            _ => new OutlierColumnStore(new DequantizedWeights(this), Math.Max(32, InputFeatures / 64)),
+        };
     }
 
     /// <summary>What error messages call the matrix.</summary>
@@ -44,7 +52,7 @@ public sealed class Int8Weights : IDisposable
     public ReadOnlySpan<float> Absmax => _absmax;
 
     /// <summary>Bytes in memory: the packed int8 weights, statistics, and the outlier columns kept so far.</summary>
-    public long Bytes => Slices.Sum(slice => slice.Bytes) + ((long)ColumnScales.Length * 2 * sizeof(float)) + (_absmax.Length * sizeof(float)) + (_originals?.Bytes ?? 0);
+    public long Bytes => Slices.Sum(slice => slice.Bytes) + ((long)ColumnScales.Length * 2 * sizeof(float)) + (_absmax.Length * sizeof(float)) + (_outlierColumns?.Bytes ?? 0);
 
     /// <summary>The calibrated outlier columns, ascending; empty unless the policy is <see cref="OutlierPolicy.Fixed"/>.</summary>
     public ReadOnlySpan<int> FixedOutlierColumns => FixedColumns;
@@ -103,22 +111,13 @@ public sealed class Int8Weights : IDisposable
     }
 
     /// <summary>Prepares a column for repeated <see cref="ReadOutlierColumn"/>.</summary>
-    internal void KeepOutlierColumn(int column) => _originals?.Keep(column);
+    internal void KeepOutlierColumn(int column) => _outlierColumns!.Keep(column);
 
-    /// <summary>A column's weights for some output features: the originals where kept, else dequantized.</summary>
-    internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination)
-    {
-        if (_originals is not null)
-        {
-            _originals.Read(column, firstRow, destination);
-            return;
-        }
+    /// <summary>How many of the pairs of neighbouring weights packing had to reduce, of all; see <see cref="PairCorrections"/>.</summary>
+    internal double ReducedPairs => Slices.Sum(slice => slice.CorrectionCount) / (0.5 * OutputFeatures * InputFeatures);
 
-        for (int i = 0; i < destination.Length; i++)
-        {
-            destination[i] = this[firstRow + i, column] * ColumnScales[firstRow + i];
-        }
-    }
+    /// <summary>A column's weights for some output features, from the first of a panel on: the originals where kept, else dequantized.</summary>
+    internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination) => _outlierColumns!.Read(column, firstRow, destination);
 
     internal static Int8Weights Quantize(Int8Spec spec, CpuKernelFamily family, WeightSource source, WeightQuantizationOptions options)
     {
@@ -136,14 +135,7 @@ public sealed class Int8Weights : IDisposable
         int rows = source.Rows, k = source.Columns, width = family.PanelWidth;
         float[] absmax = new float[rows];
         RowQuantizer quantizer = RowQuantizer.For(source, spec, options.MaxDegreeOfParallelism);
-        OutlierColumnStore? originals = spec.Outliers switch
-        {
-            OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
-            OutlierPolicy.Columns or OutlierPolicy.Elements when options.OutlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource =>
-                new OutlierColumnStore(source, Math.Max(64, k / 8)),
-            _ => null,
-        };
-        Int8Weights weights = new(source, SliceColumns(spec, family, rows, k), absmax, originals, fixedColumns);
+        Int8Weights weights = new(spec, source, SliceColumns(spec, family, rows, k), absmax, options.OutlierWeights, fixedColumns);
         CpuParallel.ForRanges(weights.Slices[0].PanelCount, grain: 1 + (100_000 / (width * k)), options.MaxDegreeOfParallelism, (first, end) =>
         {
             float[] row = new float[k];
@@ -167,7 +159,7 @@ public sealed class Int8Weights : IDisposable
         });
         foreach (int column in fixedColumns)
         {
-            originals!.Keep(column);
+            weights.KeepOutlierColumn(column);
         }
 
         return weights;
@@ -206,5 +198,27 @@ public sealed class Int8Weights : IDisposable
         }
 
         return sorted;
+    }
+
+    /// <summary>The packed weights as the source of outlier columns.</summary>
+    private sealed class DequantizedWeights(Int8Weights weights) : WeightSource(weights.Name, weights.OutputFeatures, weights.InputFeatures)
+    {
+        public override Type ElementType => typeof(float);
+
+        public override long Bytes => 0;
+
+        public override void ReadRow(int row, Span<float> destination)
+        {
+            for (int k = 0; k < destination.Length; k++)
+            {
+                destination[k] = weights[row, k] * weights.ColumnScales[row];
+            }
+        }
+
+        public override void ReadColumn(int column, int firstRow, Span<float> destination)
+        {
+            WeightPanels slice = weights.Slices[column / weights.Slices[0].Columns];
+            slice.ReadColumn(column - slice.FirstColumn, firstRow, weights.ColumnScales.AsSpan(firstRow), destination);
+        }
     }
 }

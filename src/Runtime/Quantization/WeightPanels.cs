@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+using System.Runtime.Intrinsics;
 using KernelGen.Kernels;
 using KernelGen.Memory;
 
@@ -15,17 +17,23 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     private readonly int _headerBytes;
 
+    private readonly PairCorrections?[]? _corrections;
+
+    private long _correctionCount;
+
     public WeightPanels(CpuKernelFamily family, int rows, int firstColumn, int k)
     {
         Family = family;
         _rows = rows;
         FirstColumn = firstColumn;
         Columns = k;
-        KGroups = (k + family.KGroup - 1) / family.KGroup;
+        int round = family.KGroup * KernelLimits.KGroupMultiple;
+        KGroups = (k + round - 1) / round * KernelLimits.KGroupMultiple;
         _headerBytes = family.Format == ActivationFormat.UInt8 ? family.PanelWidth * sizeof(int) : 0;
         PanelBytes = _headerBytes + ((nint)KGroups * family.PanelWidth * family.KGroup);
         PanelCount = (rows + family.PanelWidth - 1) / family.PanelWidth;
         _buffer = new AlignedBuffer<byte>(PanelBytes * PanelCount);
+        _corrections = family.PairLimit > 0 ? new PairCorrections?[PanelCount] : null;
     }
 
     public CpuKernelFamily Family { get; }
@@ -42,9 +50,15 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     public int PanelCount { get; }
 
-    public long Bytes => _buffer.Bytes;
+    public long Bytes => _buffer.Bytes + (_corrections?.Sum(panel => panel?.Bytes ?? 0) ?? 0);
 
     public byte* Panel(int index) => _buffer.Pointer + (index * PanelBytes);
+
+    /// <summary>What packing took from a panel's weights; null where the family takes any weights.</summary>
+    public PairCorrections? Corrections(int panel) => _corrections?[panel];
+
+    /// <summary>How many weights packing had to reduce.</summary>
+    public long CorrectionCount => Volatile.Read(ref _correctionCount);
 
     /// <summary>Packs the slice of one panel's int8 rows.</summary>
     /// <param name="index">The panel.</param>
@@ -54,9 +68,17 @@ internal sealed unsafe class WeightPanels : IDisposable
     {
         int count = Math.Min(Family.PanelWidth, _rows - (index * Family.PanelWidth));
         ArgumentOutOfRangeException.ThrowIfNotEqual(source.Length, count * rowLength);
+        int firstColumn = FirstColumn;
+        if (_corrections is not null)
+        {
+            source = Reduce(index, source, count, rowLength);
+            rowLength = Columns;
+            firstColumn = 0;
+        }
+
         fixed (sbyte* first = source)
         {
-            Family.PackPanel(ref *(first + FirstColumn), rowLength, count, Columns, ref *Panel(index));
+            Family.PackPanel(ref *(first + firstColumn), rowLength, count, Columns, ref *Panel(index));
         }
     }
 
@@ -68,9 +90,74 @@ internal sealed unsafe class WeightPanels : IDisposable
             (int panel, int lane) = Math.DivRem(row, Family.PanelWidth);
             (int group, int element) = Math.DivRem(column, Family.KGroup);
             nint offset = _headerBytes + ((((nint)group * Family.PanelWidth) + lane) * Family.KGroup) + element;
-            return ((sbyte*)Panel(panel))[offset];
+            int taken = Corrections(panel)?[lane, column] ?? 0;
+            return (sbyte)(((sbyte*)Panel(panel))[offset] + taken);
+        }
+    }
+
+    /// <summary>Dequantizes a column of the slice for some output features.</summary>
+    /// <param name="column">The column within the slice.</param>
+    /// <param name="firstRow">The first output feature, which begins a panel.</param>
+    /// <param name="scales">absmax / 127 of the output features from there on, padded to whole panels.</param>
+    /// <param name="destination">A value for each of them.</param>
+    public void ReadColumn(int column, int firstRow, ReadOnlySpan<float> scales, Span<float> destination)
+    {
+        (int group, int element) = Math.DivRem(column, Family.KGroup);
+        int width = Family.PanelWidth;
+        nint offset = _headerBytes + ((nint)group * width * Family.KGroup);
+        Span<float> values = stackalloc float[CpuTile.MaxN];
+        for (int done = 0; done < destination.Length; done += width)
+        {
+            int panel = (firstRow + done) / width;
+            sbyte* weights = (sbyte*)Panel(panel) + offset;
+            if (Family.KGroup == sizeof(int))
+            {
+                // The column's byte of every lane moves to the top, and down again with its sign.
+                for (int i = 0; i < width; i += Vector128<int>.Count)
+                {
+                    Vector128<int> lanes = Vector128.Load((int*)weights + i);
+                    Vector128<int> w = Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(lanes, 24 - (8 * element)), 24);
+                    Vector128.ConvertToSingle(w).CopyTo(values[i..]);
+                }
+            }
+            else
+            {
+                for (int i = 0; i < width; i++)
+                {
+                    values[i] = weights[(i * Family.KGroup) + element];
+                }
+            }
+
+            int count = Math.Min(width, destination.Length - done);
+            if (Corrections(panel) is { Count: > 0 } corrections)
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    values[i] += corrections[i, column];
+                }
+            }
+
+            TensorPrimitives.Multiply(values[..count], scales.Slice(done, count), destination.Slice(done, count));
         }
     }
 
     public void Dispose() => _buffer.Dispose();
+
+    /// <summary>A panel's part of the slice as the family's multiply instruction can take it.</summary>
+    private sbyte[] Reduce(int panel, ReadOnlySpan<sbyte> source, int rows, int rowLength)
+    {
+        sbyte[] reduced = new sbyte[rows * Columns];
+        PairCorrections corrections = new(Family.PanelWidth);
+        for (int i = 0; i < rows; i++)
+        {
+            Span<sbyte> row = reduced.AsSpan(i * Columns, Columns);
+            source.Slice((i * rowLength) + FirstColumn, Columns).CopyTo(row);
+            corrections.Reduce(i, row, Family.PairLimit);
+        }
+
+        corrections.Close(rows);
+        _corrections![panel] = corrections;
+        Interlocked.Add(ref _correctionCount, corrections.Count);
+        return reduced;
+    }
 }

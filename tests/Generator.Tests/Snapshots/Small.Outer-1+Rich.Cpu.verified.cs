@@ -11,15 +11,15 @@ partial class Outer<T>
         /// <summary>CPU kernels of Small.Outer{T}.Rich.</summary>
         private static class CpuKernels
         {
-            private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, ScalarRows.CountOutliers, ScalarRows.CollectOutliers, ScalarRows.SumOutliers, ScalarRows.Epilogue, ScalarRows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, Vector128Rows.CountOutliers, Vector128Rows.CollectOutliers, Vector128Rows.SumOutliers, Vector128Rows.Epilogue, Vector128Rows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, Vector256Rows.CountOutliers, Vector256Rows.CollectOutliers, Vector256Rows.SumOutliers, Vector256Rows.Epilogue, Vector256Rows.EpilogueInt64);
-            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, Vector512Rows.CountOutliers, Vector512Rows.CollectOutliers, Vector512Rows.SumOutliers, Vector512Rows.Epilogue, Vector512Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, ScalarRows.CountOutliers, ScalarRows.CollectOutliers, ScalarRows.Epilogue, ScalarRows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, Vector128Rows.CountOutliers, Vector128Rows.CollectOutliers, Vector128Rows.Epilogue, Vector128Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, Vector256Rows.CountOutliers, Vector256Rows.CollectOutliers, Vector256Rows.Epilogue, Vector256Rows.EpilogueInt64);
+            private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, Vector512Rows.CountOutliers, Vector512Rows.CollectOutliers, Vector512Rows.Epilogue, Vector512Rows.EpilogueInt64);
 
             internal static global::KernelGen.Kernels.CpuKernelFamily[] Families { get; } = new global::KernelGen.Kernels.CpuKernelFamily[]
             {
                 new global::KernelGen.Kernels.CpuKernelFamily(
-                    global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8,
+                    global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8, 0,
                     ScalarWidth4.QuantizeRow, ScalarWidth4.PackPanel, ScalarRowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
@@ -27,21 +27,28 @@ partial class Outer<T>
                         new("int8_gemm_s8_s32_2x4c1_scalar", new(2, 4, 1), ScalarWidth4.Gemm2x4),
                     }),
                 new global::KernelGen.Kernels.CpuKernelFamily(
-                    global::KernelGen.CpuInstructionSet.Avx2, 8, 2, global::KernelGen.ActivationFormat.Int16,
+                    global::KernelGen.CpuInstructionSet.Avx2, 8, 2, global::KernelGen.ActivationFormat.Int16, 0,
                     Avx2Width8.QuantizeRow, Avx2Width8.PackPanel, Vector256RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_s8_s32_1x8c2_avx2", new(1, 8, 2), Avx2Width8.Gemm1x8),
                     }),
                 new global::KernelGen.Kernels.CpuKernelFamily(
-                    global::KernelGen.CpuInstructionSet.AvxVnni, 8, 4, global::KernelGen.ActivationFormat.UInt8,
+                    global::KernelGen.CpuInstructionSet.Avx2Bytes, 8, 4, global::KernelGen.ActivationFormat.UInt8, 128,
+                    Avx2BytesWidth8.QuantizeRow, Avx2BytesWidth8.PackPanel, Vector256RowsKernels,
+                    new global::KernelGen.Kernels.CpuGemmVariant[]
+                    {
+                        new("int8_gemm_u8s8_s32_1x8c4_avx2", new(1, 8, 4), Avx2BytesWidth8.Gemm1x8),
+                    }),
+                new global::KernelGen.Kernels.CpuKernelFamily(
+                    global::KernelGen.CpuInstructionSet.AvxVnni, 8, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                     AvxVnniWidth8.QuantizeRow, AvxVnniWidth8.PackPanel, Vector256RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_u8s8_s32_1x8c4_avxvnni", new(1, 8, 4), AvxVnniWidth8.Gemm1x8),
                     }),
                 new global::KernelGen.Kernels.CpuKernelFamily(
-                    global::KernelGen.CpuInstructionSet.Avx512, 32, 2, global::KernelGen.ActivationFormat.Int16,
+                    global::KernelGen.CpuInstructionSet.Avx512, 32, 2, global::KernelGen.ActivationFormat.Int16, 0,
                     Avx512Width32.QuantizeRow, Avx512Width32.PackPanel, Vector512RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
@@ -51,7 +58,7 @@ partial class Outer<T>
                         new("int8_gemm_s8_s32_12x32c2_avx512", new(12, 32, 2), Avx512Width32.Gemm12x32),
                     }),
                 new global::KernelGen.Kernels.CpuKernelFamily(
-                    global::KernelGen.CpuInstructionSet.ArmDp, 8, 4, global::KernelGen.ActivationFormat.Int8,
+                    global::KernelGen.CpuInstructionSet.ArmDp, 8, 4, global::KernelGen.ActivationFormat.Int8, 0,
                     ArmDpWidth8.QuantizeRow, ArmDpWidth8.PackPanel, Vector128RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
@@ -116,50 +123,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 1)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = 0f;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, (slot * weightsStride) + j), total);
-                        }
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref sum, j) = total;
-                    }
-                }
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 1)
-                    {
-                        var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = ((float)sum * scale);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -221,50 +261,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 4)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 4)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 4)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector128.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector128.Create(rowScale) * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -326,50 +399,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 8)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 8)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 8)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector256.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector256.Create(rowScale) * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -431,50 +537,83 @@ partial class Outer<T>
                     }
                 }
 
-                /// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>
+                /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)
+                internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j += 16)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        var total = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
-                        for (nint i = 0; i < count; i++)
+                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 16)
                         {
-                            nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                            total = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)((slot * weightsStride) + j)), total);
-                        }
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(total, ref sum, (nuint)(j));
-                    }
-                }
+                            var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                            sum -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
+                            var total = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                            }
 
-                /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
-                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
-                {
-                    for (nint j = 0; j < n; j += 16)
-                    {
-                        var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref acc, (nuint)(j));
-                        sum -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * global::System.Runtime.Intrinsics.Vector512.Create(zeroPoint);
-                        var scale = (global::System.Runtime.Intrinsics.Vector512.Create(rowScale) * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref addend, (nuint)(j));
-                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                            y += total;
+                            y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        }
                     }
                 }
 
                 /// <summary>The epilogue for sums in 64 bits.</summary>
-                internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void EpilogueInt64(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
                 {
-                    for (nint j = 0; j < n; j++)
+                    nint columns = tile.Columns;
+                    ref float columnScales = ref tile.ColumnScales;
+                    ref float bias = ref tile.Bias;
+                    ref int weightSums = ref tile.WeightSums;
+                    ref float outlierWeights = ref tile.OutlierWeights;
+                    nint outlierStride = tile.OutlierWeightsStride;
+                    for (nint m = 0; m < tile.Rows; m++)
                     {
-                        long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                        sum -= (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = sum * scale;
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref addend, j);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
+                        nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
+                        ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
+                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        for (nint j = 0; j < columns; j += 1)
+                        {
+                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y = ((float)sum * scale);
+                            var total = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
+                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                            }
+
+                            y += total;
+                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        }
                     }
                 }
             }
@@ -512,10 +651,13 @@ partial class Outer<T>
                     var start2 = Zero;
                     var start3 = Zero;
                     var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                    var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
-                    for (nint k = 0; k < end; k += 1)
+                    nint next = kGroups * 4;
+                    for (nint k = 0; k < end; k += 2)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 1);
                         var b2 = Weights(ref b, 2);
@@ -525,13 +667,22 @@ partial class Outer<T>
                         c0_1 = MultiplyAdd(c0_1, x, b1);
                         c0_2 = MultiplyAdd(c0_2, x, b2);
                         c0_3 = MultiplyAdd(c0_3, x, b3);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)4);
+                        b0 = Weights(ref b, 4);
+                        b1 = Weights(ref b, 5);
+                        b2 = Weights(ref b, 6);
+                        b3 = Weights(ref b, 7);
+                        x = Broadcast(ref a0, k + 1);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        d0_2 = MultiplyAdd(d0_2, x, b2);
+                        d0_3 = MultiplyAdd(d0_3, x, b3);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)8);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 1, c0_1);
-                    Store(ref row, 2, c0_2);
-                    Store(ref row, 3, c0_3);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 1, c0_1 + d0_1);
+                    Store(ref row, 2, c0_2 + d0_2);
+                    Store(ref row, 3, c0_3 + d0_3);
                 }
 
                 /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
@@ -548,8 +699,10 @@ partial class Outer<T>
                     var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
+                    nint next = kGroups * 4;
                     for (nint k = 0; k < end; k += 1)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 1);
                         var b2 = Weights(ref b, 2);
@@ -649,17 +802,23 @@ partial class Outer<T>
                     ref byte a0 = ref a;
                     var start0 = Zero;
                     var c0_0 = start0;
+                    var d0_0 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 16;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)16);
+                        b0 = Weights(ref b, 16);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
+                    Store(ref row, 0, c0_0 + d0_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -704,6 +863,106 @@ partial class Outer<T>
                 }
             }
 
+            /// <summary>8 output features a panel, avx2.</summary>
+            private static class Avx2BytesWidth8
+            {
+                /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
+                    global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
+
+                /// <summary>The weights of 8 output features, 4 of K each.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
+                    global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+
+                /// <summary>4 of K of one activation row, in every lane.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector256<byte> Broadcast(ref byte row, nint offset) =>
+                    global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.ReadUnaligned<int>(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset))));
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector256<int> MultiplyAdd(global::System.Runtime.Intrinsics.Vector256<int> sum, global::System.Runtime.Intrinsics.Vector256<byte> a, global::System.Runtime.Intrinsics.Vector256<sbyte> w) =>
+                    global::System.Runtime.Intrinsics.X86.Avx2.Add(sum, global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(a, w), global::System.Runtime.Intrinsics.Vector256.Create((short)1)));
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static void Store(ref int row, int column, global::System.Runtime.Intrinsics.Vector256<int> sum) =>
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(sum, ref row, (nuint)column);
+
+                /// <summary>int8_gemm_u8s8_s32_1x8c4_avx2: 1 x 8 results in 1 accumulators, 4 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                {
+                    ref byte a0 = ref a;
+                    var start0 = Header(ref panel, 0);
+                    var c0_0 = start0;
+                    var d0_0 = Zero;
+                    ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
+                    nint end = kGroups * 4;
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
+                    {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                        var b0 = Weights(ref b, 0);
+                        var x = Broadcast(ref a0, k);
+                        c0_0 = MultiplyAdd(c0_0, x, b0);
+                        b0 = Weights(ref b, 32);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    }
+                    ref int row = ref c;
+                    Store(ref row, 0, c0_0 + d0_0);
+                }
+
+                /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+                internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+                {
+                    nint groups = (k + 3) / 4;
+                    global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(32 + (groups * 32)))).Clear();
+                    for (int n = 0; n < rows; n++)
+                    {
+                        ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                        ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(32 + (n * 4)));
+                        int sum = 0;
+                        for (int i = 0; i < k; i++)
+                        {
+                            sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = (byte)w;
+                            sum += w;
+                        }
+                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                    }
+                }
+
+                /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+                {
+                    int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                    for (nint i = 0; i < k; i += 32)
+                    {
+                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+                }
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                {
+                    var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
+                    var limits = global::System.Runtime.Intrinsics.Vector256.Create(limit);
+                    x = global::System.Runtime.Intrinsics.Vector256.AsSingle(global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.LessThan((global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
+                    var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
+                    q = global::System.Runtime.Intrinsics.Vector256.Min(global::System.Runtime.Intrinsics.Vector256.Max((q + global::System.Runtime.Intrinsics.Vector256.Create(zeroPoint)), global::System.Runtime.Intrinsics.Vector256.Create(-127)), global::System.Runtime.Intrinsics.Vector256.Create(127));
+                    return q + global::System.Runtime.Intrinsics.Vector256.Create(128);
+                }
+            }
+
             /// <summary>8 output features a panel, avxvnni.</summary>
             private static class AvxVnniWidth8
             {
@@ -711,6 +970,7 @@ partial class Outer<T>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                     global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
                 /// <summary>The weights of 8 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -737,17 +997,23 @@ partial class Outer<T>
                     ref byte a0 = ref a;
                     var start0 = Header(ref panel, 0);
                     var c0_0 = start0;
+                    var d0_0 = Zero;
                     ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                        b0 = Weights(ref b, 32);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
+                    Store(ref row, 0, c0_0 + d0_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -828,20 +1094,29 @@ partial class Outer<T>
                     var start0 = Zero;
                     var start1 = Zero;
                     var c0_0 = start0; var c0_1 = start1;
+                    var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 64;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
                         c0_1 = MultiplyAdd(c0_1, x, b1);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                        b0 = Weights(ref b, 64);
+                        b1 = Weights(ref b, 96);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 16, c0_1);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 16, c0_1 + d0_1);
                 }
 
                 /// <summary>int8_gemm_s8_s32_4x32c2_avx512: 4 x 32 results in 8 accumulators, 2 of K a step.</summary>
@@ -860,8 +1135,10 @@ partial class Outer<T>
                     var c3_0 = start0; var c3_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -916,8 +1193,10 @@ partial class Outer<T>
                     var c7_0 = start0; var c7_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -1004,8 +1283,10 @@ partial class Outer<T>
                     var c11_0 = start0; var c11_1 = start1;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
+                    nint next = kGroups * 64;
                     for (nint k = 0; k < end; k += 4)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 32);
                         var x = Broadcast(ref a0, k);
@@ -1157,20 +1438,28 @@ partial class Outer<T>
                     var start0 = Zero;
                     var start1 = Zero;
                     var c0_0 = start0; var c0_1 = start1;
+                    var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
-                    for (nint k = 0; k < end; k += 4)
+                    nint next = kGroups * 32;
+                    for (nint k = 0; k < end; k += 8)
                     {
+                        global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                         var b0 = Weights(ref b, 0);
                         var b1 = Weights(ref b, 16);
                         var x = Broadcast(ref a0, k);
                         c0_0 = MultiplyAdd(c0_0, x, b0);
                         c0_1 = MultiplyAdd(c0_1, x, b1);
-                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                        b0 = Weights(ref b, 32);
+                        b1 = Weights(ref b, 48);
+                        x = Broadcast(ref a0, k + 4);
+                        d0_0 = MultiplyAdd(d0_0, x, b0);
+                        d0_1 = MultiplyAdd(d0_1, x, b1);
+                        b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                     }
                     ref int row = ref c;
-                    Store(ref row, 0, c0_0);
-                    Store(ref row, 4, c0_1);
+                    Store(ref row, 0, c0_0 + d0_0);
+                    Store(ref row, 4, c0_1 + d0_1);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side.</summary>

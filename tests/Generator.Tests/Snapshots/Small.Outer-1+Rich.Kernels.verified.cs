@@ -18,6 +18,7 @@ partial class Outer<T>
         /// <item>int8_gemm_s8_s32_1x4c1_scalar</item>
         /// <item>int8_gemm_s8_s32_2x4c1_scalar</item>
         /// <item>int8_gemm_s8_s32_1x8c2_avx2</item>
+        /// <item>int8_gemm_u8s8_s32_1x8c4_avx2</item>
         /// <item>int8_gemm_u8s8_s32_1x8c4_avxvnni</item>
         /// <item>int8_gemm_s8_s32_1x32c2_avx512</item>
         /// <item>int8_gemm_s8_s32_4x32c2_avx512</item>

@@ -9,15 +9,15 @@ partial class Plain
     /// <summary>CPU kernels of Small.Plain.</summary>
     private static class CpuKernels
     {
-        private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, null, null, null, ScalarRows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, null, null, null, Vector128Rows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, null, null, null, Vector256Rows.Epilogue, null);
-        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, null, null, null, Vector512Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels ScalarRowsKernels = new(32, null, ScalarRows.RowRange, null, null, ScalarRows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector128RowsKernels = new(128, null, Vector128Rows.RowRange, null, null, Vector128Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector256RowsKernels = new(256, null, Vector256Rows.RowRange, null, null, Vector256Rows.Epilogue, null);
+        private static readonly global::KernelGen.Kernels.CpuRowKernels Vector512RowsKernels = new(512, null, Vector512Rows.RowRange, null, null, Vector512Rows.Epilogue, null);
 
         internal static global::KernelGen.Kernels.CpuKernelFamily[] Families { get; } = new global::KernelGen.Kernels.CpuKernelFamily[]
         {
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8,
+                global::KernelGen.CpuInstructionSet.Scalar, 4, 1, global::KernelGen.ActivationFormat.Int8, 0,
                 ScalarWidth4.QuantizeRow, ScalarWidth4.PackPanel, ScalarRowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -25,7 +25,7 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x4c1_scalar", new(2, 4, 1), ScalarWidth4.Gemm2x4),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Avx2, 16, 2, global::KernelGen.ActivationFormat.Int16,
+                global::KernelGen.CpuInstructionSet.Avx2, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx2Width16.QuantizeRow, Avx2Width16.PackPanel, Vector256RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -33,7 +33,15 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x16c2_avx2", new(2, 16, 2), Avx2Width16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.AvxVnni, 16, 4, global::KernelGen.ActivationFormat.UInt8,
+                global::KernelGen.CpuInstructionSet.Avx2Bytes, 16, 4, global::KernelGen.ActivationFormat.UInt8, 128,
+                Avx2BytesWidth16.QuantizeRow, Avx2BytesWidth16.PackPanel, Vector256RowsKernels,
+                new global::KernelGen.Kernels.CpuGemmVariant[]
+                {
+                    new("int8_gemm_u8s8_s32_1x16c4_avx2", new(1, 16, 4), Avx2BytesWidth16.Gemm1x16),
+                    new("int8_gemm_u8s8_s32_2x16c4_avx2", new(2, 16, 4), Avx2BytesWidth16.Gemm2x16),
+                }),
+            new global::KernelGen.Kernels.CpuKernelFamily(
+                global::KernelGen.CpuInstructionSet.AvxVnni, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                 AvxVnniWidth16.QuantizeRow, AvxVnniWidth16.PackPanel, Vector256RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -41,7 +49,7 @@ partial class Plain
                     new("int8_gemm_u8s8_s32_2x16c4_avxvnni", new(2, 16, 4), AvxVnniWidth16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.Avx512, 16, 2, global::KernelGen.ActivationFormat.Int16,
+                global::KernelGen.CpuInstructionSet.Avx512, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx512Width16.QuantizeRow, Avx512Width16.PackPanel, Vector512RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -49,7 +57,7 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x16c2_avx512", new(2, 16, 2), Avx512Width16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
-                global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8,
+                global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8, 0,
                 ArmDpWidth16.QuantizeRow, ArmDpWidth16.PackPanel, Vector128RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
                 {
@@ -76,17 +84,26 @@ partial class Plain
                 return largest < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 1)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);
-                    var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                    var y = ((float)sum * scale);
-                    y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                    global::System.Runtime.CompilerServices.Unsafe.Add(ref result, j) = global::KernelGen.Kernels.CpuActivations.Apply(activation, y);
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                    for (nint j = 0; j < columns; j += 1)
+                    {
+                        var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y = ((float)sum * scale);
+                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                    }
                 }
             }
         }
@@ -109,17 +126,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 4)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector128.Create(rowScale) * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 4)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
@@ -142,17 +168,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 8)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector256.Create(rowScale) * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 8)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
@@ -175,17 +210,26 @@ partial class Plain
                 return global::KernelGen.Kernels.CpuVectors.Max(largest) < 0x7F800000;
             }
 
-            /// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>
+            /// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)
+            internal static void Epilogue(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)
             {
-                for (nint j = 0; j < n; j += 16)
+                nint columns = tile.Columns;
+                ref float columnScales = ref tile.ColumnScales;
+                ref float bias = ref tile.Bias;
+                for (nint m = 0; m < tile.Rows; m++)
                 {
-                    var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref acc, (nuint)(j));
-                    var scale = (global::System.Runtime.Intrinsics.Vector512.Create(rowScale) * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                    var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                    y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(activation, y), ref result, (nuint)(j));
+                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    for (nint j = 0; j < columns; j += 16)
+                    {
+                        var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
+                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                    }
                 }
             }
         }
@@ -223,10 +267,13 @@ partial class Plain
                 var start2 = Zero;
                 var start3 = Zero;
                 var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
-                for (nint k = 0; k < end; k += 1)
+                nint next = kGroups * 4;
+                for (nint k = 0; k < end; k += 2)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 1);
                     var b2 = Weights(ref b, 2);
@@ -236,13 +283,22 @@ partial class Plain
                     c0_1 = MultiplyAdd(c0_1, x, b1);
                     c0_2 = MultiplyAdd(c0_2, x, b2);
                     c0_3 = MultiplyAdd(c0_3, x, b3);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)4);
+                    b0 = Weights(ref b, 4);
+                    b1 = Weights(ref b, 5);
+                    b2 = Weights(ref b, 6);
+                    b3 = Weights(ref b, 7);
+                    x = Broadcast(ref a0, k + 1);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    d0_2 = MultiplyAdd(d0_2, x, b2);
+                    d0_3 = MultiplyAdd(d0_3, x, b3);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)8);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 1, c0_1);
-                Store(ref row, 2, c0_2);
-                Store(ref row, 3, c0_3);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 1, c0_1 + d0_1);
+                Store(ref row, 2, c0_2 + d0_2);
+                Store(ref row, 3, c0_3 + d0_3);
             }
 
             /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
@@ -259,8 +315,10 @@ partial class Plain
                 var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
+                nint next = kGroups * 4;
                 for (nint k = 0; k < end; k += 1)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 1);
                     var b2 = Weights(ref b, 2);
@@ -358,20 +416,28 @@ partial class Plain
                 var start0 = Zero;
                 var start1 = Zero;
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     c0_1 = MultiplyAdd(c0_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    b1 = Weights(ref b, 48);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx2: 2 x 16 results in 4 accumulators, 2 of K a step.</summary>
@@ -383,11 +449,15 @@ partial class Plain
                 var start0 = Zero;
                 var start1 = Zero;
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var x = Broadcast(ref a0, k);
@@ -396,14 +466,22 @@ partial class Plain
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
                     c1_1 = MultiplyAdd(c1_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    b1 = Weights(ref b, 48);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
-                Store(ref row, 8, c1_1);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -445,6 +523,155 @@ partial class Plain
             }
         }
 
+        /// <summary>16 output features a panel, avx2.</summary>
+        private static class Avx2BytesWidth16
+        {
+            /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
+                global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
+
+            /// <summary>The weights of 8 output features, 4 of K each.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+
+            /// <summary>4 of K of one activation row, in every lane.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<byte> Broadcast(ref byte row, nint offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.ReadUnaligned<int>(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset))));
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> MultiplyAdd(global::System.Runtime.Intrinsics.Vector256<int> sum, global::System.Runtime.Intrinsics.Vector256<byte> a, global::System.Runtime.Intrinsics.Vector256<sbyte> w) =>
+                global::System.Runtime.Intrinsics.X86.Avx2.Add(sum, global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(global::System.Runtime.Intrinsics.X86.Avx2.MultiplyAddAdjacent(a, w), global::System.Runtime.Intrinsics.Vector256.Create((short)1)));
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static void Store(ref int row, int column, global::System.Runtime.Intrinsics.Vector256<int> sum) =>
+                global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(sum, ref row, (nuint)column);
+
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_avx2: 1 x 16 results in 2 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            {
+                ref byte a0 = ref a;
+                var start0 = Header(ref panel, 0);
+                var start1 = Header(ref panel, 1);
+                var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
+                ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
+                nint end = kGroups * 4;
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
+                {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
+                    var b0 = Weights(ref b, 0);
+                    var b1 = Weights(ref b, 32);
+                    var x = Broadcast(ref a0, k);
+                    c0_0 = MultiplyAdd(c0_0, x, b0);
+                    c0_1 = MultiplyAdd(c0_1, x, b1);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
+                }
+                ref int row = ref c;
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
+            }
+
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_avx2: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            {
+                ref byte a0 = ref a;
+                ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
+                var start0 = Header(ref panel, 0);
+                var start1 = Header(ref panel, 1);
+                var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
+                var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
+                ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
+                nint end = kGroups * 4;
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
+                {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
+                    var b0 = Weights(ref b, 0);
+                    var b1 = Weights(ref b, 32);
+                    var x = Broadcast(ref a0, k);
+                    c0_0 = MultiplyAdd(c0_0, x, b0);
+                    c0_1 = MultiplyAdd(c0_1, x, b1);
+                    x = Broadcast(ref a1, k);
+                    c1_0 = MultiplyAdd(c1_0, x, b0);
+                    c1_1 = MultiplyAdd(c1_1, x, b1);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
+                }
+                ref int row = ref c;
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
+                row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
+            }
+
+            /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+            internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+            {
+                nint groups = (k + 3) / 4;
+                global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(64 + (groups * 64)))).Clear();
+                for (int n = 0; n < rows; n++)
+                {
+                    ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                    ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(64 + (n * 4)));
+                    int sum = 0;
+                    for (int i = 0; i < k; i++)
+                    {
+                        sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        sum += w;
+                    }
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                }
+            }
+
+            /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+            {
+                int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                for (nint i = 0; i < k; i += 32)
+                {
+                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+            }
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            {
+                var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
+                var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
+                return q + global::System.Runtime.Intrinsics.Vector256.Create(128);
+            }
+        }
+
         /// <summary>16 output features a panel, avxvnni.</summary>
         private static class AvxVnniWidth16
         {
@@ -452,6 +679,7 @@ partial class Plain
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
                 global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
             /// <summary>The weights of 8 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -479,20 +707,29 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     c0_1 = MultiplyAdd(c0_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
             }
 
             /// <summary>int8_gemm_u8s8_s32_2x16c4_avxvnni: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
@@ -504,11 +741,16 @@ partial class Plain
                 var start0 = Header(ref panel, 0);
                 var start1 = Header(ref panel, 1);
                 var c0_0 = start0; var c0_1 = start1;
+                var d0_0 = Zero; var d0_1 = Zero;
                 var c1_0 = start0; var c1_1 = start1;
+                var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 32);
                     var x = Broadcast(ref a0, k);
@@ -517,14 +759,22 @@ partial class Plain
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
                     c1_1 = MultiplyAdd(c1_1, x, b1);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 96);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    d1_1 = MultiplyAdd(d1_1, x, b1);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 8, c0_1);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 8, c0_1 + d0_1);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
-                Store(ref row, 8, c1_1);
+                Store(ref row, 0, c1_0 + d1_0);
+                Store(ref row, 8, c1_1 + d1_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -601,17 +851,23 @@ partial class Plain
                 ref byte a0 = ref a;
                 var start0 = Zero;
                 var c0_0 = start0;
+                var d0_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
+                Store(ref row, 0, c0_0 + d0_0);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx512: 2 x 16 results in 2 accumulators, 2 of K a step.</summary>
@@ -622,22 +878,31 @@ partial class Plain
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
                 var start0 = Zero;
                 var c0_0 = start0;
+                var d0_0 = Zero;
                 var c1_0 = start0;
+                var d1_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 32;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var x = Broadcast(ref a0, k);
                     c0_0 = MultiplyAdd(c0_0, x, b0);
                     x = Broadcast(ref a1, k);
                     c1_0 = MultiplyAdd(c1_0, x, b0);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)32);
+                    b0 = Weights(ref b, 32);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    x = Broadcast(ref a1, k + 4);
+                    d1_0 = MultiplyAdd(d1_0, x, b0);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
+                Store(ref row, 0, c0_0 + d0_0);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
-                Store(ref row, 0, c1_0);
+                Store(ref row, 0, c1_0 + d1_0);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -712,10 +977,14 @@ partial class Plain
                 var start2 = Zero;
                 var start3 = Zero;
                 var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
-                for (nint k = 0; k < end; k += 4)
+                nint next = kGroups * 64;
+                for (nint k = 0; k < end; k += 8)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 64));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var b2 = Weights(ref b, 32);
@@ -725,13 +994,22 @@ partial class Plain
                     c0_1 = MultiplyAdd(c0_1, x, b1);
                     c0_2 = MultiplyAdd(c0_2, x, b2);
                     c0_3 = MultiplyAdd(c0_3, x, b3);
-                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)64);
+                    b0 = Weights(ref b, 64);
+                    b1 = Weights(ref b, 80);
+                    b2 = Weights(ref b, 96);
+                    b3 = Weights(ref b, 112);
+                    x = Broadcast(ref a0, k + 4);
+                    d0_0 = MultiplyAdd(d0_0, x, b0);
+                    d0_1 = MultiplyAdd(d0_1, x, b1);
+                    d0_2 = MultiplyAdd(d0_2, x, b2);
+                    d0_3 = MultiplyAdd(d0_3, x, b3);
+                    b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, (nint)128);
                 }
                 ref int row = ref c;
-                Store(ref row, 0, c0_0);
-                Store(ref row, 4, c0_1);
-                Store(ref row, 8, c0_2);
-                Store(ref row, 12, c0_3);
+                Store(ref row, 0, c0_0 + d0_0);
+                Store(ref row, 4, c0_1 + d0_1);
+                Store(ref row, 8, c0_2 + d0_2);
+                Store(ref row, 12, c0_3 + d0_3);
             }
 
             /// <summary>int8_gemm_s8_s32_2x16c4_armdp: 2 x 16 results in 8 accumulators, 4 of K a step.</summary>
@@ -748,8 +1026,10 @@ partial class Plain
                 var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
+                nint next = kGroups * 64;
                 for (nint k = 0; k < end; k += 4)
                 {
+                    global::KernelGen.Kernels.CpuVectors.Prefetch(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref b, next + 0));
                     var b0 = Weights(ref b, 0);
                     var b1 = Weights(ref b, 16);
                     var b2 = Weights(ref b, 32);

@@ -17,6 +17,8 @@ partial class Plain
     /// <item>int8_gemm_s8_s32_2x4c1_scalar</item>
     /// <item>int8_gemm_s8_s32_1x16c2_avx2</item>
     /// <item>int8_gemm_s8_s32_2x16c2_avx2</item>
+    /// <item>int8_gemm_u8s8_s32_1x16c4_avx2</item>
+    /// <item>int8_gemm_u8s8_s32_2x16c4_avx2</item>
     /// <item>int8_gemm_u8s8_s32_1x16c4_avxvnni</item>
     /// <item>int8_gemm_u8s8_s32_2x16c4_avxvnni</item>
     /// <item>int8_gemm_s8_s32_1x16c2_avx512</item>

@@ -64,7 +64,7 @@ internal static class CpuEmitter
     {
         string className = ClassName(family);
         writer.Line("    new global::KernelGen.Kernels.CpuKernelFamily(");
-        writer.Line($"        {CSharpLiterals.Of(family.InstructionSet)}, {family.PanelWidth}, {family.Target.K}, {CSharpLiterals.Of(family.Target.Format)},");
+        writer.Line($"        {CSharpLiterals.Of(family.InstructionSet)}, {family.PanelWidth}, {family.Target.K}, {CSharpLiterals.Of(family.Target.Format)}, {family.Target.PairLimit},");
         writer.Line($"        {className}.QuantizeRow, {className}.PackPanel, {RowsField(family.Target.VectorBits)},");
         writer.Line("        new global::KernelGen.Kernels.CpuGemmVariant[]");
         writer.Line("        {");

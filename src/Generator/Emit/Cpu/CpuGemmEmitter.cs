@@ -10,6 +10,13 @@ internal static class CpuGemmEmitter
 {
     private const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
 
+    private const int CacheLine = 64;
+
+    /// <summary>K groups of a round of a low tile; panels are padded to it.</summary>
+    private const int GroupsPerRound = KernelLimits.KGroupMultiple;
+
+    private const int MostUnrolledSums = 4;
+
     /// <summary>Bytes that one weight vector takes in a panel.</summary>
     private static int WeightBytes(CpuTarget target) => target.Lanes * target.K;
 
@@ -36,6 +43,9 @@ internal static class CpuGemmEmitter
         int vectors = tile.N / target.Lanes;
         int panelStep = vectors * WeightBytes(target);
         bool header = target.Format == ActivationFormat.UInt8;
+
+        // Two groups a round for low tiles, each with sums of its own: a single sum would wait for itself.
+        int unroll = tile.M * vectors <= MostUnrolledSums ? GroupsPerRound : 1;
         writer.Line($"/// <summary>{family.KernelName(height)}: {tile.M} x {tile.N} results in {tile.M * vectors} accumulators, {tile.K} of K a step.</summary>");
         writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]");
         using (writer.Block($"internal static void {MethodName(tile)}(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)"))
@@ -54,29 +64,46 @@ internal static class CpuGemmEmitter
             foreach (int i in Enumerable.Range(0, tile.M))
             {
                 writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{i}_{j} = start{j};")));
+                if (unroll > 1)
+                {
+                    writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var d{i}_{j} = Zero;")));
+                }
             }
 
             writer.Line(header
                 ? $"ref byte b = ref {Unsafe}.AddByteOffset(ref panel, (nint){tile.N * sizeof(int)});"
                 : "ref byte b = ref panel;");
             writer.Line($"nint end = kGroups * {GroupBytes(target)};");
-            using (writer.Block($"for (nint k = 0; k < end; k += {GroupBytes(target)})"))
+            writer.Line($"nint next = kGroups * {panelStep};");
+            using (writer.Block($"for (nint k = 0; k < end; k += {unroll * GroupBytes(target)})"))
             {
-                foreach (int j in Enumerable.Range(0, vectors))
+                // The panel after this one, while the multiply units have work: its first use then finds it in the cache.
+                for (int line = 0; line < unroll * panelStep; line += CacheLine)
                 {
-                    writer.Line($"var b{j} = Weights(ref b, {j * WeightBytes(target)});");
+                    writer.Line($"global::KernelGen.Kernels.CpuVectors.Prefetch(ref {Unsafe}.AddByteOffset(ref b, next + {line}));");
                 }
 
-                foreach (int i in Enumerable.Range(0, tile.M))
+                for (int group = 0; group < unroll; group++)
                 {
-                    writer.Line($"{(i == 0 ? "var " : string.Empty)}x = Broadcast(ref a{i}, k);");
+                    string declare = group == 0 ? "var " : string.Empty;
+                    string sums = group == 0 ? "c" : "d";
+                    string k = group == 0 ? "k" : $"k + {GroupBytes(target)}";
                     foreach (int j in Enumerable.Range(0, vectors))
                     {
-                        writer.Line($"c{i}_{j} = MultiplyAdd(c{i}_{j}, x, b{j});");
+                        writer.Line($"{declare}b{j} = Weights(ref b, {(group * panelStep) + (j * WeightBytes(target))});");
+                    }
+
+                    foreach (int i in Enumerable.Range(0, tile.M))
+                    {
+                        writer.Line($"{(i == 0 ? declare : string.Empty)}x = Broadcast(ref a{i}, {k});");
+                        foreach (int j in Enumerable.Range(0, vectors))
+                        {
+                            writer.Line($"{sums}{i}_{j} = MultiplyAdd({sums}{i}_{j}, x, b{j});");
+                        }
                     }
                 }
 
-                writer.Line($"b = ref {Unsafe}.AddByteOffset(ref b, (nint){panelStep});");
+                writer.Line($"b = ref {Unsafe}.AddByteOffset(ref b, (nint){unroll * panelStep});");
             }
 
             foreach (int i in Enumerable.Range(0, tile.M))
@@ -84,7 +111,7 @@ internal static class CpuGemmEmitter
                 writer.Line(i == 0 ? "ref int row = ref c;" : $"row = ref {Unsafe}.Add(ref row, cStride);");
                 foreach (int j in Enumerable.Range(0, vectors))
                 {
-                    writer.Line($"Store(ref row, {j * target.Lanes}, c{i}_{j});");
+                    writer.Line($"Store(ref row, {j * target.Lanes}, c{i}_{j}{(unroll > 1 ? $" + d{i}_{j}" : string.Empty)});");
                 }
             }
         }
@@ -98,7 +125,7 @@ internal static class CpuGemmEmitter
         (string Sum, string Activations, string Weights) types = target.InstructionSet switch
         {
             CpuInstructionSet.Scalar => ("int", "int", "int"),
-            CpuInstructionSet.AvxVnni => ($"{vector}<int>", $"{vector}<byte>", $"{vector}<sbyte>"),
+            CpuInstructionSet.AvxVnni or CpuInstructionSet.Avx2Bytes => ($"{vector}<int>", $"{vector}<byte>", $"{vector}<sbyte>"),
             CpuInstructionSet.ArmDp => ($"{vector}<int>", $"{vector}<sbyte>", $"{vector}<sbyte>"),
             _ => ($"{vector}<int>", $"{vector}<short>", $"{vector}<short>"),
         };
@@ -118,6 +145,10 @@ internal static class CpuGemmEmitter
                 $"{Intrinsics}.X86.Avx512BW.ConvertToVector512Int16({Intrinsics}.Vector256.AsSByte({Intrinsics}.Vector256.LoadUnsafe({loadBytes})))",
                 $"{vector}.AsInt16({vector}.Create({group}))",
                 $"{Intrinsics}.X86.Avx512F.Add(sum, {Intrinsics}.X86.Avx512BW.MultiplyAddAdjacent(a, w))"),
+            CpuInstructionSet.Avx2Bytes => (
+                $"{vector}.AsSByte({vector}.LoadUnsafe({loadBytes}))",
+                $"{vector}.AsByte({vector}.Create({group}))",
+                $"{Intrinsics}.X86.Avx2.Add(sum, {Intrinsics}.X86.Avx2.MultiplyAddAdjacent({Intrinsics}.X86.Avx2.MultiplyAddAdjacent(a, w), {vector}.Create((short)1)))"),
             CpuInstructionSet.AvxVnni => (
                 $"{vector}.AsSByte({vector}.LoadUnsafe({loadBytes}))",
                 $"{vector}.AsByte({vector}.Create({group}))",
@@ -136,11 +167,7 @@ internal static class CpuGemmEmitter
             writer.Line($"private static {types.Sum} Header(ref byte panel, int index) =>");
             writer.Line($"    {vector}.AsInt32({vector}.LoadUnsafe(ref {Unsafe}.AddByteOffset(ref panel, (nint)(index * {target.VectorBits / 8}))));");
         }
-        else
-        {
-            writer.Line($"private static {types.Sum} Zero => {(scalar ? "0" : $"{vector}<int>.Zero")};");
-        }
-
+        writer.Line($"private static {types.Sum} Zero => {(scalar ? "0" : $"{vector}<int>.Zero")};");
         writer.Line();
         writer.Line($"/// <summary>The weights of {target.Lanes} output feature{(scalar ? string.Empty : "s")}, {target.K} of K each.</summary>");
         writer.Line(Inline);

@@ -29,17 +29,12 @@ internal static class CpuRowEmitter
             writer.Line();
         }
 
-        if (numbers.Outliers != OutlierPolicy.None)
-        {
-            WriteSumOutliers(writer, dialect);
-            writer.Line();
-        }
-
-        WriteEpilogue(writer, numbers, dialect);
+        WriteEpilogue(writer, numbers, dialect, Accumulation.Int32);
         if (numbers.Accumulation == Accumulation.Int64)
         {
+            // So rare that one scalar body serves every vector width: K is over 66,000, and the multiplication takes the time.
             writer.Line();
-            WriteEpilogueInt64(writer, numbers);
+            WriteEpilogue(writer, numbers, RowDialect.Scalar, Accumulation.Int64);
         }
     }
 
@@ -50,7 +45,7 @@ internal static class CpuRowEmitter
         string Name(bool exists, string method) => exists ? $"{dialect.ClassName}.{method}" : "null";
         return $"new({dialect.Bits}, {Name(outliers == OutlierPolicy.Columns, "MarkOutlierColumns")}, {dialect.ClassName}.RowRange, "
             + $"{Name(outliers == OutlierPolicy.Elements, "CountOutliers")}, {Name(outliers == OutlierPolicy.Elements, "CollectOutliers")}, "
-            + $"{Name(outliers != OutlierPolicy.None, "SumOutliers")}, {dialect.ClassName}.Epilogue, "
+            + $"{dialect.ClassName}.Epilogue, "
             + $"{Name(spec.Numbers.Accumulation == Accumulation.Int64, "EpilogueInt64")})";
     }
 
@@ -224,78 +219,78 @@ internal static class CpuRowEmitter
         }
     }
 
-    private static void WriteSumOutliers(CodeWriter writer, RowDialect d)
+    private static void WriteEpilogue(CodeWriter writer, Int8Spec numbers, RowDialect d, Accumulation accumulation)
     {
         const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
-        writer.Line("/// <summary>Sums a row's outlier products in the order of its list, every output feature for itself.</summary>");
+        bool wide = accumulation == Accumulation.Int64;
+        bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
+        bool outliers = numbers.Outliers != OutlierPolicy.None;
+        writer.Line(wide
+            ? "/// <summary>The epilogue for sums in 64 bits.</summary>"
+            : "/// <summary>Dequantizes a tile of sums, adds the outlier products and the bias, applies the activation function.</summary>");
         writer.Line(Attributes);
-        using (writer.Block("internal static void SumOutliers(ref int slots, ref float values, nint count, ref float weights, nint weightsStride, ref float sum, nint n)"))
+        using (writer.Block($"internal static void Epilogue{(wide ? "Int64" : string.Empty)}(scoped ref global::KernelGen.Kernels.CpuEpilogueTile tile)"))
         {
-            using (writer.Block($"for (nint j = 0; j < n; j += {d.Lanes})"))
+            writer.Line("nint columns = tile.Columns;");
+            writer.Line("ref float columnScales = ref tile.ColumnScales;");
+            writer.Line("ref float bias = ref tile.Bias;");
+            if (zeroPoint)
             {
-                writer.Line($"var total = {d.ZeroFloat};");
-                using (writer.Block("for (nint i = 0; i < count; i++)"))
+                writer.Line("ref int weightSums = ref tile.WeightSums;");
+            }
+
+            if (outliers)
+            {
+                writer.Line("ref float outlierWeights = ref tile.OutlierWeights;");
+                writer.Line("nint outlierStride = tile.OutlierWeightsStride;");
+            }
+
+            using (writer.Block("for (nint m = 0; m < tile.Rows; m++)"))
+            {
+                writer.Line($"ref {(wide ? "long" : "int")} sums = ref {Unsafe}.Add(ref tile.{(wide ? "WideSums" : "Sums")}, m * tile.SumsStride);");
+                writer.Line($"ref float results = ref {Unsafe}.Add(ref tile.Results, m * tile.ResultsStride);");
+                writer.Line($"var rowScale = {d.CreateFloat($"{Unsafe}.Add(ref tile.RowScales, m)")};");
+                if (zeroPoint)
                 {
-                    writer.Line($"nint slot = {Unsafe}.Add(ref slots, i);");
-                    writer.Line($"total = {d.FusedMultiplyAdd(d.CreateFloat($"{Unsafe}.Add(ref values, i)"), d.LoadFloat("weights", "(slot * weightsStride) + j"), "total")};");
+                    string point = $"{Unsafe}.Add(ref tile.ZeroPoints, m)";
+                    writer.Line($"var zeroPoint = {(wide ? $"(long){point}" : d.CreateInt(point))};");
                 }
 
-                writer.Line(d.StoreFloat("sum", "j", "total"));
-            }
-        }
-    }
-
-    private static void WriteEpilogue(CodeWriter writer, Int8Spec numbers, RowDialect d)
-    {
-        writer.Line("/// <summary>Dequantizes a row of sums, adds the outlier products and the bias, applies the activation function.</summary>");
-        writer.Line(Attributes);
-        using (writer.Block("internal static void Epilogue(ref int acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)"))
-        {
-            using (writer.Block($"for (nint j = 0; j < n; j += {d.Lanes})"))
-            {
-                writer.Line($"var sum = {d.LoadInt("acc", "j")};");
-                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                if (outliers)
                 {
-                    writer.Line($"sum -= {d.LoadInt("weightSums", "j")} * {d.CreateInt("zeroPoint")};");
+                    writer.Line($"nint first = {Unsafe}.Add(ref tile.OutlierStarts, m);");
+                    writer.Line($"nint count = {Unsafe}.Add(ref tile.OutlierStarts, m + 1) - first;");
+                    writer.Line($"ref int slots = ref {Unsafe}.Add(ref tile.OutlierSlots, first);");
+                    writer.Line($"ref float values = ref {Unsafe}.Add(ref tile.OutlierValues, first);");
                 }
 
-                writer.Line($"var scale = {RowDialect.Multiply(d.CreateFloat("rowScale"), d.LoadFloat("columnScales", "j"))};");
-                writer.Line($"var y = {RowDialect.Multiply(d.ToFloat("sum"), "scale")};");
-                WriteFinish(writer, numbers, d);
-            }
-        }
-    }
-
-    /// <summary>So rare that one scalar body serves every vector width: K is over 66,000, and the multiplication takes the time.</summary>
-    private static void WriteEpilogueInt64(CodeWriter writer, Int8Spec numbers)
-    {
-        RowDialect d = RowDialect.Scalar;
-        writer.Line("/// <summary>The epilogue for sums in 64 bits.</summary>");
-        using (writer.Block("internal static void EpilogueInt64(ref long acc, nint n, float rowScale, int zeroPoint, ref float columnScales, ref int weightSums, ref float addend, ref float bias, global::KernelGen.Activation activation, ref float result)"))
-        {
-            using (writer.Block("for (nint j = 0; j < n; j++)"))
-            {
-                writer.Line("long sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref acc, j);");
-                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                using (writer.Block($"for (nint j = 0; j < columns; j += {d.Lanes})"))
                 {
-                    writer.Line($"sum -= (long){d.LoadInt("weightSums", "j")} * zeroPoint;");
-                }
+                    writer.Line($"var sum = {(wide ? $"{Unsafe}.Add(ref sums, j)" : d.LoadInt("sums", "j"))};");
+                    if (zeroPoint)
+                    {
+                        writer.Line($"sum -= {d.LoadInt("weightSums", "j")} * zeroPoint;");
+                    }
 
-                writer.Line($"var scale = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", "j"))};");
-                writer.Line("var y = sum * scale;");
-                WriteFinish(writer, numbers, d);
+                    writer.Line($"var scale = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", "j"))};");
+                    writer.Line($"var y = {RowDialect.Multiply(wide ? "(float)sum" : d.ToFloat("sum"), "scale")};");
+                    if (outliers)
+                    {
+                        writer.Line($"var total = {d.ZeroFloat};");
+                        using (writer.Block("for (nint i = 0; i < count; i++)"))
+                        {
+                            writer.Line($"nint slot = {Unsafe}.Add(ref slots, i);");
+                            writer.Line($"total = {d.FusedMultiplyAdd(d.CreateFloat($"{Unsafe}.Add(ref values, i)"), d.LoadFloat("outlierWeights", "(slot * outlierStride) + j"), "total")};");
+                        }
+
+                        writer.Line();
+                        writer.Line("y += total;");
+                    }
+
+                    writer.Line($"y += {d.LoadFloat("bias", "j")};");
+                    writer.Line(d.StoreFloat("results", "j", "global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y)"));
+                }
             }
         }
-    }
-
-    private static void WriteFinish(CodeWriter writer, Int8Spec numbers, RowDialect d)
-    {
-        if (numbers.Outliers != OutlierPolicy.None)
-        {
-            writer.Line($"y += {d.LoadFloat("addend", "j")};");
-        }
-
-        writer.Line($"y += {d.LoadFloat("bias", "j")};");
-        writer.Line(d.StoreFloat("result", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(activation, y)"));
     }
 }

@@ -1,10 +1,20 @@
-using System.Runtime.ExceptionServices;
-
 namespace KernelGen.Backends.Cpu;
 
 /// <summary>Splits independent work over threads. Which thread does what never shows in a result.</summary>
+/// <remarks>
+/// The threads are the library's own: a worker of the thread pool sleeps between calls, and waking it takes longer than a small
+/// multiplication. They are shared by all callers; a caller never waits for a worker that has not begun, so that nested and concurrent
+/// calls go on without help when all workers are busy.
+/// </remarks>
 internal static class CpuParallel
 {
+    /// <summary>More threads than this are never of use.</summary>
+    private const int MostWorkers = 255;
+
+    private static readonly Lock Growing = new();
+
+    private static CpuWorker[] s_workers = [];
+
     /// <summary>The number of threads that a caller's choice means.</summary>
     public static int Degree(int maxDegreeOfParallelism) => maxDegreeOfParallelism switch
     {
@@ -34,21 +44,47 @@ internal static class CpuParallel
             return;
         }
 
-        int next = -1;
-        try
+        CpuJob job = new(items, body);
+        CpuWorker[] workers = Workers(Math.Min(threads - 1, MostWorkers));
+        Span<int> helpers = stackalloc int[Math.Min(threads - 1, MostWorkers)];
+        int offered = 0;
+        for (int i = 0; i < workers.Length && offered < helpers.Length; i++)
         {
-            Parallel.For(0, threads, new ParallelOptions { MaxDegreeOfParallelism = threads }, _ =>
+            if (workers[i].Offer(job))
             {
-                for (int item = Interlocked.Increment(ref next); item < items; item = Interlocked.Increment(ref next))
-                {
-                    body(item);
-                }
-            });
+                helpers[offered++] = i;
+            }
         }
-        catch (AggregateException e)
+
+        job.Work();
+        int began = 0;
+        foreach (int helper in helpers[..offered])
         {
-            // The caller sees the same exception type as on one thread.
-            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+            began += workers[helper].Withdraw(job) ? 0 : 1;
+        }
+
+        job.Wait(began);
+    }
+
+    /// <summary>At least that many workers.</summary>
+    private static CpuWorker[] Workers(int count)
+    {
+        CpuWorker[] workers = Volatile.Read(ref s_workers);
+        if (workers.Length >= count)
+        {
+            return workers;
+        }
+
+        lock (Growing)
+        {
+            workers = s_workers;
+            if (workers.Length < count)
+            {
+                workers = [.. workers, .. Enumerable.Range(workers.Length, count - workers.Length).Select(i => new CpuWorker(i))];
+                Volatile.Write(ref s_workers, workers);
+            }
+
+            return workers;
         }
     }
 
