@@ -1,5 +1,6 @@
 using KernelGen.Generator.Emit;
 using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Parsing;
 using KernelGen.Generator.Planning;
@@ -44,6 +45,10 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
             ((KernelSpec spec, CpuPlan cpu), EquatableArray<string> ambiguous) = input;
             output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu));
             output.AddSource(GeneratedFile.HintName(spec.Type, CpuEmitter.Part, ambiguous), CpuEmitter.Emit(spec, cpu));
+            if (CudaEmitter.AppliesTo(spec))
+            {
+                output.AddSource(GeneratedFile.HintName(spec.Type, CudaEmitter.Part, ambiguous), CudaEmitter.Emit(spec));
+            }
         });
     }
 }

@@ -276,6 +276,63 @@ public sealed class MatMulTests
     }
 
     [Fact]
+    public async Task Weights_that_are_disposed_during_a_multiplication_stay_until_its_end()
+    {
+        float[] a = Matrices.Flatten(Matrices.Normal(new Random(1), 64, 512)), values = Matrices.Flatten(Matrices.Normal(new Random(2), 512, 512));
+        float[] expected = new float[64 * 512];
+        using (Int8Weights weights = NoOutliers.Kernels.Quantize<float>(values, 512, 512))
+        {
+            NoOutliers.Kernels.MatMul<float, float>(a, 64, weights, expected);
+        }
+
+        for (int round = 0; round < 50; round++)
+        {
+            using Int8Weights weights = NoOutliers.Kernels.Quantize<float>(values, 512, 512);
+            Task multiplying = Task.Run(() =>
+            {
+                while (true)
+                {
+                    float[] result = new float[64 * 512];
+                    try
+                    {
+                        NoOutliers.Kernels.MatMul<float, float>(a, 64, weights, result);
+                    }
+                    catch (ObjectDisposedException)
+                    {
+                        return;
+                    }
+
+                    Assert.Equal(expected, result);
+                }
+            });
+            await Task.Delay(round % 5);
+            weights.Dispose();
+            await multiplying;
+        }
+    }
+
+    [Fact]
+    public void A_fixed_set_does_not_keep_the_original_matrix()
+    {
+        WeakReference original = Quantize(out Int8Weights weights);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.False(original.IsAlive);
+        float[] result = new float[64];
+        FixedColumns.Kernels.MatMul<float, float>(new float[64], 1, weights, result);
+        weights.Dispose();
+
+        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+        static WeakReference Quantize(out Int8Weights weights)
+        {
+            float[] values = new float[64 * 64];
+            weights = FixedColumns.Kernels.Quantize<float>(values, 64, 64, new() { FixedOutlierColumns = [3] });
+            return new WeakReference(values);
+        }
+    }
+
+    [Fact]
     public void Specs_of_one_project_have_their_own_kernels()
     {
         Assert.NotEqual(ManyTiles.Kernels.Variants.Select(v => v.Name), Columns.Kernels.Variants.Select(v => v.Name));
@@ -285,9 +342,10 @@ public sealed class MatMulTests
         Assert.All(TestSpecs.All.Values, set => Assert.Contains(set.Variants, variant => variant.Name.EndsWith("_scalar", StringComparison.Ordinal) && variant.Available));
     }
 
-    private static WeightQuantizationOptions OptionsFor(Int8KernelSet set, OutlierWeights outlierWeights = OutlierWeights.Dequantized) => new()
+    private static WeightQuantizationOptions OptionsFor(
+        Int8KernelSet set, OutlierWeights outlierWeights = OutlierWeights.Dequantized, int[]? fixedColumns = null) => new()
     {
-        FixedOutlierColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? [0] : null,
+        FixedOutlierColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? fixedColumns ?? [0] : null,
         OutlierWeights = outlierWeights,
     };
 
@@ -299,18 +357,22 @@ public sealed class MatMulTests
         float[]? bias = random.Next(2) == 0 ? null : Matrices.Flatten(Matrices.Normal(random, 1, n));
         Activation activation = random.Next(2) == 0 ? Activation.None : Activation.Relu;
         OutlierWeights outlierWeights = random.Next(2) == 0 ? OutlierWeights.Dequantized : OutlierWeights.Original;
-        WeightQuantizationOptions options = OptionsFor(set, outlierWeights);
+        int[] fixedColumns = [.. Enumerable.Range(0, k).Where(_ => random.Next(4) == 0)];
+        float? threshold = set.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements && random.Next(2) == 0 ? 0.1f + (8 * random.NextSingle()) : null;
+        WeightQuantizationOptions options = OptionsFor(set, outlierWeights, fixedColumns);
         using Int8Weights weights = set.Quantize(new MemoryWeightSource<float>(Matrices.Flatten(w), n, k), options, family);
         float[] result = new float[((m - 1) * outputStride) + n];
         Array.Fill(result, -12345);
         set.MatMul<float, float>(Matrices.Flatten(a, inputStride), m, weights, result, bias, new MatMulOptions
         {
             Activation = activation,
+            OutlierThreshold = threshold,
+            MaxDegreeOfParallelism = random.Next(1, 4),
             InputRowStride = inputStride,
             OutputRowStride = outputStride,
         });
 
-        float[,] expected = ReferenceMatMul.MatMul(set.Spec, a, w, bias, activation, outlierWeights, fixedColumns: options.FixedOutlierColumns?.ToArray());
+        float[,] expected = ReferenceMatMul.MatMul(set.Spec, a, w, bias, activation, outlierWeights, threshold, options.FixedOutlierColumns?.ToArray());
         for (int i = 0; i < m; i++)
         {
             for (int j = 0; j < Math.Min(outputStride, result.Length - (i * outputStride)); j++)

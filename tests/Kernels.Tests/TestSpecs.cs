@@ -30,6 +30,9 @@ internal static partial class RowScales;
 [Int8Kernel(Outliers = OutlierPolicy.None, Activations = ActivationQuantization.ZeroPoint)]
 internal static partial class ZeroPoints;
 
+[Int8Kernel(Outliers = OutlierPolicy.Fixed, Activations = ActivationQuantization.ZeroPoint, Granularity = QuantizationGranularity.Row)]
+internal static partial class ZeroPointFixedRows;
+
 [Int8Kernel(Outliers = OutlierPolicy.Columns, Activations = ActivationQuantization.ZeroPoint)]
 internal static partial class ZeroPointColumns;
 
@@ -48,7 +51,7 @@ internal static class TestSpecs
     public static IReadOnlyDictionary<string, Int8KernelSet> All { get; } = new[]
     {
         ManyTiles.Kernels, Columns.Kernels, ElementsPolicy.Kernels, FixedColumns.Kernels, NoOutliers.Kernels, OneScale.Kernels,
-        OneScaleColumns.Kernels, RowScales.Kernels, ZeroPoints.Kernels, ZeroPointColumns.Kernels, ZeroPointElements.Kernels,
+        OneScaleColumns.Kernels, RowScales.Kernels, ZeroPoints.Kernels, ZeroPointFixedRows.Kernels, ZeroPointColumns.Kernels, ZeroPointElements.Kernels,
         LongSums.Kernels, LongZeroPointSums.Kernels,
     }.ToDictionary(set => set.Name.Split('.')[^1]);
 

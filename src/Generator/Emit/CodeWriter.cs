@@ -23,6 +23,9 @@ internal sealed class CodeWriter
         }
     }
 
+    /// <summary>Writes text as it is, at the margin.</summary>
+    public void Verbatim(string lines) => _text.Append(lines);
+
     /// <summary>Writes a header and braces around what is written until the result is disposed.</summary>
     public Scope Block(string header)
     {

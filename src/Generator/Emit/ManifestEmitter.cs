@@ -1,4 +1,5 @@
 using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Planning;
 
@@ -43,6 +44,11 @@ internal static class ManifestEmitter
             writer.Line($"        new({CSharpLiterals.Of(dropped.KernelName)}, {CSharpLiterals.Of(dropped.Reason)}),");
         }
 
-        writer.Line("    });");
+        if (CudaEmitter.Reject(spec) is { } reason)
+        {
+            writer.Line($"        new(\"int8_gemm_*_sm61, _sm80, _sm90a\", {CSharpLiterals.Of(reason)}),");
+        }
+
+        writer.Line(CudaEmitter.AppliesTo(spec) ? $"    }},\n    {CudaEmitter.VariantsExpression});" : "    });");
     });
 }

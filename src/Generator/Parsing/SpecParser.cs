@@ -3,6 +3,7 @@ using System.Globalization;
 using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Emit;
 using KernelGen.Generator.Emit.Cpu;
+using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -19,7 +20,7 @@ internal static class SpecParser
     public const string AttributeName = "KernelGen.Int8KernelAttribute";
 
     /// <summary>The names that generated members have.</summary>
-    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, CpuEmitter.ContainerName };
+    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, CpuEmitter.ContainerName, CudaEmitter.ContainerName };
 
     /// <summary>The spec, or null when the class is no valid one. A second attribute on the class is the compiler's error and makes no second spec.</summary>
     public static KernelSpec? Parse(GeneratorAttributeSyntaxContext attributed)
@@ -115,7 +116,7 @@ internal static class SpecParser
     {
         if (Argument(attribute, "Targets") is not { Value: int value })
         {
-            return KernelTargets.All;
+            return KernelTargets.Cpu;
         }
 
         if (value == 0 || ((KernelTargets)value & ~KernelTargets.All) != 0)

@@ -41,7 +41,11 @@ public sealed class Int8Linear : LinearLayer
         FixedOutlierSet? fixedOutliers = null)
     {
         ArgumentNullException.ThrowIfNull(kernels);
-        MatMulOptions options = new() { OutlierThreshold = outlierThreshold, MaxDegreeOfParallelism = maxDegreeOfParallelism };
+        MatMulOptions options = new()
+        {
+            OutlierThreshold = kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements ? outlierThreshold : null,
+            MaxDegreeOfParallelism = maxDegreeOfParallelism,
+        };
         return source =>
         {
             Int8Weights weights = UnquantizableWeights.Named(source, () => kernels.Quantize(

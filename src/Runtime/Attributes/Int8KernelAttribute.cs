@@ -7,7 +7,8 @@ namespace KernelGen;
 /// <remarks>
 /// The class must be partial, and so must the types that it is nested in. It may be static, generic, nested, in a namespace or in none.
 /// A list of tile sizes spans a search space: every combination that the target allows becomes a variant, and
-/// <see cref="Int8KernelSet.Dropped"/> tells why the others did not.
+/// <see cref="Int8KernelSet.Dropped"/> tells why the others did not. Every list is completed with MR = 1, so that a single row never pays for a
+/// tall tile; portable scalar code has tiles of its own.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
 public sealed class Int8KernelAttribute : Attribute
@@ -27,8 +28,8 @@ public sealed class Int8KernelAttribute : Attribute
     /// <summary>The integer type that sums the products. The default, <see cref="Accumulation.Int32"/>, refuses a K that could overflow.</summary>
     public Accumulation Accumulation { get; set; } = Accumulation.Int32;
 
-    /// <summary>The kinds of device to generate kernels for. The default is all of them.</summary>
-    public KernelTargets Targets { get; set; } = KernelTargets.All;
+    /// <summary>The kinds of device to generate kernels for. The default is the processor, which every class has kernels for.</summary>
+    public KernelTargets Targets { get; set; } = KernelTargets.Cpu;
 
     /// <summary>Rows of the CPU register tile, MR, each from 1 to 16. Left out: a curated list per instruction set.</summary>
     public int[]? CpuTileM { get; set; }

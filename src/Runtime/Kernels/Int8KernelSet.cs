@@ -1,5 +1,6 @@
 using System.Globalization;
 using KernelGen.Backends.Cpu;
+using KernelGen.Backends.Cuda;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
 using KernelGen.Quantization;
@@ -20,9 +21,10 @@ public sealed class Int8KernelSet
     /// <param name="spec">What its attribute asks for.</param>
     /// <param name="cpu">The generated CPU kernels, portable scalar ones among them.</param>
     /// <param name="dropped">The combinations that did not become variants.</param>
+    /// <param name="cuda">The generated CUDA kernels; null where the class has none.</param>
     /// <exception cref="ArgumentException">There is no kernel that this processor can run.</exception>
     [System.ComponentModel.EditorBrowsable(System.ComponentModel.EditorBrowsableState.Never)]
-    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped)
+    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped, IReadOnlyList<CudaKernelVariant>? cuda = null)
     {
         ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(spec);
@@ -31,6 +33,7 @@ public sealed class Int8KernelSet
         Name = name;
         Spec = spec;
         CpuFamilies = cpu;
+        CudaVariants = cuda ?? [];
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
@@ -53,6 +56,9 @@ public sealed class Int8KernelSet
 
     /// <summary>The combinations of the spec's tile lists that did not become variants, each with its reason.</summary>
     public IReadOnlyList<DroppedVariant> Dropped { get; }
+
+    /// <summary>The generated CUDA kernels; empty unless the class asks for <see cref="KernelTargets.Cuda"/>.</summary>
+    public IReadOnlyList<CudaKernelVariant> CudaVariants { get; }
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
 
@@ -136,9 +142,17 @@ public sealed class Int8KernelSet
             throw new ArgumentException($"The bias has {bias.Length} values, the weights have {n} output features.", nameof(bias));
         }
 
-        if (options.OutlierThreshold is { } threshold && !(threshold > 0))
+        if (options.OutlierThreshold is { } threshold)
         {
-            throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive number.");
+            if (!(threshold > 0) || !float.IsFinite(threshold))
+            {
+                throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive, finite number.");
+            }
+
+            if (Spec.Outliers is OutlierPolicy.None or OutlierPolicy.Fixed)
+            {
+                throw new ArgumentException($"An outlier threshold was given, but the policy of {Name} is {Spec.Outliers}, which has none.", nameof(options));
+            }
         }
 
         if (!Enum.IsDefined(options.Activation))
@@ -147,6 +161,7 @@ public sealed class Int8KernelSet
         }
 
         _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
+        using Int8Weights.Usage usage = weights.Use();
         if (rows == 0)
         {
             return;
@@ -163,8 +178,6 @@ public sealed class Int8KernelSet
                 }
             }
         }
-
-        GC.KeepAlive(weights);
     }
 
     /// <summary>Quantizes for one family of kernels, whether or not it is the one this processor prefers.</summary>

@@ -9,7 +9,7 @@ public sealed record MatMulOptions
     /// <summary>The function applied to the results before they are rounded.</summary>
     public Activation Activation { get; init; } = Activation.None;
 
-    /// <summary>The outlier threshold, positive; null means the spec's.</summary>
+    /// <summary>The outlier threshold, positive and finite; null means the spec's. Refused by a set whose policy has no threshold.</summary>
     public float? OutlierThreshold { get; init; }
 
     /// <summary>The most threads to use, or -1 for all processors. The result's bits do not depend on it.</summary>

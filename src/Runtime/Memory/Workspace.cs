@@ -1,17 +1,20 @@
 using System.Collections.Concurrent;
+using System.Numerics;
 
 namespace KernelGen.Memory;
 
 /// <summary>
-/// A growing scratch buffer that is handed out again and again, so that repeated multiplications allocate nothing.
+/// A growing scratch buffer that is handed out again and again, so that repeated multiplications allocate no unmanaged memory.
 /// Rent gives a workspace to one caller at a time; disposing returns it.
 /// </summary>
 internal sealed unsafe class Workspace : IDisposable
 {
-    /// <summary>A workspace that grew beyond this is freed on return: one huge call must not hold its memory for ever.</summary>
-    private const nint LargestKept = 64 << 20;
+    /// <summary>Bytes that all idle workspaces may hold together: huge or many calls must not keep their memory for ever.</summary>
+    private const long LargestIdle = 256 << 20;
 
     private static readonly ConcurrentBag<Workspace> Pool = [];
+
+    private static long s_idle;
 
     private AlignedBuffer<byte>? _buffer;
 
@@ -28,11 +31,15 @@ internal sealed unsafe class Workspace : IDisposable
         {
             workspace = new Workspace();
         }
+        else
+        {
+            Interlocked.Add(ref s_idle, -workspace._buffer!.Bytes);
+        }
 
         if (workspace._buffer is null || workspace._buffer.Bytes < bytes)
         {
             workspace._buffer?.Dispose();
-            workspace._buffer = new AlignedBuffer<byte>(bytes);
+            workspace._buffer = new AlignedBuffer<byte>((long)BitOperations.RoundUpToPowerOf2((ulong)Math.Max(bytes, 4096)));
         }
 
         workspace._used = 0;
@@ -60,10 +67,11 @@ internal sealed unsafe class Workspace : IDisposable
 
     public void Dispose()
     {
-        if (_buffer!.Bytes > LargestKept)
+        if (Interlocked.Add(ref s_idle, _buffer!.Bytes) > LargestIdle)
         {
+            Interlocked.Add(ref s_idle, -_buffer.Bytes);
             _buffer.Dispose();
-            _buffer = null;
+            return;
         }
 
         Pool.Add(this);

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace KernelGen;
 
-/// <summary>A bfloat16 number: the upper half of a float32.</summary>
+/// <summary>A bfloat16 number: the upper half of a float32. Equality is that of the bits: a NaN equals itself, and +0 differs from -0.</summary>
 /// <param name="Bits">Sign, eight exponent bits, seven fraction bits.</param>
 public readonly record struct BFloat16(ushort Bits)
 {

@@ -27,12 +27,12 @@ public sealed class Int8Weights : IDisposable
         int padded = slices[0].PanelCount * Family.PanelWidth;
         ColumnScales = new float[padded];
         WeightSums = new int[padded];
-
         _outlierColumns = spec.Outliers switch
         {
-            OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
             OutlierPolicy.None => null,
-            _ when outlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource => new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
+            OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
+            _ when outlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource =>
+                new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
             _ => new OutlierColumnStore(new DequantizedWeights(this), Math.Max(32, InputFeatures / 64)),
         };
     }
@@ -101,7 +101,7 @@ public sealed class Int8Weights : IDisposable
         }
     }
 
-    /// <inheritdoc/>
+    /// <summary>Frees the weights. A multiplication that is running ends undisturbed; later ones are refused.</summary>
     public void Dispose()
     {
         foreach (WeightPanels slice in Slices)
@@ -119,12 +119,17 @@ public sealed class Int8Weights : IDisposable
     /// <summary>A column's weights for some output features, from the first of a panel on: the originals where kept, else dequantized.</summary>
     internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination) => _outlierColumns!.Read(column, firstRow, destination);
 
+    /// <summary>Keeps the memory while a function uses it.</summary>
+    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
+    internal Usage Use() => new(this);
+
     internal static Int8Weights Quantize(Int8Spec spec, CpuKernelFamily family, WeightSource source, WeightQuantizationOptions options)
     {
         if (source.Columns > spec.MaxK)
         {
             throw new ArgumentException(
-                string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has K = {source.Columns}; sums of more than {spec.MaxK} products can overflow 32 bits. Set Accumulation = Accumulation.Int64 on the kernel class."),
+                string.Create(CultureInfo.InvariantCulture, $"'{source.Name}' has K = {source.Columns}; sums of more than {spec.MaxK} products can overflow. ")
+                    + (spec.Accumulation == Accumulation.Int32 ? "Set Accumulation = Accumulation.Int64 on the kernel class." : "Split the matrix along K."),
                 nameof(source));
         }
 
@@ -132,11 +137,28 @@ public sealed class Int8Weights : IDisposable
         IReadOnlyList<int>? chosen = options.FixedOutlierColumns
             ?? (spec.Outliers == OutlierPolicy.Fixed && source is QuantizedWeightSource { OriginalColumns: { Count: > 0 } stored } ? stored : null);
         int[] fixedColumns = CheckFixedColumns(spec, source, chosen);
-        int rows = source.Rows, k = source.Columns, width = family.PanelWidth;
+        int rows = source.Rows, k = source.Columns;
         float[] absmax = new float[rows];
         RowQuantizer quantizer = RowQuantizer.For(source, spec, options.MaxDegreeOfParallelism);
         Int8Weights weights = new(spec, source, SliceColumns(spec, family, rows, k), absmax, options.OutlierWeights, fixedColumns);
-        CpuParallel.ForRanges(weights.Slices[0].PanelCount, grain: 1 + (100_000 / (width * k)), options.MaxDegreeOfParallelism, (first, end) =>
+        try
+        {
+            weights.Fill(quantizer, options.MaxDegreeOfParallelism);
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+
+        return weights;
+    }
+
+    /// <summary>Quantizes and packs every row, and keeps the columns of a fixed set.</summary>
+    private void Fill(RowQuantizer quantizer, int maxDegreeOfParallelism)
+    {
+        int rows = OutputFeatures, k = InputFeatures, width = Family.PanelWidth;
+        CpuParallel.ForRanges(Slices[0].PanelCount, grain: 1 + (100_000 / (width * k)), maxDegreeOfParallelism, (first, end) =>
         {
             float[] row = new float[k];
             sbyte[] quantized = new sbyte[width * k];
@@ -146,23 +168,27 @@ public sealed class Int8Weights : IDisposable
                 for (int i = 0; i < count; i++)
                 {
                     Span<sbyte> q = quantized.AsSpan(i * k, k);
-                    absmax[start + i] = quantizer.Quantize(start + i, row, q);
-                    weights.ColumnScales[start + i] = AbsmaxScaling.Step(absmax[start + i]);
-                    weights.WeightSums[start + i] = WeightRows.Sum(q);
+                    _absmax[start + i] = quantizer.Quantize(start + i, row, q);
+                    ColumnScales[start + i] = AbsmaxScaling.Step(_absmax[start + i]);
+                    WeightSums[start + i] = WeightRows.Sum(q);
                 }
 
-                foreach (WeightPanels slice in weights.Slices)
+                foreach (WeightPanels slice in Slices)
                 {
                     slice.Pack(panel, quantized.AsSpan(0, count * k), k);
                 }
             }
         });
-        foreach (int column in fixedColumns)
+        foreach (int column in FixedColumns)
         {
-            weights.KeepOutlierColumn(column);
+            KeepOutlierColumn(column);
         }
 
-        return weights;
+        if (FixedColumns.Length > 0)
+        {
+            // A fixed set is whole now: the original weights are not needed any more.
+            _outlierColumns!.ReleaseSource();
+        }
     }
 
     private static WeightPanels[] SliceColumns(Int8Spec spec, CpuKernelFamily family, int rows, int k)
@@ -198,6 +224,41 @@ public sealed class Int8Weights : IDisposable
         }
 
         return sorted;
+    }
+
+    /// <summary>Holds the memory of all slices until it is disposed.</summary>
+    internal readonly struct Usage : IDisposable
+    {
+        private readonly Int8Weights _weights;
+
+        public Usage(Int8Weights weights)
+        {
+            _weights = weights;
+            int held = 0;
+            try
+            {
+                foreach (WeightPanels slice in weights.Slices)
+                {
+                    slice.AddReference();
+                    held++;
+                }
+            }
+            catch
+            {
+                Release(held);
+                throw;
+            }
+        }
+
+        public void Dispose() => Release(_weights.Slices.Length);
+
+        private void Release(int slices)
+        {
+            for (int i = 0; i < slices; i++)
+            {
+                _weights.Slices[i].Release();
+            }
+        }
     }
 
     /// <summary>The packed weights as the source of outlier columns.</summary>

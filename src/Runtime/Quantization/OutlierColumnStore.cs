@@ -6,7 +6,12 @@ namespace KernelGen.Quantization;
 /// </summary>
 internal sealed class OutlierColumnStore
 {
-    private readonly WeightSource _source;
+    private readonly int _rows;
+
+    private readonly Type _elementType;
+
+    /// <summary>Null once every column that will be asked for is kept.</summary>
+    private WeightSource? _source;
 
     /// <summary>Per column null, or its weights: Half[], BFloat16[] or float[] as the source has them.</summary>
     private readonly Array?[] _columns;
@@ -20,12 +25,17 @@ internal sealed class OutlierColumnStore
     public OutlierColumnStore(WeightSource source, int capacity)
     {
         _source = source;
+        _rows = source.Rows;
+        _elementType = source.ElementType;
         _capacity = capacity;
         _columns = new Array?[source.Columns];
     }
 
-    /// <summary>Bytes of the columns kept so far.</summary>
-    public long Bytes => (long)_kept * _source.Rows * (_source.ElementType == typeof(float) ? 4 : 2);
+    /// <summary>Bytes of the columns kept so far, and of a source that lies in memory for the sake of the others.</summary>
+    public long Bytes => ((long)_kept * _rows * (_elementType == typeof(float) ? 4 : 2)) + (_source?.Bytes ?? 0);
+
+    /// <summary>Lets go of the source: only columns that are kept will be asked for.</summary>
+    public void ReleaseSource() => _source = null;
 
     /// <summary>Makes a column contiguous, unless it is already or the store is full. Safe to call from several threads.</summary>
     public void Keep(int column)
@@ -39,8 +49,8 @@ internal sealed class OutlierColumnStore
         {
             if (_columns[column] is null && _kept < _capacity)
             {
-                float[] values = new float[_source.Rows];
-                _source.ReadColumn(column, 0, values);
+                float[] values = new float[_rows];
+                _source!.ReadColumn(column, 0, values);
                 Volatile.Write(ref _columns[column], Narrow(values));
                 _kept++;
             }
@@ -62,7 +72,7 @@ internal sealed class OutlierColumnStore
                 Elements.ToSingle<BFloat16>(values.AsSpan(firstRow, destination.Length), destination);
                 break;
             default:
-                _source.ReadColumn(column, firstRow, destination);
+                _source!.ReadColumn(column, firstRow, destination);
                 break;
         }
     }
@@ -70,14 +80,14 @@ internal sealed class OutlierColumnStore
     /// <summary>Back to the type they were read from, exactly.</summary>
     private Array Narrow(float[] values)
     {
-        if (_source.ElementType == typeof(Half))
+        if (_elementType == typeof(Half))
         {
             Half[] halves = new Half[values.Length];
             Elements.FromSingle<Half>(values, halves);
             return halves;
         }
 
-        if (_source.ElementType == typeof(BFloat16))
+        if (_elementType == typeof(BFloat16))
         {
             BFloat16[] halves = new BFloat16[values.Length];
             Elements.FromSingle<BFloat16>(values, halves);

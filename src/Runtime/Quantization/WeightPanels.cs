@@ -13,6 +13,8 @@ internal sealed unsafe class WeightPanels : IDisposable
 {
     private readonly AlignedBuffer<byte> _buffer;
 
+    private readonly byte* _first;
+
     private readonly int _rows;
 
     private readonly int _headerBytes;
@@ -33,6 +35,7 @@ internal sealed unsafe class WeightPanels : IDisposable
         PanelBytes = _headerBytes + ((nint)KGroups * family.PanelWidth * family.KGroup);
         PanelCount = (rows + family.PanelWidth - 1) / family.PanelWidth;
         _buffer = new AlignedBuffer<byte>(PanelBytes * PanelCount);
+        _first = _buffer.Pointer;
         _corrections = family.PairLimit > 0 ? new PairCorrections?[PanelCount] : null;
     }
 
@@ -52,7 +55,8 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     public long Bytes => _buffer.Bytes + (_corrections?.Sum(panel => panel?.Bytes ?? 0) ?? 0);
 
-    public byte* Panel(int index) => _buffer.Pointer + (index * PanelBytes);
+    /// <summary>A panel's memory: valid while the weights are not disposed, or between <see cref="AddReference"/> and <see cref="Release"/>.</summary>
+    public byte* Panel(int index) => _first + (index * PanelBytes);
 
     /// <summary>What packing took from a panel's weights; null where the family takes any weights.</summary>
     public PairCorrections? Corrections(int panel) => _corrections?[panel];
@@ -140,6 +144,17 @@ internal sealed unsafe class WeightPanels : IDisposable
             TensorPrimitives.Multiply(values[..count], scales.Slice(done, count), destination.Slice(done, count));
         }
     }
+
+    /// <summary>Keeps the memory from being freed, even by Dispose, until <see cref="Release"/>.</summary>
+    /// <exception cref="ObjectDisposedException">It was freed.</exception>
+    public void AddReference()
+    {
+        bool added = false;
+        _buffer.DangerousAddRef(ref added);
+    }
+
+    /// <summary>Undoes <see cref="AddReference"/>.</summary>
+    public void Release() => _buffer.DangerousRelease();
 
     public void Dispose() => _buffer.Dispose();
 

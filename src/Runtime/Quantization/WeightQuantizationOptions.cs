@@ -8,7 +8,7 @@ public enum OutlierWeights
 
     /// <summary>
     /// The original 16- or 32-bit weights, as in the paper. The source must stay readable; columns that were outliers once are kept
-    /// contiguous in 16 bits (32 for a float32 source), up to an eighth of all columns. A <see cref="QuantizedWeightSource"/> has no
+    /// contiguous in 16 bits (32 for a float32 source), up to an eighth of all columns or 64. A <see cref="QuantizedWeightSource"/> has no
     /// originals: it counts as <see cref="Dequantized"/>.
     /// </summary>
     Original,

@@ -1,0 +1,143 @@
+using KernelGen.Generator.Planning.Cuda;
+
+namespace KernelGen.Generator.Emit.Cuda;
+
+/// <summary>
+/// Pascal to Turing: dp4a. A thread holds 8 x 8 results, 16 rows and columns apart, and reads 16 bytes of K at a time from shared memory, where
+/// a row takes 80 bytes so that 16 threads' rows lie in different banks. The next K block waits in registers.
+/// </summary>
+internal static class Dp4aGemm
+{
+    private const int Grid = 8, Apart = 16, Copies = 128 * Dp4aGemmPlan.BlockK / 16 / GridGemmPlan.Threads;
+
+    public static string Emit(Dp4aGemmPlan plan)
+    {
+        PtxWriter ptx = new();
+        int[] offsets = Enumerable.Range(0, Grid).Select(i => i * Apart).ToArray();
+        GridEpilogue epilogue = new(plan, offsets, offsets);
+        ptx.Add($$"""
+            .version 6.0
+            .target sm_61
+            .address_size 64
+            .extern .shared .align 16 .b8 dynamicShared[];
+            .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Arguments.Size}}])
+            .maxntid {{GridGemmPlan.Threads}}, 1, 1
+            .minnctapersm 1
+            {
+            """);
+        ptx.Registers("b32", "thread", "threadRow", "threadColumn", "shared", "tile", "rowTiles", "tileRow", "tileColumn", "kElement", "chunk", "chunkRow", "at", "rowAddress", "columnAddress", "storeAt")
+           .Registers("b64", "quantized", "weights", "from")
+           .Registers("pred", "again", "within")
+           .Registers("b32", Enumerable.Range(0, Grid * 4).Select(i => $"a{i}").Concat(Enumerable.Range(0, 4).Select(i => $"b{i}")).ToArray())
+           .Registers("b32", Enumerable.Range(0, Copies * 8).Select(i => $"next{i}").ToArray());
+        epilogue.Declare(ptx);
+        ptx.Argument("quantized", nameof(GemmArguments.Quantized), "u64")
+           .Argument("weights", nameof(GemmArguments.Weights), "u64")
+           .Argument("mTotal", nameof(GemmArguments.M), "u32")
+           .Argument("nTotal", nameof(GemmArguments.N), "u32")
+           .Argument("kPadded", nameof(GemmArguments.KPadded), "u32")
+           .Add("""
+            mov.u32 thread, %tid.x;
+            and.b32 threadColumn, thread, 15;
+            shr.u32 threadRow, thread, 4;
+            mov.u32 shared, dynamicShared;
+            mov.u32 tile, %ctaid.x;
+            add.u32 rowTiles, mTotal, 127;
+            shr.u32 rowTiles, rowTiles, 7;
+            rem.u32 tileRow, tile, rowTiles;
+            div.u32 tileColumn, tile, rowTiles;
+            shl.b32 tileRow, tileRow, 7;
+            shl.b32 tileColumn, tileColumn, 7;
+            and.b32 chunk, thread, 3;
+            shl.b32 chunk, chunk, 4;
+            shr.u32 chunkRow, thread, 2;
+            """)
+           .Add($"""
+            mad.lo.u32 storeAt, chunkRow, {Dp4aGemmPlan.Pitch}, chunk;
+            add.u32 storeAt, storeAt, shared;
+            mad.lo.u32 rowAddress, threadRow, {Dp4aGemmPlan.Pitch}, shared;
+            mad.lo.u32 columnAddress, threadColumn, {Dp4aGemmPlan.Pitch}, shared;
+            mov.u32 kElement, 0;
+            """);
+        foreach (string accumulator in epilogue.Accumulators)
+        {
+            ptx.Add($"mov.b32 {accumulator}, 0;");
+        }
+
+        LoadNext(ptx);
+        ptx.Add("MAINLOOP:").Add("bar.sync 0;");
+        for (int i = 0; i < Copies * 2; i++)
+        {
+            int matrix = i / Copies, part = i % Copies;
+            ptx.Add($"st.shared.v4.b32 [storeAt+{((matrix * 128) + (part * 64)) * Dp4aGemmPlan.Pitch}], {{next{4 * i}, next{(4 * i) + 1}, next{(4 * i) + 2}, next{(4 * i) + 3}}};");
+        }
+
+        ptx.Add($"""
+            bar.sync 0;
+            add.u32 kElement, kElement, {Dp4aGemmPlan.BlockK};
+            setp.ge.u32 again, kElement, kPadded;
+            @again bra LAST_LOADED;
+            """);
+        LoadNext(ptx);
+        ptx.Add("LAST_LOADED:");
+        for (int k = 0; k < Dp4aGemmPlan.BlockK; k += 16)
+        {
+            for (int row = 0; row < Grid; row++)
+            {
+                ptx.Add($"ld.shared.v4.b32 {{a{4 * row}, a{(4 * row) + 1}, a{(4 * row) + 2}, a{(4 * row) + 3}}}, [rowAddress+{(row * Apart * Dp4aGemmPlan.Pitch) + k}];");
+            }
+
+            for (int column = 0; column < Grid; column++)
+            {
+                ptx.Add($"ld.shared.v4.b32 {{b0, b1, b2, b3}}, [columnAddress+{((128 + (column * Apart)) * Dp4aGemmPlan.Pitch) + k}];");
+                for (int row = 0; row < Grid; row++)
+                {
+                    string accumulator = GridEpilogue.Accumulator(row, column);
+                    for (int i = 0; i < 4; i++)
+                    {
+                        ptx.Add($"dp4a.s32.s32 {accumulator}, a{(4 * row) + i}, b{i}, {accumulator};");
+                    }
+                }
+            }
+        }
+
+        ptx.Add("""
+            setp.lt.u32 again, kElement, kPadded;
+            @again bra MAINLOOP;
+            bar.sync 0;
+            add.u32 gridRow, tileRow, threadRow;
+            add.u32 gridColumn, tileColumn, threadColumn;
+            mad.lo.u32 scratchSlot, thread, 16, shared;
+            """);
+        epilogue.Emit(ptx);
+        return ptx.Add("""
+            ret;
+            }
+            """).ToString();
+    }
+
+    private static void LoadNext(PtxWriter ptx)
+    {
+        for (int i = 0; i < Copies * 2; i++)
+        {
+            (string first, string limit, string matrix) = i < Copies ? ("tileRow", "mTotal", "quantized") : ("tileColumn", "nTotal", "weights");
+            string registers = string.Join(", ", Enumerable.Range(4 * i, 4).Select(n => $"next{n}"));
+            foreach (int n in Enumerable.Range(4 * i, 4))
+            {
+                ptx.Add($"mov.b32 next{n}, 0;");
+            }
+
+            ptx.Add($$"""
+                add.u32 at, chunkRow, {{i % Copies * 64}};
+                add.u32 at, at, {{first}};
+                setp.lt.u32 within, at, {{limit}};
+                mul.wide.u32 from, at, kPadded;
+                add.u32 at, kElement, chunk;
+                cvt.u64.u32 pointer, at;
+                add.u64 from, from, pointer;
+                add.u64 from, from, {{matrix}};
+                @within ld.global.v4.b32 {{{registers}}}, [from];
+                """);
+        }
+    }
+}

@@ -1,0 +1,641 @@
+using KernelGen.Generator.Planning.Cuda;
+
+namespace KernelGen.Generator.Emit.Cuda;
+
+/// <summary>
+/// The three warps beside the TMA producer. While the consumers multiply a tile, they list the outlier columns of the mask and gather, eight
+/// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them. The list of
+/// columns is never written anywhere and its length never known to the host.
+/// </summary>
+internal static class OutlierHelpers
+{
+    /// <summary>Threads that gather.</summary>
+    public const int Threads = 96;
+
+    private const int Lanes = 32, Chunk = GemmNumbers.OutlierChunk;
+
+    public static void Declare(PtxWriter ptx) => ptx
+        .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
+        .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
+        .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
+        .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "keepMask", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
+        .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps", "aligned")
+        .Registers("b16", "halfBits")
+        .Registers("f32", "threshold", "magnitude", "value")
+        .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
+        .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
+
+    /// <summary>Loads what the helper needs from the arguments.</summary>
+    public static void Load(PtxWriter ptx) => ptx
+        .Argument("inputFormat", nameof(GemmArguments.InputFormat), "u32")
+        .Argument("originalFormat", nameof(GemmArguments.OriginalFormat), "u32")
+        .Argument("originalStride", nameof(GemmArguments.OriginalStride), "u32")
+        .Argument("originalsCompact", nameof(GemmArguments.OriginalsCompact), "u32")
+        .Argument("activationStride", nameof(GemmArguments.ActivationStride), "u32")
+        .Argument("maskWords", nameof(GemmArguments.MaskWords), "u32")
+        .Argument("mask", nameof(GemmArguments.OutlierMask), "u64")
+        .Argument("activations", nameof(GemmArguments.Activations), "u64")
+        .Argument("originals", nameof(GemmArguments.Originals), "u64")
+        .Argument("weightsBase", nameof(GemmArguments.Weights), "u64")
+        .Argument("columnSteps", nameof(GemmArguments.ColumnSteps), "u64")
+        .Argument("ticketAddress", nameof(GemmArguments.OutlierTicket), "u64")
+        .Argument("keepMask", nameof(GemmArguments.KeepMask), "u32")
+        .Argument("threshold", nameof(GemmArguments.Threshold), "f32")
+        .Add($"""
+            setp.ne.u64 hasOriginals, originals, 0;
+            setp.eq.u32 isCompact, originalsCompact, 1;
+            setp.eq.u32 inputIsF16, inputFormat, {(int)ElementFormat.Float16};
+            setp.eq.u32 inputIsBf16, inputFormat, {(int)ElementFormat.BFloat16};
+            setp.eq.u32 inputIsF32, inputFormat, {(int)ElementFormat.Float32};
+            setp.eq.u32 originalIsF16, originalFormat, {(int)ElementFormat.Float16};
+            setp.eq.u32 originalIsBf16, originalFormat, {(int)ElementFormat.BFloat16};
+            setp.eq.u32 originalIsF32, originalFormat, {(int)ElementFormat.Float32};
+            selp.u32 inputShift, 2, 1, inputIsF32;
+            selp.u32 originalShift, 2, 1, originalIsF32;
+            setp.ne.u32 listKept, originalShift, originalShift;
+            mov.u32 helperLane, %laneid;
+            setp.eq.u32 isLane0, helperLane, 0;
+            """);
+
+    /// <summary>The first columns of the mask to the warp's list, a lane each; <c>listKept</c> if that is all of them.</summary>
+    public static void StartList(PtxWriter ptx)
+    {
+        string filled = ptx.Label("FILLED");
+        ptx.Add("""
+            mov.u32 maskBase, 0;
+            mov.u32 nonZero, 0;
+            mov.u32 word, 0;
+            mov.u32 listOrdinal, 0;
+            mov.u32 listCount, 0;
+            setp.ne.u32 maskDone, helperLane, helperLane;
+            """);
+        FillList(ptx, ptx.Label("REFILL"), filled);
+        ptx.Add("mov.pred listKept, maskDone;");
+    }
+
+    /// <summary>
+    /// Gathers every chunk of the tile whose first row and output feature are in <c>tileRow</c> and <c>tileColumn</c> into the buffer at
+    /// <c>outlierBuffer</c>: weights [8][blockN], activations [8][blockM], barriers full and empty, then count and last flag.
+    /// Up to 32 columns stay in the warp's list; the mask is read again per tile only if there are more.
+    /// </summary>
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="numbers">What it computes.</param>
+    /// <param name="blockM">Rows of a tile.</param>
+    /// <param name="blockN">Output features of a tile.</param>
+    /// <param name="shared">Whether a list that was kept has been gathered to global memory by <see cref="GatherShare"/>.</param>
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, bool shared)
+    {
+        string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
+        string wait = ptx.Label("WAIT_EMPTY"), strided = ptx.Label("STRIDED"), gathered = ptx.Label("CHUNK_GATHERED"), done = ptx.Label("GATHERED");
+        ptx.Add($"""
+            @listKept bra {chunks};
+            mov.u32 maskBase, 0;
+            mov.u32 nonZero, 0;
+            mov.u32 word, 0;
+            mov.u32 listOrdinal, 0;
+            mov.u32 listCount, 0;
+            setp.ne.u32 maskDone, helperLane, helperLane;
+            """);
+        FillList(ptx, refill, filled);
+        ptx.Add($"""
+            {(shared ? "" : "setp.eq.u32 listKept, listOrdinal, 0;\nand.pred listKept, listKept, maskDone;")}
+            {chunks}:
+            mov.u32 chunkFirst, 0;
+            {chunk}:
+            sub.u32 chunkColumns, listCount, chunkFirst;
+            setp.le.u32 isLast, chunkColumns, {Chunk};
+            and.pred isLast, isLast, maskDone;
+            min.u32 chunkColumns, chunkColumns, {Chunk};
+            xor.b32 item, outlierPhase, 1;
+            {wait}:
+            mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
+            @!more bra {wait};
+            bar.warp.sync 0xFFFFFFFF;
+            """);
+        if (shared)
+        {
+            ptx.Add($"@!listKept bra {strided};");
+            CopyShared(ptx, blockN, "tileColumn", "nPadded", "gatheredWeights", 0);
+            CopyShared(ptx, blockM, "tileRow", "mPadded", "gatheredRows", Chunk * blockN * 4);
+            ptx.Add($"""
+                cp.async.wait_all;
+                bra {gathered};
+                {strided}:
+                """);
+        }
+
+        GatherColumns(ptx, numbers, blockM, blockN);
+        ptx.Add($"""
+            {gathered}:
+            setp.eq.u32 more, helperThread, 0;
+            selp.u32 item, 1, 0, isLast;
+            @more st.shared.u32 [outlierBarrier+16], chunkColumns;
+            @more st.shared.u32 [outlierBarrier+20], item;
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
+            bar.warp.sync 0xFFFFFFFF;
+            xor.b32 outlierPhase, outlierPhase, 1;
+            add.u32 chunkFirst, chunkFirst, {Chunk};
+            @isLast bra {done};
+            setp.lt.u32 more, chunkFirst, listCount;
+            @more bra {chunk};
+            bra {refill};
+            {done}:
+            """);
+    }
+
+    /// <summary>
+    /// Every block of the grid gathers a share of the listed columns, strided in their matrices, to contiguous float32 in global memory, once per
+    /// launch instead of once per tile, and waits for the others' shares. All blocks run at the same time: the grid is persistent.
+    /// </summary>
+    public static void GatherShare(PtxWriter ptx, GemmNumbers numbers)
+    {
+        const int Batch = 4;
+        string rows = ptx.Label("SHARE_ROWS"), activations = ptx.Label("SHARE_ACTIVATIONS"), columns = ptx.Label("SHARE_COLUMNS"), columnsOfRow = ptx.Label("SHARE_ROW_COLUMNS");
+        string next = ptx.Label("SHARE_NEXT"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), unlisted = ptx.Label("SHARE_NONE");
+        ptx.Registers("b32", "nPadded", "mPadded", "shareRow", "shareStep", "shareRows", "shareColumn", "warpsInGrid")
+           .Registers("b64", "gatheredWeights", "gatheredRows", "into", "intoStep")
+           .Registers("b32", Enumerable.Range(0, Batch).Select(i => $"shareWord{i}").ToArray())
+           .Registers("b16", Enumerable.Range(0, Batch).Select(i => $"shareHalf{i}").ToArray())
+           .Registers("f32", "shareScale")
+           .Registers("pred", "sharesWeights", "takes", "is32", "is16", "isBf16")
+           .Argument("gatheredWeights", nameof(GemmArguments.GatheredWeights), "u64")
+           .Argument("gatheredRows", nameof(GemmArguments.GatheredRows), "u64")
+           .Add($"""
+            add.u32 nPadded, nTotal, 255;
+            and.b32 nPadded, nPadded, 0xFFFFFF00;
+            add.u32 mPadded, mTotal, 255;
+            and.b32 mPadded, mPadded, 0xFFFFFF00;
+            add.u32 shareRows, nPadded, mPadded;
+            mov.u32 shareRow, %ctaid.x;
+            mov.u32 warpsInGrid, %nctaid.x;
+            mul.lo.u32 warpsInGrid, warpsInGrid, {Threads / Lanes};
+            mul.lo.u32 shareStep, warpsInGrid, {Lanes};
+            mad.lo.u32 shareRow, shareRow, {Threads}, helperThread;
+            @!listKept bra {unlisted};
+            {rows}:
+            sub.u32 item, shareRow, helperLane;
+            setp.ge.u32 more, item, shareRows;
+            @more bra {done};
+            setp.lt.u32 sharesWeights, item, nPadded;
+            mov.u32 row, shareRow;
+            @!sharesWeights sub.u32 row, shareRow, nPadded;
+            @!sharesWeights bra {activations};
+            setp.lt.u32 inRange, row, nTotal;
+            mul.wide.u32 address, row, 4;
+            add.u64 into, gatheredWeights, address;
+            mul.wide.u32 intoStep, nPadded, 4;
+            add.u64 address, address, columnSteps;
+            ld.global.nc.f32 shareScale, [address];
+            mul.wide.u32 offset, row, kPadded;
+            add.u64 offset, offset, weightsBase;
+            mul.wide.u32 aligned, row, originalStride;
+            shl.b64 aligned, aligned, originalShift;
+            add.u64 aligned, aligned, originals;
+            and.pred is32, hasOriginals, originalIsF32;
+            or.pred is16, originalIsF16, originalIsBf16;
+            and.pred is16, is16, hasOriginals;
+            and.pred isBf16, is16, originalIsBf16;
+            bra {columns};
+            {activations}:
+            setp.lt.u32 inRange, row, mTotal;
+            mul.wide.u32 address, row, 4;
+            add.u64 into, gatheredRows, address;
+            mul.wide.u32 intoStep, mPadded, 4;
+            mul.wide.u32 aligned, row, activationStride;
+            shl.b64 aligned, aligned, inputShift;
+            add.u64 aligned, aligned, activations;
+            mov.pred is32, inputIsF32;
+            not.pred is16, inputIsF32;
+            mov.pred isBf16, inputIsBf16;
+            {columns}:
+            mov.u32 shareColumn, 0;
+            {columnsOfRow}:
+            setp.ge.u32 more, shareColumn, listCount;
+            @more bra {next};
+            """);
+        for (int i = 0; i < Batch; i++)
+        {
+            // An int8 weight is at its column; a 16- or 32-bit value at its column or, where originals are compact, at its ordinal.
+            ptx.Add($"""
+                add.u32 slot, shareColumn, {i};
+                setp.lt.u32 takes, slot, listCount;
+                and.pred takes, takes, inRange;
+                shfl.sync.idx.b32 gatherColumn, listColumn, slot, 31, 0xFFFFFFFF;
+                mov.b32 shareWord{i}, 0;
+                mov.b16 shareHalf{i}, 0;
+                cvt.u64.u32 address, gatherColumn;
+                add.u64 address, address, offset;
+                and.pred keep, takes, sharesWeights;
+                not.pred isMine, hasOriginals;
+                and.pred keep, keep, isMine;
+                @keep ld.global.s8 shareWord{i}, [address];
+                and.pred isMine, isCompact, sharesWeights;
+                selp.u32 gatherColumn, slot, gatherColumn, isMine;
+                selp.u32 item, originalShift, inputShift, sharesWeights;
+                cvt.u64.u32 address, gatherColumn;
+                shl.b64 address, address, item;
+                add.u64 address, address, aligned;
+                and.pred keep, takes, is32;
+                @keep ld.global.b32 shareWord{i}, [address];
+                and.pred keep, takes, is16;
+                @keep ld.global.b16 shareHalf{i}, [address];
+                """);
+        }
+
+        for (int i = 0; i < Batch; i++)
+        {
+            ptx.Add($"""
+                add.u32 slot, shareColumn, {i};
+                setp.lt.u32 takes, slot, listCount;
+                cvt.rn.f32.s32 value, shareWord{i};
+                mul.rn.f32 value, value, shareScale;
+                @is32 mov.b32 value, shareWord{i};
+                @is16 cvt.f32.f16 value, shareHalf{i};
+                cvt.u32.u16 item, shareHalf{i};
+                shl.b32 item, item, 16;
+                @isBf16 mov.b32 value, item;
+                """);
+            if (numbers.Outliers == OutlierPolicy.Elements)
+            {
+                ptx.Add("""
+                    abs.f32 magnitude, value;
+                    setp.ge.f32 keep, magnitude, threshold;
+                    or.pred keep, keep, sharesWeights;
+                    @!keep mov.f32 value, 0f00000000;
+                    """);
+            }
+
+            ptx.Add("""
+                @takes st.global.f32 [into], value;
+                add.u64 into, into, intoStep;
+                """);
+        }
+
+        ptx.Add($"""
+            add.u32 shareColumn, shareColumn, {Batch};
+            bra {columnsOfRow};
+            {next}:
+            add.u32 shareRow, shareRow, shareStep;
+            bra {rows};
+            {done}:
+            membar.gl;
+            bar.warp.sync 0xFFFFFFFF;
+            @isLane0 red.release.gpu.global.add.u32 [ticketAddress+4], 1;
+            {wait}:
+            ld.acquire.gpu.global.u32 item, [ticketAddress+4];
+            setp.ne.u32 more, item, warpsInGrid;
+            @more bra {wait};
+            {unlisted}:
+            bar.warp.sync 0xFFFFFFFF;
+            """);
+    }
+
+    /// <summary>
+    /// Runs a body for each column of the mask, ascending, with <c>column</c> and <c>listOrdinal</c> set: for kernels without helper warps. The
+    /// whole warp walks together.
+    /// </summary>
+    public static void ForEachColumn(PtxWriter ptx, System.Action body)
+    {
+        string words = ptx.Label("MASK_WORDS"), next = ptx.Label("NEXT_WORD"), bits = ptx.Label("NEXT_BIT"), done = ptx.Label("MASK_DONE");
+        ptx.Add($"""
+            mov.u32 maskBase, 0;
+            mov.u32 listOrdinal, 0;
+            {words}:
+            setp.ge.u32 more, maskBase, maskWords;
+            @more bra {done};
+            add.u32 item, maskBase, helperLane;
+            setp.lt.u32 inRange, item, maskWords;
+            mov.u32 maskWord, 0;
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
+            @inRange ld.global.u32 maskWord, [address];
+            mov.u32 wordsBase, maskBase;
+            add.u32 maskBase, maskBase, {Lanes};
+            setp.ne.u32 keep, maskWord, 0;
+            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
+            {next}:
+            setp.eq.u32 more, nonZero, 0;
+            @more bra {words};
+            brev.b32 source, nonZero;
+            bfind.shiftamt.u32 source, source;
+            sub.u32 item, nonZero, 1;
+            and.b32 nonZero, nonZero, item;
+            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
+            {bits}:
+            setp.eq.u32 more, word, 0;
+            @more bra {next};
+            brev.b32 bit, word;
+            bfind.shiftamt.u32 bit, bit;
+            sub.u32 item, word, 1;
+            and.b32 word, word, item;
+            add.u32 column, wordsBase, source;
+            shl.b32 column, column, 5;
+            add.u32 column, column, bit;
+            """);
+        body();
+        ptx.Add($"""
+            add.u32 listOrdinal, listOrdinal, 1;
+            bra {bits};
+            {done}:
+            """);
+    }
+
+    /// <summary>
+    /// Counts this warp as done with the mask; the last of all clears it for the next call, so that no separate launch has to.
+    /// </summary>
+    public static void ReleaseMask(PtxWriter ptx, int warpsPerBlock)
+    {
+        string done = ptx.Label("MASK_RELEASED"), clear = ptx.Label("CLEAR_MASK");
+        ptx.Add($"""
+            mov.u32 ticketLimit, %nctaid.x;
+            mul.lo.u32 ticketLimit, ticketLimit, {warpsPerBlock};
+            sub.u32 ticketLimit, ticketLimit, 1;
+            mov.u32 ticket, 0;
+            membar.gl;
+            @isLane0 atom.global.add.u32 ticket, [ticketAddress], 1;
+            shfl.sync.idx.b32 ticket, ticket, 0, 31, 0xFFFFFFFF;
+            setp.ne.u32 more, ticket, ticketLimit;
+            @more bra {done};
+            @isLane0 st.global.u32 [ticketAddress], 0;
+            @isLane0 st.global.u32 [ticketAddress+4], 0;
+            setp.ne.u32 more, keepMask, 0;
+            @more bra {done};
+            mov.u32 item, helperLane;
+            {clear}:
+            setp.ge.u32 more, item, maskWords;
+            @more bra {done};
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
+            st.global.u32 [address], 0;
+            add.u32 item, item, {Lanes};
+            bra {clear};
+            {done}:
+            """);
+    }
+
+    /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
+    private static void FillList(PtxWriter ptx, string refill, string filled)
+    {
+        string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), exhausted = ptx.Label("MASK_DONE");
+        ptx.Add($"""
+            {refill}:
+            add.u32 listOrdinal, listOrdinal, listCount;
+            mov.u32 listCount, 0;
+            {bits}:
+            setp.eq.u32 more, word, 0;
+            @more bra {nextWord};
+            brev.b32 bit, word;
+            bfind.shiftamt.u32 bit, bit;
+            sub.u32 item, word, 1;
+            and.b32 word, word, item;
+            add.u32 column, wordsBase, source;
+            shl.b32 column, column, 5;
+            add.u32 column, column, bit;
+            setp.eq.u32 isMine, helperLane, listCount;
+            @isMine mov.u32 listColumn, column;
+            add.u32 listCount, listCount, 1;
+            setp.eq.u32 more, listCount, {Lanes};
+            @more bra {filled};
+            bra {bits};
+            {nextWord}:
+            setp.eq.u32 more, nonZero, 0;
+            @more bra {nextBase};
+            brev.b32 source, nonZero;
+            bfind.shiftamt.u32 source, source;
+            sub.u32 item, nonZero, 1;
+            and.b32 nonZero, nonZero, item;
+            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
+            bra {bits};
+            {nextBase}:
+            setp.ge.u32 more, maskBase, maskWords;
+            @more bra {exhausted};
+            mov.u32 wordsBase, maskBase;
+            add.u32 item, maskBase, helperLane;
+            setp.lt.u32 inRange, item, maskWords;
+            mov.u32 maskWord, 0;
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
+            @inRange ld.relaxed.gpu.global.u32 maskWord, [address];
+            setp.ne.u32 keep, maskWord, 0;
+            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
+            add.u32 maskBase, maskBase, {Lanes};
+            bra {nextWord};
+            {exhausted}:
+            setp.eq.u32 maskDone, helperLane, helperLane;
+            {filled}:
+            """);
+    }
+
+    /// <summary>Copies a chunk of what <see cref="GatherShare"/> left in global memory, 16 bytes at a time.</summary>
+    private static void CopyShared(PtxWriter ptx, int width, string first, string pitch, string from, int storeOffset)
+    {
+        string loop = ptx.Label("COPY_SHARED"), done = ptx.Label("SHARED_COPIED");
+        int pieces = width / 4;
+        ptx.Add($"""
+            mov.u32 item, helperThread;
+            {loop}:
+            div.u32 slot, item, {pieces};
+            setp.ge.u32 more, slot, chunkColumns;
+            @more bra {done};
+            rem.u32 row, item, {pieces};
+            shl.b32 storeAddress, item, 4;
+            add.u32 storeAddress, storeAddress, outlierBuffer;
+            shl.b32 row, row, 2;
+            add.u32 row, row, {first};
+            add.u32 slot, slot, chunkFirst;
+            mul.wide.u32 address, slot, {pitch};
+            cvt.u64.u32 offset, row;
+            add.u64 address, address, offset;
+            shl.b64 address, address, 2;
+            add.u64 address, address, {from};
+            cp.async.cg.shared.global [storeAddress+{storeOffset}], [address], 16;
+            add.u32 item, item, {Threads};
+            bra {loop};
+            {done}:
+            """);
+    }
+
+    /// <summary>
+    /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
+    /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
+    /// </summary>
+    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
+    {
+        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
+        ptx.Add("""
+            add.u32 row, tileColumn, helperLane;
+            mul.wide.u32 address, row, 4;
+            add.u64 address, address, columnSteps;
+            """);
+        for (int i = 0; i < weights; i++)
+        {
+            ptx.Add($"ld.global.nc.f32 scale{i}, [address+{i * Lanes * 4}];");
+        }
+
+        ForSlots(ptx, "COPY_COLUMN", () =>
+        {
+            string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
+            ptx.Add($"""
+                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileColumn, helperLane;
+                @hasOriginals bra {originals};
+                mul.wide.u32 address, row, kPadded;
+                cvt.u64.u32 offset, gatherColumn;
+                add.u64 address, address, offset;
+                add.u64 address, address, weightsBase;
+                mul.wide.u32 offset, kPadded, {Lanes};
+                """);
+            CopyWords(ptx, weights, "nTotal", 0);
+            ptx.Add($"""
+                bra {copied};
+                {originals}:
+                selp.u32 gatherColumn, gatherOrdinal, gatherColumn, isCompact;
+                mul.wide.u32 address, row, originalStride;
+                cvt.u64.u32 offset, gatherColumn;
+                add.u64 address, address, offset;
+                shl.b64 address, address, originalShift;
+                add.u64 address, address, originals;
+                mul.wide.u32 offset, originalStride, {Lanes};
+                shl.b64 offset, offset, originalShift;
+                """);
+            CopyWords(ptx, weights, "nTotal", 0);
+            ptx.Add($"""
+                {copied}:
+                shfl.sync.idx.b32 gatherColumn, listColumn, listSlot, 31, 0xFFFFFFFF;
+                mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileRow, helperLane;
+                mul.wide.u32 address, row, activationStride;
+                cvt.u64.u32 offset, gatherColumn;
+                add.u64 address, address, offset;
+                shl.b64 address, address, inputShift;
+                add.u64 address, address, activations;
+                mul.wide.u32 offset, activationStride, {Lanes};
+                shl.b64 offset, offset, inputShift;
+                setp.lt.u32 isMine, helperLane, {blockM};
+                """);
+            CopyWords(ptx, rows, "mTotal", Chunk * blockN * 4, blockM < Lanes ? "@isMine " : "");
+        });
+        ptx.Add("cp.async.wait_all;");
+        ForSlots(ptx, "CONVERT_COLUMN", () =>
+        {
+            ptx.Add($"""
+                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                and.b32 byteShift, gatherColumn, 3;
+                shl.b32 byteShift, byteShift, 3;
+                selp.u32 column, gatherOrdinal, gatherColumn, isCompact;
+                add.u32 row, tileColumn, helperLane;
+                """);
+            for (int i = 0; i < weights; i++)
+            {
+                string original = ptx.Label("ORIGINAL"), converted = ptx.Label("CONVERTED");
+                ptx.Add($"""
+                    ld.shared.b32 loaded, [storeAddress+{i * Lanes * 4}];
+                    @hasOriginals bra {original};
+                    bfe.s32 loaded, loaded, byteShift, 8;
+                    cvt.rn.f32.s32 value, loaded;
+                    mul.rn.f32 value, value, scale{i};
+                    bra {converted};
+                    {original}:
+                    add.u32 item, row, {i * Lanes};
+                    mad.lo.u32 item, item, originalStride, column;
+                    """);
+                ToFloat(ptx, "original", "originals");
+                ptx.Add($"""
+                    {converted}:
+                    st.shared.f32 [storeAddress+{i * Lanes * 4}], value;
+                    """);
+            }
+
+            ptx.Add($"""
+                mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
+                shl.b32 storeAddress, storeAddress, 2;
+                add.u32 storeAddress, storeAddress, outlierBuffer;
+                add.u32 row, tileRow, helperLane;
+                setp.lt.u32 isMine, helperLane, {blockM};
+                """);
+            for (int i = 0; i < rows; i++)
+            {
+                int at = (Chunk * blockN * 4) + (i * Lanes * 4);
+                string mine = blockM < Lanes ? "@isMine " : "";
+                ptx.Add($"""
+                    mov.b32 loaded, 0;
+                    {mine}ld.shared.b32 loaded, [storeAddress+{at}];
+                    add.u32 item, row, {i * Lanes};
+                    mad.lo.u32 item, item, activationStride, gatherColumn;
+                    """);
+                ToFloat(ptx, "input", "activations");
+                if (numbers.Outliers == OutlierPolicy.Elements)
+                {
+                    // A value below the threshold is in the int8 part and adds nothing here.
+                    ptx.Add("""
+                        abs.f32 magnitude, value;
+                        setp.ge.f32 keep, magnitude, threshold;
+                        @!keep mov.f32 value, 0f00000000;
+                        """);
+                }
+
+                ptx.Add($"{mine}st.shared.f32 [storeAddress+{at}], value;");
+            }
+        });
+    }
+
+    /// <summary>A loop over this warp's slots, with the slot's column and ordinal.</summary>
+    private static void ForSlots(PtxWriter ptx, string name, System.Action body)
+    {
+        string loop = ptx.Label(name), done = ptx.Label(name + "_DONE");
+        ptx.Add($"""
+            shr.u32 slot, helperThread, 5;
+            {loop}:
+            setp.ge.u32 more, slot, chunkColumns;
+            @more bra {done};
+            add.u32 listSlot, chunkFirst, slot;
+            add.u32 gatherOrdinal, listOrdinal, listSlot;
+            shfl.sync.idx.b32 gatherColumn, listColumn, listSlot, 31, 0xFFFFFFFF;
+            """);
+        body();
+        ptx.Add($"""
+            add.u32 slot, slot, {Threads / Lanes};
+            bra {loop};
+            {done}:
+            """);
+    }
+
+    /// <summary>The aligned words around <c>address</c>, <c>address + offset</c>...; zeros for rows beyond the limit.</summary>
+    private static void CopyWords(PtxWriter ptx, int count, string limit, int storeOffset, string predicate = "")
+    {
+        for (int i = 0; i < count; i++)
+        {
+            ptx.Add($"""
+                add.u32 item, row, {i * Lanes};
+                setp.lt.u32 inRange, item, {limit};
+                selp.u32 copyBytes, 4, 0, inRange;
+                and.b64 aligned, address, 0xFFFFFFFFFFFFFFFC;
+                selp.b64 aligned, aligned, columnSteps, inRange;
+                {predicate}cp.async.ca.shared.global [storeAddress+{storeOffset + (i * Lanes * 4)}], [aligned], 4, copyBytes;
+                add.u64 address, address, offset;
+                """);
+        }
+    }
+
+    /// <summary>The word in <c>loaded</c>, which holds element number <c>item</c> of the matrix at <paramref name="matrix"/>, to <c>value</c>.</summary>
+    private static void ToFloat(PtxWriter ptx, string kind, string matrix) => ptx.Add($$"""
+        cvt.u32.u64 half, {{matrix}};
+        shr.u32 half, half, 1;
+        add.u32 item, item, half;
+        and.b32 item, item, 1;
+        shl.b32 item, item, 4;
+        shr.u32 half, loaded, item;
+        cvt.u16.u32 halfBits, half;
+        mov.b32 value, loaded;
+        @{{kind}}IsF16 cvt.f32.f16 value, halfBits;
+        shl.b32 half, half, 16;
+        @{{kind}}IsBf16 mov.b32 value, half;
+        """);
+}

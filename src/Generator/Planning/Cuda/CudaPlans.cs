@@ -1,0 +1,169 @@
+namespace KernelGen.Generator.Planning.Cuda;
+
+/// <summary>What the numbers of a GEMM kernel are, apart from its tile.</summary>
+/// <param name="Outliers">Which activations are summed in float32 beside the int8 part.</param>
+/// <param name="ZeroPoint">Whether rows of A have a zero-point.</param>
+/// <param name="Output">The type that results are rounded to.</param>
+internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, ElementFormat Output)
+{
+    /// <summary>Columns that one pass of the outlier sum takes.</summary>
+    public const int OutlierChunk = 8;
+
+    public bool HasOutliers => Outliers != OutlierPolicy.None;
+
+    public int OutputBytes => Output == ElementFormat.Float32 ? 4 : 2;
+
+    /// <summary>How kernel names spell the numbers, e.g. <c>f16_columns</c>.</summary>
+    public string Suffix => (Output switch { ElementFormat.Float16 => "f16", ElementFormat.BFloat16 => "bf16", _ => "f32" })
+        + (Outliers switch { OutlierPolicy.None => "", OutlierPolicy.Elements => "_elements", _ => "_columns" })
+        + (ZeroPoint ? "_zp" : "");
+}
+
+/// <summary>A persistent, warp-specialized wgmma + TMA kernel (sm_90a).</summary>
+/// <param name="BlockM">Rows of A per tile: 128.</param>
+/// <param name="BlockN">Output features per tile: 64, 128 or 256.</param>
+/// <param name="Stages">Depth of the shared-memory ring, in K blocks of 128.</param>
+/// <param name="PingPong">
+/// Two consumer warpgroups take alternate tiles, so that one's epilogue hides behind the other's mainloop; otherwise they share each tile.
+/// </param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool PingPong, GemmNumbers Numbers)
+{
+    public const int BlockK = 128, Threads = 384;
+
+    /// <summary>Blocks of 64 rows, wgmma's M, that one consumer warpgroup holds.</summary>
+    public int RowBlocks => PingPong ? BlockM / 64 : BlockM / 128;
+
+    public int StageBytes => (BlockM + BlockN) * BlockK;
+
+    /// <summary>Where a warpgroup's results wait for their bulk store; also scratch for the activation function.</summary>
+    public int StagingBytes => 64 * RowBlocks * BlockN * 2;
+
+    public int OutlierBuffers => Numbers.HasOutliers ? (PingPong ? 2 : 1) : 0;
+
+    public int OutlierBytes => GemmNumbers.OutlierChunk * (BlockM + BlockN) * 4;
+
+    public int StagingOffset => Stages * StageBytes;
+
+    public int OutlierOffset => StagingOffset + (2 * StagingBytes);
+
+    public int BarrierOffset => OutlierOffset + (OutlierBuffers * OutlierBytes);
+
+    /// <summary>Ring barriers, then per outlier buffer full, empty, count and last, then the warpgroups' turns.</summary>
+    public int SharedBytes => BarrierOffset + TurnOffset + 16 + 1024;
+
+    /// <summary>Where, from <see cref="BarrierOffset"/>, the two barriers are by which alternating warpgroups pass the turn.</summary>
+    public int TurnOffset => (16 * Stages) + (32 * OutlierBuffers);
+
+    public string Name =>
+        $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
+}
+
+/// <summary>What a quantization kernel does with each row.</summary>
+internal enum QuantizeStage
+{
+    /// <summary>Marks the columns that hold an outlier.</summary>
+    Detect,
+
+    /// <summary>Widens the range that all rows share.</summary>
+    Range,
+
+    /// <summary>Quantizes.</summary>
+    Quantize,
+}
+
+/// <summary>A kernel with one thread block per row of activations (or weights).</summary>
+/// <param name="Stage">What it does.</param>
+/// <param name="Input">The values' type.</param>
+/// <param name="Outliers">What is left out: nothing, elements by threshold, or the columns of a mask.</param>
+/// <param name="ZeroPoint">Whether the row has a zero-point.</param>
+/// <param name="TensorScale">Whether all rows share the range that a Range kernel found.</param>
+/// <param name="Capability">61, or 90 for one that lets the next kernel start early.</param>
+internal sealed record QuantizePlan(
+    QuantizeStage Stage, ElementFormat Input, OutlierPolicy Outliers, bool ZeroPoint, bool TensorScale, int Capability)
+{
+    public bool ExcludesElements => Outliers == OutlierPolicy.Elements;
+
+    public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;
+
+    public string Name =>
+        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", _ => "quantize" })
+        + (Input switch { ElementFormat.Float16 => "_f16", ElementFormat.BFloat16 => "_bf16", _ => "_f32" })
+        + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
+        + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
+}
+
+/// <summary>
+/// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features are its M,
+/// the tokens its N), two blocks per multiprocessor. K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
+/// </summary>
+/// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
+/// <param name="Stages">Depth of the ring.</param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers)
+{
+    public const int BlockN = 64, BlockK = 128, Threads = 256, ScratchSlots = 4;
+
+    public int StageBytes => (BlockN + Tokens) * BlockK;
+
+    public int ScratchOffset => Stages * StageBytes;
+
+    public int OutlierOffset => ScratchOffset + (ScratchSlots * 16 * 128);
+
+    public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
+
+    public int BarrierOffset => OutlierOffset + OutlierBytes;
+
+    /// <summary>Ring barriers, the outlier buffer's, and the last ticket that was drawn.</summary>
+    public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
+
+    public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
+}
+
+/// <summary>A GEMM without TMA, a tile per thread block: every thread holds a grid of results.</summary>
+/// <param name="BlockM">Rows of A per tile.</param>
+/// <param name="BlockN">Output features per tile.</param>
+/// <param name="Numbers">What it computes.</param>
+internal abstract record GridGemmPlan(int BlockM, int BlockN, GemmNumbers Numbers)
+{
+    public const int Threads = 256, Warps = 8, ScratchSlots = 4;
+
+    /// <summary>Scratch of the activation function; overlays the tiles.</summary>
+    public const int ScratchBytes = Threads * 16 * ScratchSlots;
+
+    public abstract int SharedBytes { get; }
+
+    public abstract string Name { get; }
+}
+
+/// <summary>mma.sync m16n8k32 with cp.async and ldmatrix (sm_80 and later).</summary>
+/// <param name="BlockM">Rows of A per tile.</param>
+/// <param name="BlockN">Output features per tile.</param>
+/// <param name="WarpRows">Warps along M; the others of the eight stand along N.</param>
+/// <param name="Stages">K blocks of 128 in flight.</param>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record MmaGemmPlan(int BlockM, int BlockN, int WarpRows, int Stages, GemmNumbers Numbers) : GridGemmPlan(BlockM, BlockN, Numbers)
+{
+    public const int BlockK = 128;
+
+    public int WarpM => BlockM / WarpRows;
+
+    public int WarpN => BlockN / (Warps / WarpRows);
+
+    public int StageBytes => (BlockM + BlockN) * BlockK;
+
+    public override int SharedBytes => System.Math.Max(Stages * StageBytes, ScratchBytes);
+
+    public override string Name => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}_mma_{Numbers.Suffix}_sm80";
+}
+
+/// <summary>dp4a (sm_61 and later): 128 x 128 tiles, 8 x 8 results per thread.</summary>
+/// <param name="Numbers">What it computes.</param>
+internal sealed record Dp4aGemmPlan(GemmNumbers Numbers) : GridGemmPlan(128, 128, Numbers)
+{
+    public const int BlockK = 64, Pitch = 80;
+
+    public override int SharedBytes => System.Math.Max(2 * 128 * Pitch, ScratchBytes);
+
+    public override string Name => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_dp4a_{Numbers.Suffix}_sm61";
+}

@@ -1,0 +1,281 @@
+using System.Runtime.InteropServices;
+
+namespace KernelGen.Backends.Cuda;
+
+/// <summary>A matrix on the device.</summary>
+/// <param name="Address">The first element.</param>
+/// <param name="Format">The elements' type.</param>
+/// <param name="RowStride">Elements from one row to the next.</param>
+internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, int RowStride)
+{
+    public int ElementBytes => Format == ElementFormat.Float32 ? 4 : 2;
+}
+
+/// <summary>
+/// LLM.int8() on a device, top to bottom: find the outliers, quantize, multiply in int8, sum the outlier products in float32, dequantize and
+/// round once. Everything is queued on one stream and nothing waits for the host, so a layer can be captured in a CUDA graph and replayed with
+/// other inputs, whose outlier columns may differ.
+/// </summary>
+internal sealed unsafe class CudaInt8MatMul : IDisposable
+{
+    /// <summary>The longest row, in values, that the quantization kernels can address.</summary>
+    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, StaticQuantizeShared = 512;
+
+    private readonly CudaContext context;
+
+    private readonly Int8Spec spec;
+
+    private readonly Dictionary<string, Lazy<CudaKernel>> kernels = [];
+
+    private readonly List<CudaKernelVariant> usable = [];
+
+    public CudaInt8MatMul(CudaContext context, Int8Spec spec, IEnumerable<CudaKernelVariant> variants)
+    {
+        this.context = context;
+        this.spec = spec;
+        foreach (CudaKernelVariant variant in variants.Where(variant => variant.Reject(context.Device) is null))
+        {
+            usable.Add(variant);
+            kernels.Add(variant.Name, new Lazy<CudaKernel>(() => Load(variant)));
+        }
+    }
+
+    /// <summary>The variants that the device can run.</summary>
+    public IReadOnlyList<CudaKernelVariant> Usable => usable;
+
+    /// <summary>The GEMM variants that can multiply M rows into the given output type.</summary>
+    public IEnumerable<CudaKernelVariant> CandidatesFor(int m, ElementFormat output) => usable.Where(variant =>
+        variant.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm
+        && variant.Format == output && (variant.Role != CudaKernelRole.StreamGemm || m <= variant.BlockM));
+
+    /// <summary>Loads and compiles a variant ahead of its first use.</summary>
+    public CudaKernel Kernel(CudaKernelVariant variant) => kernels[variant.Name].Value;
+
+    /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>.</summary>
+    /// <param name="workspace">Grown as needed; its stream takes the work.</param>
+    /// <param name="input">[rows, K].</param>
+    /// <param name="rows">M.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="output">[rows, N].</param>
+    /// <param name="bias">Address of N float32 values padded to <see cref="CudaInt8Weights.Padded"/>, or 0.</param>
+    /// <param name="activation">Applied before rounding.</param>
+    /// <param name="gemm">The kernel that multiplies; null for the one that <see cref="Choose"/> takes.</param>
+    public void Multiply(
+        CudaMatMulWorkspace workspace,
+        CudaMatrix input,
+        int rows,
+        CudaInt8Weights weights,
+        CudaMatrix output,
+        ulong bias = 0,
+        Activation activation = Activation.None,
+        CudaKernelVariant? gemm = null)
+    {
+        if (rows == 0)
+        {
+            return;
+        }
+
+        gemm ??= Choose(rows, weights.OutputFeatures, weights.InputFeatures, output.Format);
+        Reserve(workspace, gemm, rows, weights);
+        QuantizeActivations(workspace, input, rows, weights);
+        Gemm(workspace, input, rows, weights, output, bias, activation, gemm, early: true);
+    }
+
+    /// <summary>Makes room for a multiplication, as <see cref="Multiply"/> does.</summary>
+    public static void Reserve(CudaMatMulWorkspace workspace, CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
+    {
+        bool streams = gemm.Role == CudaKernelRole.StreamGemm;
+        long tiles = streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
+        workspace.Reserve(rows, weights.KPadded, weights.Padded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
+    }
+
+    /// <summary>Queues the first part: outliers found, rows quantized into the workspace.</summary>
+    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights)
+    {
+        QuantizeArguments arguments = new()
+        {
+            Input = input.Address,
+            Quantized = workspace.Quantized,
+            RowSteps = workspace.RowSteps,
+            RowZeros = spec.Activations == ActivationQuantization.ZeroPoint ? workspace.RowZeros : 0,
+            OutlierMask = MaskOf(workspace, weights),
+            TensorRange = workspace.TensorRange,
+            K = (uint)weights.InputFeatures,
+            KPadded = (uint)weights.KPadded,
+            InputStride = (uint)input.RowStride,
+            Threshold = spec.OutlierThreshold,
+            Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
+        };
+        // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
+        bool early = true;
+        if (spec.Outliers == OutlierPolicy.Columns)
+        {
+            Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace, early);
+        }
+
+        if (spec.Granularity == QuantizationGranularity.Tensor)
+        {
+            CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
+            Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace, early: false);
+        }
+
+        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace, early);
+    }
+
+    /// <summary>Queues the second part: multiplication and epilogue.</summary>
+    /// <param name="workspace">What <see cref="QuantizeActivations"/> filled.</param>
+    /// <param name="input">The activations, for their outliers.</param>
+    /// <param name="rows">M.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="output">[rows, N].</param>
+    /// <param name="bias">As in <see cref="Multiply"/>.</param>
+    /// <param name="activation">Applied before rounding.</param>
+    /// <param name="gemm">The kernel.</param>
+    /// <param name="early">Whether the kernel may start while the quantization ahead of it still runs.</param>
+    public void Gemm(
+        CudaMatMulWorkspace workspace,
+        CudaMatrix input,
+        int rows,
+        CudaInt8Weights weights,
+        CudaMatrix output,
+        ulong bias,
+        Activation activation,
+        CudaKernelVariant gemm,
+        bool early)
+    {
+        CudaKernel kernel = Kernel(gemm);
+        bool fixedColumns = spec.Outliers == OutlierPolicy.Fixed;
+        bool bulkStores = output.Address % 16 == 0 && (long)output.RowStride * output.ElementBytes % 16 == 0;
+        GemmArguments arguments = new()
+        {
+            Quantized = workspace.Quantized,
+            Weights = weights.Quantized.Address,
+            Output = output.Address,
+            RowSteps = workspace.RowSteps,
+            ColumnSteps = weights.ColumnSteps,
+            RowZeros = workspace.RowZeros,
+            WeightSums = weights.WeightSums,
+            Bias = bias,
+            Activations = input.Address,
+            OutlierMask = MaskOf(workspace, weights),
+            OutlierTicket = workspace.OutlierTicket,
+            KeepMask = fixedColumns ? 1u : 0u,
+            GatheredWeights = workspace.Gathered,
+            GatheredRows = workspace.Gathered + (ulong)(CudaMatMulWorkspace.GatheredColumns * 4L * weights.Padded),
+            Originals = weights.Originals,
+            Partials = workspace.Partials,
+            PartialTickets = workspace.PartialTickets,
+            M = (uint)rows,
+            N = (uint)weights.OutputFeatures,
+            KPadded = (uint)weights.KPadded,
+            ActivationStride = (uint)input.RowStride,
+            OutputStride = (uint)output.RowStride,
+            InputFormat = (uint)input.Format,
+            OriginalFormat = (uint)weights.OriginalFormat,
+            OriginalStride = (uint)weights.OriginalStride,
+            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
+            Activation = (uint)activation,
+            MaskWords = (uint)(weights.KPadded / 32),
+            Threshold = spec.OutlierThreshold,
+            StoreDirectly = bulkStores ? 0u : 1u,
+        };
+        bool usesTma = gemm.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm;
+        if (!usesTma)
+        {
+            void** simple = stackalloc void*[] { &arguments };
+            kernel.Launch(workspace.Stream, TileGrid(gemm, rows, weights.OutputFeatures), (uint)gemm.Threads, gemm.SharedBytes, simple);
+            return;
+        }
+
+        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
+        try
+        {
+            bool streams = gemm.Role == CudaKernelRole.StreamGemm;
+            context.Use();
+            TensorMap.Encode(&maps[0], workspace.Quantized, rows, weights.KPadded, weights.KPadded, gemm.BlockM, null);
+            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
+            if (bulkStores && !streams)
+            {
+                TensorMap.Encode(&maps[2], output.Address, rows, weights.OutputFeatures, (long)output.RowStride * output.ElementBytes, 64, output.Format);
+            }
+
+            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
+            kernel.Launch(workspace.Stream, PersistentGrid(gemm, rows, weights), (uint)gemm.Threads, gemm.SharedBytes, parameters, early);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(maps);
+        }
+    }
+
+    /// <summary>The kernel for a shape, without measuring: what bundled experience says. Tuning replaces it.</summary>
+    public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output)
+    {
+        CudaKernelVariant[] candidates = [.. CandidatesFor(m, output)];
+        return CudaKernelChoice.Choose(context.Device, candidates, m, n, k)
+            ?? throw new InvalidOperationException($"No generated kernel multiplies {m} rows into {output} on {context.Device}; the spec was generated without the CUDA target's {output} kernels.");
+    }
+
+    public void Dispose()
+    {
+        foreach (Lazy<CudaKernel> kernel in kernels.Values.Where(kernel => kernel.IsValueCreated))
+        {
+            kernel.Value.Dispose();
+        }
+    }
+
+    /// <summary>The calibrated columns, or those that this multiplication's activations show; no columns where none were calibrated.</summary>
+    private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
+        weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
+
+    private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
+        checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
+
+    private uint PersistentGrid(CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
+    {
+        int multiprocessors = context.Device.Multiprocessors;
+        long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
+        if (gemm.Role == CudaKernelRole.StreamGemm)
+        {
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, multiprocessors);
+        }
+
+        long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
+        return (uint)Math.Min(multiprocessors, rowTiles * columnTiles);
+    }
+
+    /// <summary>
+    /// A block per tile, unless that leaves multiprocessors idle for long: then K is split, which costs a round trip through L2 at the end.
+    /// </summary>
+    private static uint StreamGrid(long tiles, long kBlocks, int multiprocessors)
+    {
+        long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots;
+        bool balanced = tiles <= slots ? tiles * 3 >= multiprocessors : tiles * 100 >= waves * slots * 85;
+        return (uint)(balanced ? tiles : Math.Min(slots, tiles * ((kBlocks + 1) / 2)));
+    }
+
+    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input) =>
+        usable.Where(variant => variant.Role == role && variant.Format == input).MaxBy(variant => variant.Capability)
+        ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
+
+    private void Launch(
+        CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+    {
+        int groups = (int)(arguments.KPadded / QuantizeGroup);
+        int perThread = groups <= 256 ? 1 : 2;
+        int threads = Math.Clamp((((groups + perThread - 1) / perThread) + 31) / 32 * 32, 32, MaxQuantizeThreads);
+        long cache = (long)arguments.KPadded * input.ElementBytes;
+        bool cached = cache <= context.Device.SharedMemoryPerBlock - StaticQuantizeShared;
+        arguments.Cached = cached ? 1u : 0u;
+        CudaKernel kernel = Kernel(variant);
+        if (cached && cache > (48 << 10) - StaticQuantizeShared)
+        {
+            kernel.AllowShared((int)cache);
+        }
+
+        void** parameters = stackalloc void*[] { &arguments };
+        kernel.Launch(workspace.Stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+    }
+
+    private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);
+}

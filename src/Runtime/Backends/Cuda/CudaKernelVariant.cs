@@ -1,0 +1,49 @@
+using System.ComponentModel;
+using System.Globalization;
+
+namespace KernelGen.Backends.Cuda;
+
+/// <summary>The PTX text of a kernel, in the assembly's data.</summary>
+/// <returns>UTF-8, without a terminating zero.</returns>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public delegate ReadOnlySpan<byte> CudaPtx();
+
+/// <summary>A generated CUDA kernel with what it needs. Created by generated code.</summary>
+/// <param name="Name">The computed kernel name, also its entry point.</param>
+/// <param name="Role">What it does.</param>
+/// <param name="Capability">The lowest compute capability, times ten.</param>
+/// <param name="ArchitectureSpecific">Whether it runs on exactly that capability (the "a" of sm_90a), not on later ones.</param>
+/// <param name="Format">The type of its input (quantization) or output (GEMM).</param>
+/// <param name="BlockM">Rows of A per tile; 0 where it has none.</param>
+/// <param name="BlockN">Output features per tile; 0 where it has none.</param>
+/// <param name="Alternating">Whether two groups of warps take alternate tiles, one finishing while the other multiplies.</param>
+/// <param name="Threads">Threads per block; 0 where the launch decides.</param>
+/// <param name="SharedBytes">Dynamic shared memory per block, in bytes; 0 where the launch decides.</param>
+/// <param name="Ptx">Its text.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CudaKernelVariant(
+    string Name,
+    CudaKernelRole Role,
+    int Capability,
+    bool ArchitectureSpecific,
+    ElementFormat Format,
+    int BlockM,
+    int BlockN,
+    bool Alternating,
+    int Threads,
+    int SharedBytes,
+    CudaPtx Ptx)
+{
+    /// <summary>What the device must have, in words.</summary>
+    public string Needs => string.Create(
+        CultureInfo.InvariantCulture,
+        $"compute capability {Capability / 10}.{Capability % 10}{(ArchitectureSpecific ? "" : " or later")}{(SharedBytes > 0 ? $", {SharedBytes} bytes of shared memory" : "")}");
+
+    /// <summary>Why the device cannot run it, or null.</summary>
+    internal string? Reject(CudaDevice device) =>
+        device.ComputeCapability < Capability || (ArchitectureSpecific && device.ComputeCapability != Capability)
+            ? $"{device.Name} has compute capability {device.ComputeCapability / 10}.{device.ComputeCapability % 10}, {Name} needs {Needs}"
+            : device.SharedMemoryPerBlock < SharedBytes
+                ? $"{device.Name} allows {device.SharedMemoryPerBlock} bytes of shared memory per block, {Name} needs {SharedBytes}"
+                : null;
+}

@@ -1,0 +1,105 @@
+namespace KernelGen.Backends.Cuda;
+
+/// <summary>
+/// The device memory that multiplications on one stream share, one after the other: quantized activations, their statistics, the outlier mask
+/// and the sums of split tiles. It grows to the largest multiplication; growing is not possible while a graph is being captured.
+/// </summary>
+internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream) : IDisposable
+{
+    /// <summary>Statistics are padded to whole tiles of any kernel, so that kernels read them without a bound.</summary>
+    private const int RowPadding = 256;
+
+    /// <summary>Outlier columns that a launch gathers once for all its tiles; more are gathered per tile.</summary>
+    public const int GatheredColumns = 32;
+
+    private CudaBuffer? quantized;
+    private CudaBuffer? gathered;
+    private CudaBuffer? statistics;
+    private CudaBuffer? mask;
+    private CudaBuffer? partials;
+    private CudaBuffer? tickets;
+    private long paddedRows;
+
+    public CudaStream Stream => stream;
+
+    public ulong Quantized => quantized!.Address;
+
+    public ulong RowSteps => statistics!.Address;
+
+    public ulong RowZeros => statistics!.Address + (ulong)(paddedRows * 4);
+
+    /// <summary>Two words: the ends of the range that all rows share.</summary>
+    public ulong TensorRange => statistics!.Address + (ulong)(paddedRows * 8);
+
+    public ulong OutlierTicket => mask!.Address;
+
+    public ulong OutlierMask => mask!.Address + 16;
+
+    /// <summary>f32 [32, padded N], then f32 [32, padded M].</summary>
+    public ulong Gathered => gathered!.Address;
+
+    public ulong Partials => partials?.Address ?? 0;
+
+    public ulong PartialTickets => tickets?.Address ?? 0;
+
+    /// <summary>Makes room; all counters and masks are zero the first time, and the kernels leave them so.</summary>
+    public void Reserve(long rows, long kPadded, long paddedFeatures, long partialBytes, long ticketCount)
+    {
+        long needed = (rows + RowPadding - 1) / RowPadding * RowPadding;
+        Grow(ref quantized, needed * kPadded, "quantized activations", clear: false);
+        if (statistics is null || needed > paddedRows)
+        {
+            Grow(ref statistics, (needed * 8) + 16, "row statistics", clear: true);
+            paddedRows = needed;
+        }
+
+        Grow(ref gathered, GatheredColumns * 4 * (needed + paddedFeatures), "gathered outliers", clear: false);
+        Grow(ref mask, 16 + (kPadded / 8), "outlier mask", clear: true);
+        if (partialBytes > 0)
+        {
+            Grow(ref partials, partialBytes, "partial sums", clear: true);
+            Grow(ref tickets, ticketCount * 4, "tickets of partial sums", clear: true);
+        }
+    }
+
+    /// <summary>Restores what the kernels expect, after a launch that failed half way.</summary>
+    public void Reset()
+    {
+        mask?.Fill(0, stream);
+        partials?.Fill(0, stream);
+        tickets?.Fill(0, stream);
+    }
+
+    public void Dispose()
+    {
+        quantized?.Dispose();
+        statistics?.Dispose();
+        gathered?.Dispose();
+        mask?.Dispose();
+        partials?.Dispose();
+        tickets?.Dispose();
+    }
+
+    private void Grow(ref CudaBuffer? buffer, long bytes, string what, bool clear)
+    {
+        if (buffer is not null && buffer.Bytes >= bytes)
+        {
+            return;
+        }
+
+        if (stream.IsCapturing)
+        {
+            throw new InvalidOperationException(
+                $"The workspace's {what} would have to grow to {bytes} bytes while a graph is captured; run the multiplication once before capturing it.");
+        }
+
+        CudaBuffer grown = new(context, bytes, stream);
+        if (clear)
+        {
+            grown.Fill(0, stream);
+        }
+
+        buffer?.Dispose();
+        buffer = grown;
+    }
+}

@@ -1,0 +1,26 @@
+namespace KernelGen;
+
+/// <summary>What a CUDA kernel does in the multiplication.</summary>
+public enum CudaKernelRole
+{
+    /// <summary>Marks the columns of A that hold an outlier.</summary>
+    DetectOutliers,
+
+    /// <summary>Finds the range that all rows of A share.</summary>
+    MeasureRange,
+
+    /// <summary>Quantizes rows.</summary>
+    Quantize,
+
+    /// <summary>Multiplies many rows: wgmma and TMA.</summary>
+    WgmmaGemm,
+
+    /// <summary>Multiplies few rows, streaming the weights: wgmma with the operands swapped.</summary>
+    StreamGemm,
+
+    /// <summary>Multiplies with mma.sync m16n8k32.</summary>
+    MmaGemm,
+
+    /// <summary>Multiplies with dp4a.</summary>
+    Dp4aGemm,
+}

@@ -1,0 +1,47 @@
+using System.Runtime.InteropServices;
+
+namespace KernelGen;
+
+/// <summary>The parameter block of every CUDA quantization kernel; see <see cref="GemmArguments"/> for how it is used.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct QuantizeArguments
+{
+    /// <summary>[M, K] values with a row every InputStride elements.</summary>
+    public ulong Input;
+
+    /// <summary>s8 [M, KPadded].</summary>
+    public ulong Quantized;
+
+    /// <summary>f32 [M]: the factor of a row's results, absmax / 127.</summary>
+    public ulong RowSteps;
+
+    /// <summary>s32 [M]: the zero-points; or 0.</summary>
+    public ulong RowZeros;
+
+    /// <summary>f32 [M]: absmax (symmetric) per row; or 0.</summary>
+    public ulong Absmax;
+
+    /// <summary>One bit per column, u32 [KPadded / 32]: written by Detect and by Elements, read where whole columns are left out.</summary>
+    public ulong OutlierMask;
+
+    /// <summary>The bits of the largest value and of minus the smallest, u32 [2], zeroed by the caller: one scale for all rows.</summary>
+    public ulong TensorRange;
+
+    /// <summary>Values per row.</summary>
+    public uint K;
+
+    /// <summary>K rounded up to whole K blocks of 128.</summary>
+    public uint KPadded;
+
+    /// <summary>Elements from one row of Input to the next.</summary>
+    public uint InputStride;
+
+    /// <summary>The outlier threshold.</summary>
+    public float Threshold;
+
+    /// <summary>1 where a row fits the dynamic shared memory, so that it is read from global memory once.</summary>
+    public uint Cached;
+
+    /// <summary>1 where every row starts at a multiple of 16 bytes.</summary>
+    public uint Aligned;
+}

@@ -1,0 +1,221 @@
+using KernelGen.Backends.Cuda;
+
+namespace KernelGen.Kernels.Gpu;
+
+/// <summary>
+/// The whole kernel suite for one device. Without a curved activation function results must equal the oracle's bit for bit, for every variant,
+/// tile edge, policy, type and row kind; the curves must agree within one rounding of the output type.
+/// </summary>
+internal sealed class CudaSuite : IDisposable
+{
+    /// <summary>Tails of every tile, exact tiles, one more and one less, several tiles per block, K of one and of many blocks.</summary>
+    private static readonly (int M, int N, int K, ElementFormat In, ElementFormat Out)[] Shapes =
+    [
+        (1, 130, 200, ElementFormat.Float16, ElementFormat.Float16),
+        (7, 257, 384, ElementFormat.Float16, ElementFormat.Float16),
+        (16, 512, 1000, ElementFormat.BFloat16, ElementFormat.BFloat16),
+        (33, 300, 129, ElementFormat.Float32, ElementFormat.Float32),
+        (40, 136, 136, ElementFormat.Float16, ElementFormat.Float32),
+        (64, 136, 513, ElementFormat.Float16, ElementFormat.Float32),
+        (127, 255, 127, ElementFormat.Float16, ElementFormat.BFloat16),
+        (128, 256, 128, ElementFormat.Float32, ElementFormat.Float16),
+        (129, 264, 700, ElementFormat.Float16, ElementFormat.Float16),
+        (257, 333, 130, ElementFormat.BFloat16, ElementFormat.Float32),
+        (300, 520, 256, ElementFormat.Float32, ElementFormat.BFloat16),
+        (640, 1152, 384, ElementFormat.Float16, ElementFormat.Float16),
+    ];
+
+    /// <summary>Shapes that give every persistent block several tiles or a share of one.</summary>
+    private static readonly (int M, int N, int K, ElementFormat In, ElementFormat Out)[] LargeShapes =
+    [
+        (1100, 4200, 770, ElementFormat.Float16, ElementFormat.Float16),
+        (3, 9000, 2600, ElementFormat.Float16, ElementFormat.Float16),
+        (2, 20000, 300, ElementFormat.Float32, ElementFormat.Float32),
+    ];
+
+    private readonly CudaContext context;
+    private readonly CudaStream stream;
+    private readonly TextWriter log;
+
+    public CudaSuite(CudaDevice device, TextWriter log)
+    {
+        context = new CudaContext(device);
+        stream = new CudaStream(context);
+        this.log = log;
+    }
+
+    /// <summary>What went wrong; empty when everything passed.</summary>
+    public List<string> Failures { get; } = [];
+
+    /// <summary>Runs everything.</summary>
+    public void Run()
+    {
+        foreach (Int8KernelSet set in CudaSpecs.All)
+        {
+            using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
+            using CudaMatMulWorkspace workspace = new(context, stream);
+            foreach ((int m, int n, int k, ElementFormat input, ElementFormat output) in Shapes.Concat(LargeShapes))
+            {
+                using CudaCase data = new(context, stream, set, m, n, k, input, seed: m + n);
+                Compare(data, matMul, workspace, output);
+                log.WriteLine($"{set.Name} [{m},{k}] x [{n},{k}] {input} -> {output}: {Failures.Count} failures so far");
+            }
+
+            foreach (ElementFormat output in Enum.GetValues<ElementFormat>())
+            {
+                using CudaCase data = new(context, stream, set, 60, 200, 256, ElementFormat.Float16, seed: 9);
+                Compare(data, matMul, workspace, output);
+            }
+
+            ReplaysWithOtherOutliers(set, matMul, workspace);
+            if (set.Spec.Outliers is OutlierPolicy.Elements or OutlierPolicy.None && set.Spec.Granularity == QuantizationGranularity.Vector)
+            {
+                RowsAreIndependent(set, matMul, workspace);
+            }
+        }
+
+        FailuresLeakNothing();
+    }
+
+    /// <summary>Every kernel once on shapes with tails: what a checking tool that slows the device down hundredfold can get through.</summary>
+    public void RunBriefly()
+    {
+        foreach (Int8KernelSet set in CudaSpecs.All)
+        {
+            using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
+            using CudaMatMulWorkspace workspace = new(context, stream);
+            foreach (ElementFormat format in Enum.GetValues<ElementFormat>())
+            {
+                foreach (int rows in new[] { 5, 61, 130 })
+                {
+                    using CudaCase data = new(context, stream, set, rows, 200, 300, format, seed: rows);
+                    foreach (CudaKernelVariant kernel in matMul.CandidatesFor(rows, format))
+                    {
+                        data.Multiply(matMul, workspace, format, Activation.Gelu, kernel);
+                    }
+                }
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        stream.Dispose();
+        context.Dispose();
+    }
+
+    private void Compare(CudaCase data, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, ElementFormat output)
+    {
+        float[] expected = data.Expected();
+        bool small = (long)data.M * data.N < 100_000;
+        foreach (CudaKernelVariant kernel in matMul.CandidatesFor(data.M, output))
+        {
+            foreach (Activation activation in small ? Enum.GetValues<Activation>() : [Activation.None])
+            {
+                byte[] first = data.Multiply(matMul, workspace, output, activation, kernel);
+                if (activation == Activation.None && !first.AsSpan().SequenceEqual(data.Multiply(matMul, workspace, output, activation, kernel)))
+                {
+                    Failures.Add($"{kernel.Name}: two runs of [{data.M},{data.K}] x [{data.N},{data.K}] differ");
+                }
+
+                float[] got = CudaCase.Decode(first, output);
+                float[] want = CudaCase.Decode(CudaCase.Encode(Array.ConvertAll(expected, x => Curves.Apply(x, activation)), output), output);
+                int wrong = Enumerable.Range(0, got.Length).FirstOrDefault(i => !Agree(got[i], want[i], expected[i], activation, output), -1);
+                if (wrong >= 0)
+                {
+                    Failures.Add($"{kernel.Name}, {data.Set.Name}, [{data.M},{data.K}] x [{data.N},{data.K}] {data.Format}, {activation}: [{wrong / data.N},{wrong % data.N}] is {got[wrong]:R}, expected {want[wrong]:R}");
+                }
+            }
+        }
+    }
+
+    private static bool Agree(float got, float want, float x, Activation activation, ElementFormat output)
+    {
+        if (float.IsNaN(want) || activation <= Activation.Relu)
+        {
+            return float.IsNaN(want) ? float.IsNaN(got) : BitConverter.SingleToInt32Bits(got) == BitConverter.SingleToInt32Bits(want);
+        }
+
+        double ulp = output switch { ElementFormat.Float16 => 1.0 / 1024, ElementFormat.BFloat16 => 1.0 / 128, _ => 4e-6 };
+        double smallest = output == ElementFormat.Float16 ? 6e-8 : 1e-9 * Math.Abs(x);
+        return Math.Abs((double)got - want) <= Math.Max(Math.Abs(want) * ulp, smallest);
+    }
+
+    /// <summary>A captured layer, replayed with other activations whose outliers are in other columns, does what a fresh call does.</summary>
+    private void ReplaysWithOtherOutliers(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
+    {
+        const int M = 200, N = 384, K = 512;
+        using CudaCase first = new(context, stream, set, M, N, K, ElementFormat.Float16, seed: 1);
+        using CudaCase second = new(context, stream, set, M, N, K, ElementFormat.Float16, seed: 20);
+        CudaKernelVariant kernel = matMul.Choose(M, N, K, ElementFormat.Float16);
+        byte[] one = first.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, kernel);
+        using CudaBuffer input = new(context, M * K * 2), output = new(context, M * N * 2);
+        using CudaGraph graph = stream.Capture(() => matMul.Multiply(
+            workspace, new CudaMatrix(input.Address, ElementFormat.Float16, K), M, first.OnDevice, new CudaMatrix(output.Address, ElementFormat.Float16, N), first.BiasAddress, Activation.None, kernel));
+        byte[] result = new byte[M * N * 2];
+        foreach (CudaCase data in new[] { second, first, second, first })
+        {
+            input.Upload<byte>(CudaCase.Encode(data.A, ElementFormat.Float16), stream);
+            graph.Launch(stream);
+            output.Download<byte>(result, stream);
+        }
+
+        if (!result.AsSpan().SequenceEqual(one))
+        {
+            Failures.Add($"{set.Name}: a graph replayed with other outlier columns in between gives other results");
+        }
+    }
+
+    /// <summary>A row alone, by whatever kernel takes one row, has the bits that it has among 300 others.</summary>
+    private void RowsAreIndependent(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
+    {
+        using CudaCase data = new(context, stream, set, 300, 200, 640, ElementFormat.Float16, seed: 4);
+        CudaKernelVariant tall = matMul.Choose(300, 200, 640, ElementFormat.Float16);
+        byte[] together = data.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, tall);
+        foreach (int row in new[] { 0, 2, 6, 17, 63, 64, 128, 255, 299 })
+        {
+            foreach (CudaKernelVariant kernel in matMul.CandidatesFor(1, ElementFormat.Float16))
+            {
+                byte[] alone = data.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, kernel, row, 1);
+                if (!together.AsSpan(row * 200 * 2, 200 * 2).SequenceEqual(alone))
+                {
+                    Failures.Add($"{set.Name}: row {row} alone by {kernel.Name} differs from the row among 300 by {tall.Name}");
+                }
+            }
+        }
+    }
+
+    /// <summary>A thousand refused allocations and a thousand refused kernels: each an exception that says so, memory flat, the device alive.</summary>
+    private void FailuresLeakNothing()
+    {
+        long before = context.Memory().Free;
+        CudaKernelVariant broken = new("broken", CudaKernelRole.Quantize, 61, false, ElementFormat.Float16, 0, 0, false, 0, 0, static () => ".version 6.0 nonsense"u8);
+        for (int i = 0; i < 1000; i++)
+        {
+            Expect(() => new CudaBuffer(context, 1L << 50).Dispose(), "bytes were asked for");
+            Expect(() => new CudaKernel(context, broken).Dispose(), "PTX compiler says");
+        }
+
+        long lost = before - context.Memory().Free;
+        if (lost > 1 << 20)
+        {
+            Failures.Add($"2000 failures cost {lost} bytes of device memory");
+        }
+    }
+
+    private void Expect(Action action, string text)
+    {
+        try
+        {
+            action();
+            Failures.Add($"no exception with '{text}'");
+        }
+        catch (CudaException exception)
+        {
+            if (!exception.Message.Contains(text, StringComparison.Ordinal))
+            {
+                Failures.Add($"'{exception.Message}' lacks '{text}'");
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using KernelGen;
+using KernelGen.Backends.Cuda;
+using KernelGen.Kernels.Gpu;
+using KernelGen.Kernels.Specs;
+
+// suite                      run the kernel suite on the first device
+// prove FILE                 run it and, if all passed, write the list of proven kernels
+// sanitize                   every kernel briefly, for compute-sanitizer
+// bench OP SHAPES [POLICY] [OUTLIERS]   JSON lines; OP int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns, Elements or None
+if (CudaDevice.Unavailable is { } reason)
+{
+    Console.Error.WriteLine(reason);
+    return 2;
+}
+
+CudaDevice device = CudaDevice.All[0];
+Console.Error.WriteLine(device);
+if (args is ["bench", string op, string shapes, ..])
+{
+    Int8KernelSet set = (args.Length > 3 ? args[3] : "Columns") switch
+    {
+        "None" => AbsmaxVector.Kernels,
+        "Elements" => LlmInt8Elements.Kernels,
+        _ => LlmInt8.Kernels,
+    };
+    int outliers = args.Length > 4 ? int.Parse(args[4], System.Globalization.CultureInfo.InvariantCulture) : 6;
+    using CudaBenchmark benchmark = new(device, set);
+    foreach (string shape in shapes.Split(','))
+    {
+        int[] sizes = [.. shape.Split('x').Select(size => int.Parse(size, System.Globalization.CultureInfo.InvariantCulture))];
+        Console.WriteLine(benchmark.Run(op, sizes[0], sizes[1], sizes[2], outliers).ToJson());
+    }
+
+    return 0;
+}
+
+using CudaSuite suite = new(device, Console.Error);
+if (args is ["sanitize"])
+{
+    suite.RunBriefly();
+    return 0;
+}
+
+suite.Run();
+foreach (string failure in suite.Failures.Take(50))
+{
+    Console.WriteLine(failure);
+}
+
+Console.WriteLine($"{(suite.Failures.Count == 0 ? "all passed" : $"{suite.Failures.Count} failed")} on {device}");
+if (suite.Failures.Count == 0 && args is ["prove", string path])
+{
+    ProofList.Write(path, device);
+}
+
+return suite.Failures.Count == 0 ? 0 : 1;
