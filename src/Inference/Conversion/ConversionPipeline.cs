@@ -170,6 +170,8 @@ internal sealed class ConversionPipeline
     {
         await foreach (ShardOutput shard in written.ReadAllAsync(cancellation).ConfigureAwait(false))
         {
+            // What waits already is handed out without a look at the token.
+            cancellation.ThrowIfCancellationRequested();
             _progress.Describe($"bringing {shard.Shard.Name} to disk");
             _journal.Add(shard.Finish());
         }

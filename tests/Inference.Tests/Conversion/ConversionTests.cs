@@ -21,13 +21,14 @@ public sealed class ConversionTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [SkippableTheory]
-    [InlineData("opt-1.5m")]
-    [InlineData("opt-30m-outliers")]
-    public async Task Perplexity_of_the_converted_checkpoint_is_that_of_converting_while_loading(string name)
+    [InlineData("opt-1.5m", 0.52)]
+    [InlineData("opt-30m-outliers", 0.51)]
+    public async Task Perplexity_of_the_converted_checkpoint_is_that_of_converting_while_loading(string name, double share)
     {
         ConversionResult result = await CheckpointConverter.ConvertAsync(Folder(name), Output, new() { ShardBytes = 10_000_000 });
 
-        Assert.InRange(result.LinearOutputBytes, 1, (long)(0.51 * result.LinearSourceBytes));
+        // An absmax of four bytes per row: 3 % of rows of 128 weights.
+        Assert.InRange(result.LinearOutputBytes, result.LinearSourceBytes / 2, (long)(share * result.LinearSourceBytes));
         foreach (string scheme in (string[])["llm-int8-dequantized-outliers", "absmax-vector", "zeropoint-vector", "w8a16"])
         {
             Assert.Equal(Evaluate(Folder(name), name, scheme), Evaluate(Output, name, scheme));
@@ -78,7 +79,7 @@ public sealed class ConversionTests : IDisposable
         Assert.Equal(
             [.. Enumerable.Range(0, n).Select(row => weights[(row * k) + 3]), .. Enumerable.Range(0, n).Select(row => weights[(row * k) + 17])],
             converted.ReadSingles(layer + ".kernelgen_outlier_weights", 2, n));
-        Assert.Equal([0, n], converted.Get(other + ".kernelgen_outlier_weights").Info.Shape);
+        Assert.Equal($"[0, {n}]", converted.Get(other + ".kernelgen_outlier_weights").Info.ShapeText);
         LinearLayerFactory onTheFly = Int8Linear.Factory(LlmInt8Fixed.Kernels, OutlierWeights.Original, fixedOutliers: outliers);
         Assert.Equal(Evaluate(source, "opt-1.5m", onTheFly), Evaluate(Output, "opt-1.5m", "llm-int8-fixed"));
 
@@ -99,7 +100,7 @@ public sealed class ConversionTests : IDisposable
         foreach ((string name, TensorInfo info) in original.Tensors)
         {
             TensorInfo now = converted.Tensors[name];
-            Assert.Equal(info.Shape, now.Shape);
+            Assert.Equal(info.ShapeText, now.ShapeText);
             if (!TinyOpt.Linear.Contains(name.Replace(".weight", "", StringComparison.Ordinal)))
             {
                 Assert.Equal(info.Type, now.Type);
