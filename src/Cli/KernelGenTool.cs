@@ -46,6 +46,8 @@ internal static class KernelGenTool
         GenerateCommand.Create(context),
         QuantizeCommand.Create(context),
         DevicesCommand.Create(context),
+        InspectCommand.Create(context),
         KernelsCommand.Create(context),
+        BenchCommand.Create(context),
     };
 }

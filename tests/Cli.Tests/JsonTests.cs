@@ -1,5 +1,6 @@
 using System.Text.Json;
 using KernelGen.Cli.Output;
+using KernelGen.Tests;
 using Xunit;
 
 namespace KernelGen.Cli.Tests;
@@ -172,6 +173,29 @@ public sealed class JsonTests
         Assert.Contains("scalar", sets);
         Assert.Equal(sets[0], line.GetProperty("preferred").GetString());
         Assert.False(string.IsNullOrWhiteSpace(line.GetProperty("name").GetString()));
+    }
+
+    [Fact]
+    public void Inspect_counts_what_is_in_the_bundled_model()
+    {
+        JsonElement line = Assert.Single(ToolRun.InProcess("inspect", RepositoryPaths.Model("opt-1.5m"), "--json").JsonLines);
+        Assert.Equal(
+            [
+                "path", "files", "family", "not_supported", "parameters", "types", "missing", "linear_layers", "linear_parameters", "int8_layers",
+                "bytes_16bit", "bytes_int8", "cache_bytes", "devices",
+            ],
+            Fields(line));
+        Assert.Equal("opt", line.GetProperty("family").GetString());
+        Assert.Equal(1_517_824, line.GetProperty("parameters").GetInt64());
+
+        // Six layers of hidden size 128: four projections, and an MLP of 512; a scale per output feature.
+        const long Linear = 6 * 12 * 128 * 128, Outputs = 6 * ((4 * 128) + 512 + 128);
+        Assert.Equal(36, line.GetProperty("linear_layers").GetInt32());
+        Assert.Equal(Linear, line.GetProperty("linear_parameters").GetInt64());
+        Assert.Equal(2 * 1_517_824, line.GetProperty("bytes_16bit").GetInt64());
+        Assert.Equal((2 * 1_517_824) - Linear + (4 * Outputs), line.GetProperty("bytes_int8").GetInt64());
+        Assert.Equal(6L * 2 * 4 * 128 * 512, line.GetProperty("cache_bytes").GetInt64());
+        Assert.True(Assert.Single(line.GetProperty("devices").EnumerateArray()).GetProperty("fits_int8").GetBoolean());
     }
 
     [Fact]

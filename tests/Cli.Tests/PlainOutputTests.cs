@@ -23,6 +23,23 @@ public sealed class PlainOutputTests
     }
 
     [Fact]
+    public void Inspect_shows_types_sizes_and_where_they_fit()
+    {
+        ToolRun run = ToolRun.InProcess("inspect", RepositoryPaths.Model("opt-1.5m"));
+        Assert.Equal(0, run.ExitCode);
+        Assert.Equal("", run.Error);
+        AssertPlain(run.Output);
+        foreach (string part in new[]
+        {
+            "1,517,824 parameters in one file", "opt: 6 layers, hidden size 128, 4 heads, vocabulary 2,048, context 512", "F16", "2.90 MiB",
+            "quantized: 36 linear layers, 1,179,648 weights", "16 bit", "int8", "yes",
+        })
+        {
+            Assert.Contains(part, run.Output, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void The_demo_tells_its_whole_story()
     {
         ToolRun run = ToolRun.InProcess("demo", "--windows", "1", "--max-new-tokens", "8");

@@ -35,6 +35,10 @@ public class TransformerGoldenTests(ITestOutputHelper output)
     [SkippableTheory]
     [InlineData("opt-pre-ln")]
     [InlineData("opt-post-ln-projected")]
+    [InlineData("bloom")]
+    [InlineData("gpt2")]
+    [InlineData("gpt-neox")]
+    [InlineData("llama-gqa")]
     public void Logits_and_greedy_ids_of_the_family_equal_those_of_transformers(string family)
     {
         string name = "families/" + family;
@@ -54,6 +58,10 @@ public class TransformerGoldenTests(ITestOutputHelper output)
     [SkippableTheory]
     [InlineData("opt-1.5m")]
     [InlineData("families/opt-post-ln-projected")]
+    [InlineData("families/bloom")]
+    [InlineData("families/gpt2")]
+    [InlineData("families/gpt-neox")]
+    [InlineData("families/llama-gqa")]
     public void Decoding_with_the_cache_has_the_bits_of_a_prefill(string name)
     {
         TransformerModel model = Model(name);

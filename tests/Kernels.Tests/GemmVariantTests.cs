@@ -60,7 +60,7 @@ public sealed class GemmVariantTests
                         values[(i * stride) + j] = (byte)(a[i, j] + 128);
                         break;
                     default:
-                        values[(i * stride) + j] = (byte)a[i, j];
+                        values[(i * stride) + j] = unchecked((byte)a[i, j]);
                         break;
                 }
             }

@@ -312,6 +312,10 @@ public sealed class MatMulTests
     }
 
     [Fact]
+    public void Kernels_exist_in_the_static_initializers_of_the_annotated_class() =>
+        Assert.NotEmpty(UsesItsOwnKernels.Names);
+
+    [Fact]
     public void A_fixed_set_does_not_keep_the_original_matrix()
     {
         WeakReference original = Quantize(out Int8Weights weights);

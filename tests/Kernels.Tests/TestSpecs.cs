@@ -45,6 +45,12 @@ internal static partial class LongSums;
 [Int8Kernel(Outliers = OutlierPolicy.Elements, Activations = ActivationQuantization.ZeroPoint, Accumulation = Accumulation.Int64)]
 internal static partial class LongZeroPointSums;
 
+[Int8Kernel]
+internal static partial class UsesItsOwnKernels
+{
+    public static readonly string[] Names = [.. Kernels.Variants.Select(variant => variant.Name)];
+}
+
 /// <summary>The kernel sets above, by name.</summary>
 internal static class TestSpecs
 {

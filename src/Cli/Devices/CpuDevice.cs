@@ -33,7 +33,8 @@ internal sealed record CpuDevice(
             RuntimeInformation.ProcessArchitecture.ToString(),
             Environment.ProcessorCount,
             GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
-            [.. ranked.Select(set => new CpuInstructionSetState(
+            // Kernels may use one instruction set in two ways.
+            [.. ranked.DistinctBy(static set => CpuTarget.Of(set).Suffix).Select(set => new CpuInstructionSetState(
                 CpuTarget.Of(set).Suffix, CpuFeatures.Describe(set), CpuFeatures.Supports(set), set == preferred))]);
     }
 

@@ -13,6 +13,9 @@ internal static class ManifestEmitter
     /// <summary>The name of the generated property, which the class must not have already.</summary>
     public const string PropertyName = "Kernels";
 
+    /// <summary>The nested class that holds the property's value; likewise.</summary>
+    public const string HolderName = "KernelSetHolder";
+
     public static string Emit(KernelSpec spec, CpuPlan cpu) => GeneratedFile.Write(spec.Type, writer =>
     {
         Int8Spec numbers = spec.Numbers;
@@ -33,7 +36,13 @@ internal static class ManifestEmitter
 
         writer.Line("/// </list>");
         writer.Line("/// </remarks>");
-        writer.Line($"public static global::KernelGen.Int8KernelSet {PropertyName} {{ get; }} = new(");
+        writer.Line($"public static global::KernelGen.Int8KernelSet {PropertyName} => {HolderName}.Set;");
+        writer.Line();
+
+        // In a class of its own, the set exists whenever it is asked for: also in the static initializers of the annotated class, which may run
+        // before those of a generated part.
+        using CodeWriter.Scope holder = writer.Block($"private static class {HolderName}");
+        writer.Line("internal static readonly global::KernelGen.Int8KernelSet Set = new(");
         writer.Line($"    {CSharpLiterals.Of(spec.Type.DisplayName)},");
         writer.Line($"    new({CSharpLiterals.Of(numbers.Outliers)}, {CSharpLiterals.Of(numbers.OutlierThreshold)}, {CSharpLiterals.Of(numbers.Granularity)}, {CSharpLiterals.Of(numbers.Activations)}, {CSharpLiterals.Of(numbers.Accumulation)}),");
         writer.Line($"    {CpuEmitter.FamiliesExpression},");

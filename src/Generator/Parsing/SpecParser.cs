@@ -20,7 +20,7 @@ internal static class SpecParser
     public const string AttributeName = "KernelGen.Int8KernelAttribute";
 
     /// <summary>The names that generated members have.</summary>
-    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, CpuEmitter.ContainerName, CudaEmitter.ContainerName };
+    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, ManifestEmitter.HolderName, CpuEmitter.ContainerName, CudaEmitter.ContainerName };
 
     /// <summary>The spec, or null when the class is no valid one. A second attribute on the class is the compiler's error and makes no second spec.</summary>
     public static KernelSpec? Parse(GeneratorAttributeSyntaxContext attributed)

@@ -26,9 +26,16 @@ public static class CpuBenchmark
 
     private static IEnumerable<BenchmarkLine> Lines(CpuBenchmarkOptions options, Int8KernelSet set, CpuKernelFamily family)
     {
+        float[] weights = [];
+        (int K, int N) last = default;
         foreach (BenchmarkShape shape in options.Shapes)
         {
-            float[] weights = Normal(shape.N, shape.K, seed: 1);
+            if (last != (shape.K, shape.N))
+            {
+                last = (shape.K, shape.N);
+                weights = Normal(shape.N, shape.K, seed: 1);
+            }
+
             float[] activations = WithOutliers(Normal(shape.M, shape.K, seed: 2), shape, options.OutlierColumns);
             foreach (CpuBenchmarkOperation operation in options.Operations)
             {
@@ -69,7 +76,7 @@ public static class CpuBenchmark
                 BenchmarkTiming timing = BenchmarkTiming.Measure(copies.Items.Length, options.Seconds, options.Samples, i =>
                     multiplication.MultiplyInt32(quantized, copies.Items[i].Slices[0], results, padded, threads));
                 return new BenchmarkLine(
-                    $"s8s8s32_{Suffix(family)}", shape, threads, copies.Items.Length, copies.Items[0].Slices[0].Bytes, timing, string.Empty);
+                    $"s8s8s32_{Suffix(family)}c{family.KGroup}", shape, threads, copies.Items.Length, copies.Items[0].Slices[0].Bytes, timing, string.Empty);
             }
         }
     }
@@ -91,7 +98,7 @@ public static class CpuBenchmark
             set.MatMul<float, float>(activations, shape.M, copies.Items[i], result, options: matMul));
         string policy = options.Policy.ToString().ToLowerInvariant();
         return new BenchmarkLine(
-            $"dyn_f32_llmint8_{policy}_{Suffix(family)}",
+            $"dyn_f32_llmint8_{policy}_{Suffix(family)}c{family.KGroup}",
             shape,
             threads,
             copies.Items.Length,

@@ -57,6 +57,12 @@ internal sealed class ConfigReader
     /// <summary>Whether the key is there with a value other than <c>null</c>.</summary>
     public bool Has(string key) => TryFind(key, out _);
 
+    /// <summary>Whether the key is there with the value <c>null</c>, for the few keys where that is not the same as missing.</summary>
+    public bool IsNull(string key) => _object.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.Null;
+
+    /// <summary>The first of several names of the same key that is there, or the last, for the message that it is missing.</summary>
+    public string FirstOf(params string[] keys) => Array.Find(keys, Has) ?? keys[^1];
+
     /// <summary>The whole number under a key.</summary>
     /// <exception cref="CheckpointException">The key is missing or no 32-bit whole number.</exception>
     public int GetInt32(string key) => ToInt32(key, Find(key));
@@ -72,6 +78,37 @@ internal sealed class ConfigReader
         JsonElement value = Find(key);
         int number = ToInt32(key, value);
         return number >= 1 && number <= largest ? number : throw Wrong(key, value, $"a whole number from 1 to {largest}");
+    }
+
+    /// <summary>The whole number under a key, which must be a divisor of another.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="dividend">The other number.</param>
+    /// <param name="dividendName">What messages call it.</param>
+    /// <exception cref="CheckpointException">The key is missing, or the value is no divisor.</exception>
+    public int GetDivisor(string key, int dividend, string dividendName)
+    {
+        int divisor = GetSize(key);
+        return dividend % divisor == 0
+            ? divisor
+            : throw Unsupported(key, $"a divisor of {dividendName} ({dividend})", "Correct it, or download the file again.");
+    }
+
+    /// <summary>What a norm adds to the variance: a number over zero, or <paramref name="defaultValue"/> if the key is missing.</summary>
+    /// <exception cref="CheckpointException">The value is no number over zero.</exception>
+    public float GetEpsilon(string key, float defaultValue)
+    {
+        float epsilon = GetSingle(key, defaultValue);
+        return epsilon > 0 ? epsilon : throw Unsupported(key, "a number over 0", "Correct it, or download the file again.");
+    }
+
+    /// <summary>Refuses a config in which a key is set that would change the model to one that is not supported.</summary>
+    /// <exception cref="CheckpointException">The value is not false.</exception>
+    public void RequireFalse(string key)
+    {
+        if (GetBoolean(key, false))
+        {
+            throw Unsupported(key, "false", "Use a checkpoint without it.");
+        }
     }
 
     /// <summary>The whole numbers under a key, which is a list or a single number; empty if it is missing.</summary>

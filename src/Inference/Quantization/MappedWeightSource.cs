@@ -15,9 +15,11 @@ internal sealed class MappedWeightSource : WeightSource
         _tensor = tensor;
     }
 
-    /// <summary>The weights of a layer, whether the checkpoint stores them in floating point or in int8.</summary>
+    /// <summary>The weights of a layer as [N,K], whatever their type and whichever way round the checkpoint stores them.</summary>
     public static WeightSource Of(LinearLayerSource source) => source.Int8 is { } stored
         ? new MappedInt8WeightSource(source.Weight, stored, source.OutputFeatures, source.InputFeatures)
+        : source.IsTransposed
+        ? new TransposedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures)
         : new MappedWeightSource(source.Weight, source.OutputFeatures, source.InputFeatures);
 
     /// <summary>The type of a floating-point tensor's values.</summary>

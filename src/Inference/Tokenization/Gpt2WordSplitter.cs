@@ -12,6 +12,9 @@ namespace KernelGen.Inference.Tokenization;
 /// </remarks>
 internal sealed class Gpt2WordSplitter : IWordSplitter
 {
+    /// <summary>The pattern, as files write it.</summary>
+    public const string Pattern = @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
     private enum CharacterClass
     {
         Letter,
@@ -21,7 +24,18 @@ internal sealed class Gpt2WordSplitter : IWordSplitter
     }
 
     /// <inheritdoc/>
-    public int FirstWordLength(ReadOnlySpan<char> text)
+    public void Split(ReadOnlySpan<char> text, List<TextPiece> words)
+    {
+        for (int start = 0; start < text.Length;)
+        {
+            int length = FirstWordLength(text[start..]);
+            words.Add(new TextPiece(start, length));
+            start += length;
+        }
+    }
+
+    /// <summary>The length of the first word of a text that is not empty: at least 1, never past the end.</summary>
+    private static int FirstWordLength(ReadOnlySpan<char> text)
     {
         int contraction = ContractionLength(text);
         if (contraction != 0)

@@ -11,26 +11,34 @@ public sealed class StreamingDecoder
 {
     private readonly Tokenizer _tokenizer;
     private readonly bool _skipSpecialTokens;
-    private readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
+    private readonly DecodingState _state;
 
-    internal StreamingDecoder(Tokenizer tokenizer, bool skipSpecialTokens)
+    internal StreamingDecoder(Tokenizer tokenizer, bool skipSpecialTokens, DecodingState state)
     {
         _tokenizer = tokenizer;
         _skipSpecialTokens = skipSpecialTokens;
+        _state = state;
     }
 
     /// <summary>Takes the next token.</summary>
     /// <param name="id">Its id; an id without a token adds nothing.</param>
-    /// <returns>The characters that it completes; empty if there are none.</returns>
-    public string Append(int id) => Decode(_tokenizer.BytesOf(id, _skipSpecialTokens), flush: false);
+    /// <returns>
+    /// The characters that it completes; empty if there are none. Characters written in byte tokens (<c>&lt;0x41&gt;</c>) are complete
+    /// when another kind of token follows, since only then is it known whether they are valid.
+    /// </returns>
+    public string Append(int id)
+    {
+        StringBuilder text = new();
+        _tokenizer.Append(id, _skipSpecialTokens, _state, text);
+        return text.ToString();
+    }
 
     /// <summary>Ends the text and makes the decoder ready for another.</summary>
-    /// <returns>U+FFFD if the last character was not completed, else an empty string.</returns>
-    public string Flush() => Decode([], flush: true);
-
-    private string Decode(ReadOnlySpan<byte> bytes, bool flush)
+    /// <returns>What was held back; U+FFFD for a character that was not completed.</returns>
+    public string Flush()
     {
-        char[] characters = new char[Encoding.UTF8.GetMaxCharCount(bytes.Length)];
-        return new string(characters, 0, _decoder.GetChars(bytes, characters, flush));
+        StringBuilder text = new();
+        _state.Flush(text);
+        return text.ToString();
     }
 }

@@ -1,44 +1,53 @@
-using System.Buffers;
 using System.Text;
 
 namespace KernelGen.Inference.Tokenization;
 
-/// <summary>Turns text into token ids and back, as a checkpoint's <c>tokenizer.json</c> says: byte-level BPE, as GPT-2 and OPT have it.</summary>
+/// <summary>
+/// Turns text into token ids and back, as a checkpoint's <c>tokenizer.json</c> says: byte pair encoding of bytes (GPT-2, OPT, BLOOM,
+/// GPT-NeoX, LLaMA 3) or of characters with byte fallback (SentencePiece, as LLaMA 2 has it).
+/// </summary>
 /// <remarks>
-/// A text goes through these steps: added tokens are found; the text between them is cut into words; each word is merged by the model.
-/// Members may be called from several threads at once.
+/// A text goes through these steps: added tokens are found; the text between them is normalized and cut into words; each word is merged
+/// by the model. Members may be called from several threads at once.
 /// </remarks>
 public sealed class Tokenizer
 {
-    private readonly ByteLevelBpeModel _model;
-    private readonly IWordSplitter _wordSplitter;
-    private readonly bool _addPrefixSpace;
+    private readonly BpeModel _model;
+    private readonly TextNormalizer _normalizer;
+    private readonly IReadOnlyList<PreTokenizerStage> _stages;
+    private readonly TokenDecoder _decoder;
     private readonly AddedTokenSplitter _addedTokens;
     private readonly AddedTokenSplitter _normalizedAddedTokens;
     private readonly Dictionary<string, AddedToken> _addedByContent;
-    private readonly Dictionary<int, (string Text, byte[] Bytes, bool Special)> _tokens;
+    private readonly Dictionary<int, (string Text, DecodedPiece Piece, bool Special)> _tokens;
     private readonly int[] _prefixIds;
     private readonly int[] _suffixIds;
 
     internal Tokenizer(TokenizerFile file)
     {
         _model = file.Model;
-        _wordSplitter = file.WordSplitter;
-        _addPrefixSpace = file.AddPrefixSpace;
+        _normalizer = file.Normalizer;
+        _stages = file.PreTokenizer;
+        _decoder = file.Decoder;
         _addedByContent = file.AddedTokens.ToDictionary(static token => token.Content, StringComparer.Ordinal);
         _addedTokens = new AddedTokenSplitter(file.AddedTokens.Where(static token => !token.Normalized));
-        _normalizedAddedTokens = new AddedTokenSplitter(file.AddedTokens.Where(static token => token.Normalized));
+
+        // What is looked for in normalized text is normalized, too.
+        _normalizedAddedTokens = new AddedTokenSplitter(file.AddedTokens
+            .Where(static token => token.Normalized)
+            .Select(token => token with { Content = _normalizer.Apply(token.Content) })
+            .Where(static token => token.Content.Length != 0));
         _prefixIds = file.PrefixIds;
         _suffixIds = file.SuffixIds;
-        _tokens = new Dictionary<int, (string Text, byte[] Bytes, bool Special)>(file.Vocabulary.Count + file.AddedTokens.Count);
+        _tokens = new Dictionary<int, (string Text, DecodedPiece Piece, bool Special)>(file.Vocabulary.Count + file.AddedTokens.Count);
         foreach ((string token, int id) in file.Vocabulary)
         {
-            _tokens[id] = (token, ByteLevelAlphabet.ToBytes(token), false);
+            _tokens[id] = (token, _decoder.Decode(token, isFirst: false), false);
         }
 
         foreach (AddedToken token in file.AddedTokens)
         {
-            _tokens[token.Id] = (token.Content, ByteLevelAlphabet.ToBytes(token.Content), token.Special);
+            _tokens[token.Id] = (token.Content, _decoder.Decode(token.Content, isFirst: false), token.Special);
         }
     }
 
@@ -46,7 +55,10 @@ public sealed class Tokenizer
     public int VocabularySize => _tokens.Count;
 
     /// <summary>Loads a tokenizer.</summary>
-    /// <param name="folderOrFile">A checkpoint's folder, which holds <c>tokenizer.json</c>, or that file.</param>
+    /// <param name="folderOrFile">
+    /// A checkpoint's folder, which holds <c>tokenizer.json</c>, or <c>vocab.json</c> and <c>merges.txt</c> as GPT-2 and OPT were
+    /// published; or a <c>tokenizer.json</c>.
+    /// </param>
     /// <exception cref="TokenizerException">The file is missing, damaged, or uses a component that is not supported; the message names it.</exception>
     public static Tokenizer Load(string folderOrFile)
     {
@@ -57,7 +69,8 @@ public sealed class Tokenizer
     /// <summary>Encodes a text. Any text can be encoded; a half of a surrogate pair counts as U+FFFD.</summary>
     /// <param name="text">The text. Added tokens such as <c>&lt;/s&gt;</c> in it become their ids.</param>
     /// <param name="addSpecialTokens">Also adds the tokens that the post-processor puts before and after a text, if any.</param>
-    /// <returns>The token ids, each below the vocabulary's largest id.</returns>
+    /// <returns>The token ids.</returns>
+    /// <exception cref="TokenizerException">A pattern of the file takes too long on this text, or its normalizers make it grow without measure.</exception>
     public int[] Encode(ReadOnlySpan<char> text, bool addSpecialTokens = false)
     {
         List<int> ids = new(text.Length / 3 + 8);
@@ -68,7 +81,7 @@ public sealed class Tokenizer
 
         List<TextSegment> segments = [];
         List<TextSegment> inner = [];
-        MergeScratch scratch = new();
+        EncodingScratch scratch = new(_stages.Count);
         _addedTokens.Split(text, 0, segments);
         foreach (TextSegment segment in segments)
         {
@@ -79,7 +92,8 @@ public sealed class Tokenizer
             }
 
             inner.Clear();
-            _normalizedAddedTokens.Split(text.Slice(segment.Start, segment.Length), segment.Start, inner);
+            ReadOnlySpan<char> normalized = _normalizer.Apply(text.Slice(segment.Start, segment.Length));
+            _normalizedAddedTokens.Split(normalized, 0, inner);
             foreach (TextSegment piece in inner)
             {
                 if (piece.TokenId != TextSegment.NoToken)
@@ -88,7 +102,7 @@ public sealed class Tokenizer
                 }
                 else
                 {
-                    EncodeWords(text.Slice(piece.Start, piece.Length), ids, scratch);
+                    EncodeWords(normalized.Slice(piece.Start, piece.Length), 0, segment.Start + piece.Start == 0, ids, scratch);
                 }
             }
         }
@@ -107,18 +121,20 @@ public sealed class Tokenizer
     /// <returns>The text; bytes that are not valid UTF-8 become U+FFFD.</returns>
     public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens = true)
     {
-        ArrayBufferWriter<byte> bytes = new(ids.Length * 4 + 16);
+        StringBuilder text = new((ids.Length * 4) + 16);
+        DecodingState state = new(_decoder);
         foreach (int id in ids)
         {
-            bytes.Write(BytesOf(id, skipSpecialTokens));
+            Append(id, skipSpecialTokens, state, text);
         }
 
-        return Encoding.UTF8.GetString(bytes.WrittenSpan);
+        state.Flush(text);
+        return text.ToString();
     }
 
     /// <summary>Starts to decode tokens one by one.</summary>
     /// <param name="skipSpecialTokens">Leaves out tokens that mark structure.</param>
-    public StreamingDecoder CreateStreamingDecoder(bool skipSpecialTokens = true) => new(this, skipSpecialTokens);
+    public StreamingDecoder CreateStreamingDecoder(bool skipSpecialTokens = true) => new(this, skipSpecialTokens, new DecodingState(_decoder));
 
     /// <summary>Finds the id of a token.</summary>
     /// <param name="token">The token as the file writes it: an added one as it stands, one of the model in the byte-level alphabet.</param>
@@ -138,26 +154,33 @@ public sealed class Tokenizer
 
     /// <summary>The token of an id as the file writes it, or null if there is none.</summary>
     /// <param name="id">A token id.</param>
-    public string? GetToken(int id) => _tokens.TryGetValue(id, out (string Text, byte[] Bytes, bool Special) token) ? token.Text : null;
+    public string? GetToken(int id) => _tokens.TryGetValue(id, out (string Text, DecodedPiece Piece, bool Special) token) ? token.Text : null;
 
-    /// <summary>The bytes that a token adds to a text: none for an id without a token, or a special one that is left out.</summary>
-    internal ReadOnlySpan<byte> BytesOf(int id, bool skipSpecialTokens) =>
-        _tokens.TryGetValue(id, out (string Text, byte[] Bytes, bool Special) token) && !(skipSpecialTokens && token.Special)
-            ? token.Bytes
-            : [];
-
-    private void EncodeWords(ReadOnlySpan<char> text, List<int> ids, MergeScratch scratch)
+    /// <summary>Appends what a token adds to a text: nothing for an id without a token, or a special one that is left out.</summary>
+    internal void Append(int id, bool skipSpecialTokens, DecodingState state, StringBuilder text)
     {
-        if (_addPrefixSpace && text[0] != ' ')
+        if (_tokens.TryGetValue(id, out (string Text, DecodedPiece Piece, bool Special) token) && !(skipSpecialTokens && token.Special))
         {
-            text = string.Concat(" ", text);
+            state.Append(state.IsStart ? _decoder.Decode(token.Text, isFirst: true) : token.Piece, text);
+        }
+    }
+
+    /// <summary>Cuts a text into words, stage by stage, and appends their tokens.</summary>
+    private void EncodeWords(ReadOnlySpan<char> text, int stage, bool isStart, List<int> ids, EncodingScratch scratch)
+    {
+        if (stage == _stages.Count)
+        {
+            _model.Encode(text, ids, scratch.Merging);
+            return;
         }
 
-        while (!text.IsEmpty)
+        (IWordSplitter splitter, TextPrefix? prefix) = _stages[stage];
+        text = prefix is null ? text : prefix.Apply(text, isStart);
+        List<TextPiece> words = scratch.Words(stage);
+        splitter.Split(text, words);
+        foreach (TextPiece word in words)
         {
-            int length = _wordSplitter.FirstWordLength(text);
-            _model.Encode(text[..length], ids, scratch);
-            text = text[length..];
+            EncodeWords(text.Slice(word.Start, word.Length), stage + 1, isStart && word.Start == 0, ids, scratch);
         }
     }
 }

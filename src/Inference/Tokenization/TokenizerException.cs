@@ -19,7 +19,7 @@ public sealed class TokenizerException : Exception
 
     /// <summary>A valid file that uses a component which this implementation does not have.</summary>
     internal static TokenizerException Unsupported(string file, string section, string component) =>
-        new($"{file}: the {section} '{CheckpointException.Shorten(component)}' is not supported. Use a checkpoint with byte-level BPE, as GPT-2 and OPT have it.");
+        new($"{file}: the {section} '{CheckpointException.Shorten(component)}' is not supported. Use a tokenizer like those of GPT-2, OPT, BLOOM, GPT-NeoX, LLaMA or Qwen2.");
 
     /// <summary>A token as messages show it: quoted, and of bearable length.</summary>
     internal static string Quote(string token) => $"'{CheckpointException.Shorten(token)}'";

@@ -4,5 +4,5 @@ namespace KernelGen.Inference.Tokenization;
 internal sealed class WholeTextSplitter : IWordSplitter
 {
     /// <inheritdoc/>
-    public int FirstWordLength(ReadOnlySpan<char> text) => text.Length;
+    public void Split(ReadOnlySpan<char> text, List<TextPiece> words) => words.Add(new TextPiece(0, text.Length));
 }

@@ -14,12 +14,15 @@ public enum ActivationFunction
 
     /// <summary>The tanh approximation of GELU.</summary>
     GeluTanh,
+
+    /// <summary><c>x / (1 + e^-x)</c>, also known as swish.</summary>
+    Silu,
 }
 
 /// <summary>Names and arithmetic of <see cref="ActivationFunction"/>.</summary>
 internal static class ActivationFunctions
 {
-    private const string Supported = "relu, gelu, gelu_new, gelu_fast or gelu_pytorch_tanh";
+    private const string Supported = "relu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, silu or swish";
 
     /// <summary>The activation that a config names.</summary>
     /// <exception cref="CheckpointException">It is none of the supported ones.</exception>
@@ -28,6 +31,7 @@ internal static class ActivationFunctions
         "relu" => ActivationFunction.Relu,
         "gelu" => ActivationFunction.Gelu,
         "gelu_new" or "gelu_fast" or "gelu_pytorch_tanh" => ActivationFunction.GeluTanh,
+        "silu" or "swish" => ActivationFunction.Silu,
         _ => throw config.Unsupported(key, Supported, "Use a checkpoint with one of these activations."),
     };
 
@@ -44,6 +48,13 @@ internal static class ActivationFunctions
                 foreach (ref float value in values)
                 {
                     value = (float)(0.5 * value * Erfc(-value / Math.Sqrt(2)));
+                }
+
+                break;
+            case ActivationFunction.Silu:
+                foreach (ref float value in values)
+                {
+                    value = (float)(value / (1 + Math.Exp(-(double)value)));
                 }
 
                 break;

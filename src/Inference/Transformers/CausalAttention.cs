@@ -6,8 +6,8 @@ using KernelGen.Backends.Cpu;
 namespace KernelGen.Inference.Transformers;
 
 /// <summary>
-/// Causal multi-head attention in float32: <c>softmax(Q K^T * scale) V</c>, each query attending to the positions up to its own. Scores
-/// exist for <see cref="QueriesPerBlock"/> queries of one head at a time. A query's result has the same bits whether it is computed in a
+/// Causal multi-head attention in float32: <c>softmax(Q K^T * scale) V</c>, each query attending to the positions up to its own, or to the
+/// last of them. Scores exist for <see cref="QueriesPerBlock"/> queries of one head at a time. A query's result has the same bits whether it is computed in a
 /// prefill, in a batch or alone: every sum runs over the positions in ascending order, in blocks whose bounds do not move, and what
 /// lies beyond the query's own position contributes exact zeros.
 /// </summary>
@@ -23,47 +23,45 @@ internal static unsafe class CausalAttention
     private static AlignedBuffer<float>? t_scratch;
 
     /// <summary>Appends keys and values to every sequence's store, then attends. The sequences may be at different positions.</summary>
-    /// <param name="query">[sequences * tokens, heads * head size].</param>
-    /// <param name="key">The same shape.</param>
-    /// <param name="value">The same shape.</param>
-    /// <param name="output">The same shape.</param>
+    /// <param name="shape">Heads, scale and mask.</param>
+    /// <param name="query">[sequences * tokens] rows of <see cref="AttentionShape.Heads"/>.</param>
+    /// <param name="key">As many rows of <see cref="AttentionShape.KeyValueHeads"/>.</param>
+    /// <param name="value">The same.</param>
+    /// <param name="output">Receives as many rows as there are of queries.</param>
     /// <param name="stores">One per sequence.</param>
     /// <param name="past">Tokens that each store holds already.</param>
     /// <param name="tokens">New tokens per sequence.</param>
-    /// <param name="heads">Number of heads.</param>
-    /// <param name="headSize">Width of a head.</param>
     /// <param name="maxDegreeOfParallelism">Most threads to use; -1 for one per processor.</param>
     public static void Forward(
-        ReadOnlySpan<float> query,
-        ReadOnlySpan<float> key,
-        ReadOnlySpan<float> value,
-        Span<float> output,
+        AttentionShape shape,
+        HeadView query,
+        HeadView key,
+        HeadView value,
+        HeadView output,
         KeyValueStore[] stores,
         int[] past,
         int tokens,
-        int heads,
-        int headSize,
         int maxDegreeOfParallelism)
     {
-        int width = heads * headSize;
-        float scale = 1f / MathF.Sqrt(headSize);
+        (int heads, int keyValueHeads) = (shape.Heads, shape.KeyValueHeads);
+        int queriesPerKey = heads / keyValueHeads;
         int blocks = (tokens + QueriesPerBlock - 1) / QueriesPerBlock;
-        long work = (long)stores.Length * tokens * (past.Max() + tokens) * width;
+        long work = (long)stores.Length * tokens * (past.Max() + tokens) * heads * shape.HeadSize;
         int threads = work < SmallestParallelWork ? 1 : maxDegreeOfParallelism;
-        fixed (float* fixedQuery = query, fixedKey = key, fixedValue = value, fixedOutput = output)
+        fixed (float* fixedQuery = query.Values, fixedKey = key.Values, fixedValue = value.Values, fixedOutput = output.Values)
         {
             float* q = fixedQuery;
             float* k = fixedKey;
             float* v = fixedValue;
             float* o = fixedOutput;
-            CpuParallel.ForEach(stores.Length * heads, threads, item =>
+            CpuParallel.ForEach(stores.Length * keyValueHeads, threads, item =>
             {
-                int sequence = item / heads;
-                int head = item % heads;
+                int sequence = item / keyValueHeads;
+                int head = item % keyValueHeads;
                 for (int token = 0; token < tokens; token++)
                 {
-                    long at = ((((long)sequence * tokens) + token) * width) + (head * headSize);
-                    stores[sequence].Write(head, past[sequence] + token, k + at, v + at);
+                    long row = ((long)sequence * tokens) + token;
+                    stores[sequence].Write(head, past[sequence] + token, k + key.At(row, head), v + value.At(row, head));
                 }
             });
 
@@ -74,9 +72,18 @@ internal static unsafe class CausalAttention
 
                 // The last block has the most positions to attend to: first, so that no thread starts it when the others are done.
                 int first = (blocks - 1 - (item % blocks)) * QueriesPerBlock;
-                long at = ((((long)sequence * tokens) + first) * width) + (head * headSize);
+                long row = ((long)sequence * tokens) + first;
                 AttendBlock(
-                    q + at, o + at, width, Math.Min(QueriesPerBlock, tokens - first), stores[sequence], head, past[sequence] + first, scale);
+                    shape,
+                    shape.Slopes is null ? 0 : shape.Slopes[head],
+                    q + query.At(row, head),
+                    query.RowStride,
+                    o + output.At(row, head),
+                    output.RowStride,
+                    Math.Min(QueriesPerBlock, tokens - first),
+                    stores[sequence],
+                    head / queriesPerKey,
+                    past[sequence] + first);
             });
         }
 
@@ -85,7 +92,16 @@ internal static unsafe class CausalAttention
 
     /// <summary>Attention of one head's queries at consecutive positions.</summary>
     private static void AttendBlock(
-        float* query, float* output, int stride, int queries, KeyValueStore store, int head, int firstPosition, float scale)
+        AttentionShape shape,
+        float slope,
+        float* query,
+        int queryStride,
+        float* output,
+        int outputStride,
+        int queries,
+        KeyValueStore store,
+        int head,
+        int firstPosition)
     {
         int panelWidth = KeyValueStore.PanelWidth;
         int headSize = store.HeadSize;
@@ -99,13 +115,13 @@ internal static unsafe class CausalAttention
         for (int column = 0; column < columns; column += panelWidth)
         {
             FloatMicrokernel.MultiplyPanel(
-                query, stride, queries, keys + ((long)column * headSize), panelWidth, headSize, scores + column, columns);
+                query, queryStride, queries, keys + ((long)column * headSize), panelWidth, headSize, scores + column, columns);
         }
 
         float* sums = stackalloc float[QueriesPerBlock];
         for (int i = 0; i < queries; i++)
         {
-            sums[i] = Exponentiate(new Span<float>(scores + ((long)i * columns), columns), firstPosition + i + 1, scale);
+            sums[i] = Exponentiate(new Span<float>(scores + ((long)i * columns), columns), firstPosition + i + 1, shape, slope);
         }
 
         float* values = store.Values(head);
@@ -120,22 +136,28 @@ internal static unsafe class CausalAttention
             TensorPrimitives.Multiply(
                 new ReadOnlySpan<float>(results + ((long)i * store.ValueWidth), headSize),
                 1f / sums[i],
-                new Span<float>(output + ((long)i * stride), headSize));
+                new Span<float>(output + ((long)i * outputStride), headSize));
         }
 
         GC.KeepAlive(scratch);
     }
 
     /// <summary>
-    /// Turns one query's scores into <c>exp(score * scale - max)</c>, zero from <paramref name="length"/> on, and returns their sum: a
-    /// softmax but for the division, which is done on the result.
+    /// Turns one query's scores into <c>exp(score * scale - slope * distance - max)</c>, zero from <paramref name="length"/> on and
+    /// before the window, and returns their sum: a softmax but for the division, which is done on the result.
     /// </summary>
-    private static float Exponentiate(Span<float> scores, int length, float scale)
+    private static float Exponentiate(Span<float> scores, int length, AttentionShape shape, float slope)
     {
         // Whole panels are processed, so that every element goes through the same vector code wherever it stands.
         Span<float> row = scores[..KeyValueStore.RoundUp(length)];
+        TensorPrimitives.Multiply(row, shape.Scale, row);
+        if (slope != 0)
+        {
+            SubtractDistances(row, length - 1, slope);
+        }
+
         row[length..].Fill(float.NegativeInfinity);
-        TensorPrimitives.Multiply(row, scale, row);
+        row[..Math.Max(0, length - (shape.Window ?? length))].Fill(float.NegativeInfinity);
         TensorPrimitives.Subtract(row, TensorPrimitives.Max(row), row);
         TensorPrimitives.Exp(row, row);
         scores[row.Length..].Clear();
@@ -147,6 +169,18 @@ internal static unsafe class CausalAttention
         }
 
         return Vector.Sum(sum);
+    }
+
+    /// <summary>Subtracts the slope for every position from a key to the query: exact distances, however long the text.</summary>
+    private static void SubtractDistances(Span<float> row, int queryPosition, float slope)
+    {
+        Vector<float> ramp = Vector.CreateSequence(0f, 1f);
+        Vector<float> slopes = new(slope);
+        for (int i = 0; i < row.Length; i += Vector<float>.Count)
+        {
+            Vector<float> distances = new Vector<float>(queryPosition - i) - ramp;
+            (new Vector<float>(row[i..]) - (distances * slopes)).CopyTo(row[i..]);
+        }
     }
 
     private static AlignedBuffer<float> Scratch(long length) =>

@@ -26,23 +26,29 @@ internal sealed class CheckpointTensors
 
     public EmbeddingTable OutputEmbedding(string name, int vocabulary, int size) => new(WeightTensor.Pack(Matrix(name, vocabulary, size)));
 
-    public LayerNorm LayerNorm(LayerNormDescription description)
+    public Norm Norm(NormDescription description)
     {
         string name = _prefix + description.Name;
         float[]? weight = description.IsAffine ? _checkpoint.ReadSingles(name + ".weight", description.Size) : null;
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.Size) : null;
-        return new LayerNorm(weight, bias, description.Size, description.Epsilon);
+        return new Norm(description, weight, bias);
     }
 
     public LinearLayer Linear(LinearDescription description, LinearLayerFactory factory)
     {
         string name = _prefix + description.Name;
         bool isInt8 = _checkpoint.Get(name + Int8TensorNames.Weight).Info.Type == TensorType.I8;
-        MappedTensor weight = Matrix(name + Int8TensorNames.Weight, description.OutputFeatures, description.InputFeatures);
+
+        // int8 weights are stored a row per output feature by every family: bitsandbytes quantizes them so.
+        bool isTransposed = description.IsTransposed && !isInt8;
+        MappedTensor weight = isTransposed
+            ? Matrix(name + Int8TensorNames.Weight, description.InputFeatures, description.OutputFeatures)
+            : Matrix(name + Int8TensorNames.Weight, description.OutputFeatures, description.InputFeatures);
         float[]? bias = description.HasBias ? _checkpoint.ReadSingles(name + ".bias", description.OutputFeatures) : null;
         LinearLayer layer = factory(new LinearLayerSource(name, description.OutputFeatures, description.InputFeatures, weight, bias)
         {
             Int8 = isInt8 ? StoredInt8.Read(_checkpoint, name, description.OutputFeatures, description.InputFeatures) : null,
+            IsTransposed = isTransposed,
         });
         return layer.InputFeatures == description.InputFeatures && layer.OutputFeatures == description.OutputFeatures
             ? layer

@@ -1,8 +1,8 @@
 namespace KernelGen.Inference.Transformers;
 
 /// <summary>
-/// What a decoder-only transformer is made of, with the names of its tensors: read from <c>config.json</c> by one family each
-/// (<see cref="OptFamily"/>), built by <see cref="TransformerModel"/>. Names leave out the prefix that some checkpoints put before all
+/// What a decoder-only transformer is made of, with the names of its tensors: read from <c>config.json</c> by one family each (such as
+/// <see cref="OptFamily"/>), built by <see cref="TransformerModel"/>. Names leave out the prefix that some checkpoints put before all
 /// tensors of the decoder; <see cref="TensorPrefixes"/> lists the possible ones.
 /// </summary>
 public sealed record DecoderDescription
@@ -25,29 +25,38 @@ public sealed record DecoderDescription
     /// <summary>Width of the residual stream.</summary>
     public required int HiddenSize { get; init; }
 
-    /// <summary>Attention heads per layer; each is <see cref="HeadSize"/> wide.</summary>
+    /// <summary>Heads of queries per layer; each is <see cref="HeadSize"/> wide.</summary>
     public required int Heads { get; init; }
 
+    /// <summary>
+    /// Heads of keys and values per layer, a divisor of <see cref="Heads"/>: as many neighbouring heads of queries share each
+    /// (grouped-query attention).
+    /// </summary>
+    public required int KeyValueHeads { get; init; }
+
     /// <summary>Width of a head.</summary>
-    public int HeadSize => HiddenSize / Heads;
+    public required int HeadSize { get; init; }
 
     /// <summary>The token embedding.</summary>
     public required EmbeddingDescription TokenEmbedding { get; init; }
 
-    /// <summary>The learned embedding of positions, added to that of the tokens.</summary>
-    public required PositionEmbeddingDescription Positions { get; init; }
+    /// <summary>How the model knows a token's position.</summary>
+    public required PositionDescription Positions { get; init; }
+
+    /// <summary>The norm of the embedded tokens, or null.</summary>
+    public NormDescription? EmbeddingNorm { get; init; }
 
     /// <summary>From the width of the token embedding to that of the residual stream, or null where they are the same.</summary>
-    public required LinearDescription? ProjectIn { get; init; }
+    public LinearDescription? ProjectIn { get; init; }
 
     /// <summary>The layers, first to last.</summary>
     public required IReadOnlyList<DecoderLayerDescription> Layers { get; init; }
 
     /// <summary>The norm after the last layer, or null.</summary>
-    public required LayerNormDescription? FinalNorm { get; init; }
+    public required NormDescription? FinalNorm { get; init; }
 
     /// <summary>From the width of the residual stream back to that of the token embedding, or null where they are the same.</summary>
-    public required LinearDescription? ProjectOut { get; init; }
+    public LinearDescription? ProjectOut { get; init; }
 
     /// <summary>
     /// Name of the output embedding's weights, which no prefix precedes, or null where the token embedding is used (tied).
@@ -72,11 +81,6 @@ public sealed record DecoderDescription
 /// <param name="Size">Width of each.</param>
 public sealed record EmbeddingDescription(string Name, int Rows, int Size);
 
-/// <summary>A learned embedding of positions.</summary>
-/// <param name="Table">The embeddings.</param>
-/// <param name="Offset">Row of position 0.</param>
-public sealed record PositionEmbeddingDescription(EmbeddingDescription Table, int Offset);
-
 /// <summary>A linear layer: <c>y = x * weight^T + bias</c>.</summary>
 /// <param name="Name">Its name; the tensors are <c>Name.weight</c> [out, in] and <c>Name.bias</c> [out].</param>
 /// <param name="InputFeatures">K.</param>
@@ -85,47 +89,21 @@ public sealed record PositionEmbeddingDescription(EmbeddingDescription Table, in
 /// <param name="IsTransposed">Whether the checkpoint stores the weight as [in, out], as transformers' <c>Conv1D</c> does.</param>
 public sealed record LinearDescription(string Name, int InputFeatures, int OutputFeatures, bool HasBias, bool IsTransposed = false);
 
-/// <summary>A layer norm: <c>(x - mean) / sqrt(variance + epsilon) * weight + bias</c>.</summary>
+/// <summary>What a norm divides by.</summary>
+public enum NormKind
+{
+    /// <summary>Layer norm: <c>(x - mean) / sqrt(variance + epsilon)</c>.</summary>
+    Layer,
+
+    /// <summary>Root-mean-square norm, which leaves the mean (arXiv 1910.07467): <c>x / sqrt(mean(x^2) + epsilon)</c>.</summary>
+    RootMeanSquare,
+}
+
+/// <summary>A norm of rows, followed by <c>* weight + bias</c>.</summary>
 /// <param name="Name">Its name; the tensors are <c>Name.weight</c> and <c>Name.bias</c>, both [size].</param>
+/// <param name="Kind">What it divides by.</param>
 /// <param name="Size">Width of a row.</param>
-/// <param name="Epsilon">Added to the variance.</param>
+/// <param name="Epsilon">Added to the variance or mean square.</param>
 /// <param name="IsAffine">Whether it has a weight; if not, it only normalizes.</param>
 /// <param name="HasBias">Whether it has a bias.</param>
-public sealed record LayerNormDescription(string Name, int Size, float Epsilon, bool IsAffine, bool HasBias);
-
-/// <summary>Where a layer's norms stand.</summary>
-public enum NormPlacement
-{
-    /// <summary>Before attention and MLP, inside the residual branch: <c>x + f(norm(x))</c>.</summary>
-    Pre,
-
-    /// <summary>After the residual addition: <c>norm(x + f(x))</c>.</summary>
-    Post,
-}
-
-/// <summary>One layer: attention, then a two-layer MLP, each with a norm and a residual connection.</summary>
-/// <param name="NormPlacement">Where the two norms stand.</param>
-/// <param name="AttentionNorm">The norm of the attention.</param>
-/// <param name="Query">The query projection.</param>
-/// <param name="Key">The key projection.</param>
-/// <param name="Value">The value projection.</param>
-/// <param name="Output">The projection of the heads' results.</param>
-/// <param name="MlpNorm">The norm of the MLP.</param>
-/// <param name="Up">The MLP's first layer.</param>
-/// <param name="Activation">What lies between the MLP's layers.</param>
-/// <param name="Down">The MLP's second layer.</param>
-public sealed record DecoderLayerDescription(
-    NormPlacement NormPlacement,
-    LayerNormDescription AttentionNorm,
-    LinearDescription Query,
-    LinearDescription Key,
-    LinearDescription Value,
-    LinearDescription Output,
-    LayerNormDescription MlpNorm,
-    LinearDescription Up,
-    ActivationFunction Activation,
-    LinearDescription Down)
-{
-    /// <summary>The layer's linear layers, in the order of their use.</summary>
-    public IEnumerable<LinearDescription> LinearLayers => [Query, Key, Value, Output, Up, Down];
-}
+public sealed record NormDescription(string Name, NormKind Kind, int Size, float Epsilon, bool IsAffine, bool HasBias);

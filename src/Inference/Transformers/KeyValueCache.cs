@@ -20,7 +20,7 @@ public sealed class KeyValueCache
         _stores = new KeyValueStore[keepsLayers ? description.Layers.Count : 1];
         for (int i = 0; i < _stores.Length; i++)
         {
-            _stores[i] = new KeyValueStore(description.Heads, description.HeadSize, capacity);
+            _stores[i] = new KeyValueStore(description.KeyValueHeads, description.HeadSize, capacity);
         }
     }
 

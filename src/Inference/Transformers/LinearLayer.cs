@@ -43,14 +43,17 @@ public abstract class LinearLayer : IDisposable
 /// <param name="OutputFeatures">N.</param>
 /// <param name="InputFeatures">K.</param>
 /// <param name="Weight">
-/// The weights [N,K] as the checkpoint stores them (float32, float16, bfloat16, or int8 with <see cref="Int8"/>); readable until the model that the layer belongs to is
-/// disposed.
+/// The weights as the checkpoint stores them (float32, float16, bfloat16, or int8 with <see cref="Int8"/>), [N,K] or, if
+/// <see cref="IsTransposed"/>, [K,N]; readable until the model that the layer belongs to is disposed.
 /// </param>
 /// <param name="Bias">The bias [N], or null.</param>
 public sealed record LinearLayerSource(string Name, int OutputFeatures, int InputFeatures, MappedTensor Weight, float[]? Bias)
 {
     /// <summary>What belongs to int8 weights; null where the weights are in floating point.</summary>
     public StoredInt8? Int8 { get; init; }
+
+    /// <summary>Whether the weights are stored as [K,N], as transformers' <c>Conv1D</c> stores them.</summary>
+    public bool IsTransposed { get; init; }
 }
 
 /// <summary>Makes a decoder's linear layers: the place where a quantization scheme enters a model.</summary>

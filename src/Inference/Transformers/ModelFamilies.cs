@@ -8,6 +8,12 @@ internal static class ModelFamilies
     private static readonly (string ModelType, string[] Architectures, Func<ConfigReader, DecoderDescription> Describe)[] s_families =
     [
         (OptFamily.ModelType, OptFamily.Architectures, OptFamily.Describe),
+        (BloomFamily.ModelType, BloomFamily.Architectures, BloomFamily.Describe),
+        (Gpt2Family.ModelType, Gpt2Family.Architectures, Gpt2Family.Describe),
+        (GptNeoXFamily.ModelType, GptNeoXFamily.Architectures, GptNeoXFamily.Describe),
+        (LlamaFamily.LlamaType, LlamaFamily.LlamaArchitectures, LlamaFamily.DescribeLlama),
+        (LlamaFamily.MistralType, LlamaFamily.MistralArchitectures, LlamaFamily.DescribeMistral),
+        (LlamaFamily.Qwen2Type, LlamaFamily.Qwen2Architectures, LlamaFamily.DescribeQwen2),
     ];
 
     /// <summary>Reads the description of the model that a config describes.</summary>

@@ -19,21 +19,15 @@ internal static class OptFamily
     public static DecoderDescription Describe(ConfigReader config)
     {
         int hidden = config.GetSize("hidden_size");
-        int heads = config.GetSize("num_attention_heads");
-        if (hidden % heads != 0)
-        {
-            throw config.Unsupported(
-                "num_attention_heads", $"a divisor of hidden_size ({hidden})", "Correct it, or download the file again.");
-        }
-
+        int heads = config.GetDivisor("num_attention_heads", hidden, "hidden_size");
         int vocabulary = config.GetSize("vocab_size");
         int context = config.GetSize("max_position_embeddings", int.MaxValue - PositionOffset);
         int embedding = config.Has("word_embed_proj_dim") ? config.GetSize("word_embed_proj_dim") : hidden;
         int feedForward = config.GetSize("ffn_dim");
         bool bias = config.GetBoolean("enable_bias", true);
         bool affine = config.GetBoolean("layer_norm_elementwise_affine", true);
-        NormPlacement placement = config.GetBoolean("do_layer_norm_before", true) ? NormPlacement.Pre : NormPlacement.Post;
-        bool finalNorm = placement == NormPlacement.Pre && !config.GetBoolean("_remove_final_layer_norm", false);
+        ResidualForm residual = config.GetBoolean("do_layer_norm_before", true) ? ResidualForm.PreNorm : ResidualForm.PostNorm;
+        bool finalNorm = residual == ResidualForm.PreNorm && !config.GetBoolean("_remove_final_layer_norm", false);
         ActivationFunction activation = ActivationFunctions.Read(config, "activation_function", "relu");
 
         return new DecoderDescription
@@ -44,8 +38,10 @@ internal static class OptFamily
             ContextLength = context,
             HiddenSize = hidden,
             Heads = heads,
+            KeyValueHeads = heads,
+            HeadSize = hidden / heads,
             TokenEmbedding = new("decoder.embed_tokens.weight", vocabulary, embedding),
-            Positions = new(new("decoder.embed_positions.weight", context + PositionOffset, hidden), PositionOffset),
+            Positions = new LearnedPositions(new("decoder.embed_positions.weight", context + PositionOffset, hidden), PositionOffset),
             ProjectIn = embedding == hidden ? null : new("decoder.project_in", embedding, hidden, HasBias: false),
             Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers", DecoderDescription.MostLayers)).Select(i => Layer($"decoder.layers.{i}"))],
             FinalNorm = finalNorm ? Norm("decoder.final_layer_norm") : null,
@@ -55,19 +51,24 @@ internal static class OptFamily
         };
 
         DecoderLayerDescription Layer(string name) => new(
-            placement,
+            residual,
             AttentionNorm: Norm($"{name}.self_attn_layer_norm"),
-            Query: Linear($"{name}.self_attn.q_proj", hidden, hidden),
-            Key: Linear($"{name}.self_attn.k_proj", hidden, hidden),
-            Value: Linear($"{name}.self_attn.v_proj", hidden, hidden),
-            Output: Linear($"{name}.self_attn.out_proj", hidden, hidden),
+            new AttentionDescription(
+                new SeparateProjections(
+                    Query: Linear($"{name}.self_attn.q_proj", hidden, hidden),
+                    Key: Linear($"{name}.self_attn.k_proj", hidden, hidden),
+                    Value: Linear($"{name}.self_attn.v_proj", hidden, hidden)),
+                Output: Linear($"{name}.self_attn.out_proj", hidden, hidden),
+                Scale: 1f / MathF.Sqrt(hidden / heads)),
             MlpNorm: Norm($"{name}.final_layer_norm"),
-            Up: Linear($"{name}.fc1", hidden, feedForward),
-            activation,
-            Down: Linear($"{name}.fc2", feedForward, hidden));
+            new MlpDescription(
+                Gate: null,
+                Up: Linear($"{name}.fc1", hidden, feedForward),
+                activation,
+                Down: Linear($"{name}.fc2", feedForward, hidden)));
 
         LinearDescription Linear(string name, int inputs, int outputs) => new(name, inputs, outputs, bias);
 
-        LayerNormDescription Norm(string name) => new(name, hidden, LayerNormEpsilon, affine, HasBias: affine);
+        NormDescription Norm(string name) => new(name, NormKind.Layer, hidden, LayerNormEpsilon, affine, HasBias: affine);
     }
 }

@@ -13,10 +13,11 @@ public sealed class TransformerModel : IDisposable
 {
     private readonly Checkpoint _checkpoint;
     private readonly EmbeddingTable _tokens;
-    private readonly EmbeddingTable _positions;
+    private readonly EmbeddingTable? _positions;
+    private readonly Norm? _embeddingNorm;
     private readonly LinearLayer? _projectIn;
     private readonly DecoderLayer[] _layers;
-    private readonly LayerNorm? _finalNorm;
+    private readonly Norm? _finalNorm;
     private readonly LinearLayer? _projectOut;
     private readonly EmbeddingTable _output;
     private readonly FloatLinear _outputEmbedding;
@@ -30,33 +31,23 @@ public sealed class TransformerModel : IDisposable
         _checkpoint = checkpoint;
         _maxDegreeOfParallelism = maxDegreeOfParallelism;
         _tokens = tensors.Embedding(description.TokenEmbedding);
-        _positions = tensors.Embedding(description.Positions.Table);
+        _positions = description.Positions is LearnedPositions positions ? tensors.Embedding(positions.Table) : null;
+        _embeddingNorm = description.EmbeddingNorm is null ? null : tensors.Norm(description.EmbeddingNorm);
         _projectIn = Projection(description.ProjectIn);
         _layers = new DecoderLayer[description.Layers.Count];
         for (int i = 0; i < _layers.Length; i++)
         {
-            DecoderLayerDescription layer = description.Layers[i];
-            _layers[i] = new DecoderLayer
-            {
-                Description = layer,
-                AttentionNorm = tensors.LayerNorm(layer.AttentionNorm),
-                Query = tensors.Linear(layer.Query, linear),
-                Key = tensors.Linear(layer.Key, linear),
-                Value = tensors.Linear(layer.Value, linear),
-                Output = tensors.Linear(layer.Output, linear),
-                MlpNorm = tensors.LayerNorm(layer.MlpNorm),
-                Up = tensors.Linear(layer.Up, linear),
-                Down = tensors.Linear(layer.Down, linear),
-            };
+            _layers[i] = new DecoderLayer(description.Layers[i], tensors, linear);
             progress?.Report((i + 1.0) / _layers.Length);
         }
 
-        _finalNorm = description.FinalNorm is null ? null : tensors.LayerNorm(description.FinalNorm);
+        _finalNorm = description.FinalNorm is null ? null : tensors.Norm(description.FinalNorm);
         _projectOut = Projection(description.ProjectOut);
         _output = description.OutputEmbedding is null
             ? _tokens
             : tensors.OutputEmbedding(description.OutputEmbedding, description.VocabularySize, description.TokenEmbedding.Size);
         _outputEmbedding = _output.AsLinear(maxDegreeOfParallelism);
+
         LinearLayer? Projection(LinearDescription? projection) => projection is null ? null : tensors.Linear(projection, linear);
     }
 
@@ -67,7 +58,8 @@ public sealed class TransformerModel : IDisposable
     /// <remarks>It can grow while the model runs: layers may keep the weights of columns that turned out to be outliers.</remarks>
     public long Bytes => _tokens.Bytes
         + (_output == _tokens ? 0 : _output.Bytes)
-        + _positions.Bytes
+        + (_positions?.Bytes ?? 0)
+        + (_embeddingNorm?.Bytes ?? 0)
         + (_projectIn?.Bytes ?? 0)
         + _layers.Sum(layer => layer.Bytes)
         + (_finalNorm?.Bytes ?? 0)
@@ -183,7 +175,7 @@ public sealed class TransformerModel : IDisposable
         _projectIn?.Dispose();
         _projectOut?.Dispose();
         _outputEmbedding.Dispose();
-        _positions.Dispose();
+        _positions?.Dispose();
         _tokens.Dispose();
         _checkpoint.Dispose();
     }
@@ -254,15 +246,24 @@ public sealed class TransformerModel : IDisposable
             pass.Apply(_projectIn, embedded, pass.Hidden);
         }
 
-        pass.ForRows(hidden, (first, count) =>
+        if (_positions is not null)
         {
-            float[] position = new float[hidden];
-            for (int row = first; row < first + count; row++)
+            int offset = ((LearnedPositions)Description.Positions).Offset;
+            pass.ForRows(hidden, (first, count) =>
             {
-                Span<float> target = pass.Hidden.AsSpan(row * hidden, hidden);
-                _positions.CopyTo(pass.Position(row) + Description.Positions.Offset, position);
-                TensorPrimitives.Add(target, position, target);
-            }
-        });
+                float[] position = new float[hidden];
+                for (int row = first; row < first + count; row++)
+                {
+                    Span<float> target = pass.Hidden.AsSpan(row * hidden, hidden);
+                    _positions.CopyTo(pass.Position(row) + offset, position);
+                    TensorPrimitives.Add(target, position, target);
+                }
+            });
+        }
+
+        if (_embeddingNorm is not null)
+        {
+            pass.Normalize(_embeddingNorm, pass.Hidden, pass.Hidden);
+        }
     }
 }

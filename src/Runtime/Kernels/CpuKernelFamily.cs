@@ -24,7 +24,12 @@ public sealed record CpuKernelFamily(
     CpuQuantizeRow QuantizeRow,
     CpuPackPanel PackPanel,
     CpuRowKernels Rows,
-    IReadOnlyList<CpuGemmVariant> Variants);
+    IReadOnlyList<CpuGemmVariant> Variants)
+{
+    /// <summary>For every number of rows up to the tallest tile the lowest tile that takes them; index 0 is the one for a single row.</summary>
+    internal CpuGemmVariant[] ByRows { get; } =
+        [.. Enumerable.Range(1, Variants[^1].Tile.M).Select(rows => Variants.First(variant => variant.Tile.M >= rows))];
+}
 
 /// <summary>One generated microkernel.</summary>
 /// <param name="Name">The computed kernel name, e.g. <c>int8_gemm_s8_s32_4x16c2_avx2</c>.</param>

@@ -20,6 +20,19 @@ public static class CpuVectors
         }
     }
 
+    /// <summary>Asks for values that are used soon. They may lie beyond the end of the data.</summary>
+    /// <param name="first">The first value.</param>
+    /// <param name="count">How many.</param>
+    internal static void Prefetch<T>(ref T first, int count)
+        where T : unmanaged
+    {
+        ref byte line = ref Unsafe.As<T, byte>(ref first);
+        for (nint offset = 0; offset < (nint)count * Unsafe.SizeOf<T>(); offset += 64)
+        {
+            Prefetch(ref Unsafe.AddByteOffset(ref line, offset));
+        }
+    }
+
     /// <summary>The values of a row from an index on, zeros beyond its end.</summary>
     /// <param name="row">The row.</param>
     /// <param name="index">The first value.</param>

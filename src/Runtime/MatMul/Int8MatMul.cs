@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using KernelGen.Backends.Cpu;
 using KernelGen.Kernels;
 using KernelGen.Memory;
@@ -99,13 +100,14 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private void MultiplyPanel(
         QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
     {
+        CpuGemmVariant[] variants = family.ByRows;
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
         int done = 0;
         while (done < rows)
         {
-            int tiles = CeilingDivide(rows - done, family.Variants[^1].Tile.M);
-            CpuGemmVariant variant = VariantFor(CeilingDivide(rows - done, tiles));
+            int tiles = CeilingDivide(rows - done, variants.Length);
+            CpuGemmVariant variant = variants[CeilingDivide(rows - done, tiles) - 1];
             variant.Gemm(
                 ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
             done += variant.Tile.M;
@@ -115,19 +117,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         {
             transposed!.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
         }
-    }
-
-    private CpuGemmVariant VariantFor(int rows)
-    {
-        foreach (CpuGemmVariant variant in family.Variants)
-        {
-            if (variant.Tile.M >= rows)
-            {
-                return variant;
-            }
-        }
-
-        return family.Variants[^1];
     }
 
     /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>
@@ -249,6 +238,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         private void Finish(int firstRow, int rows, int firstColumn, int columns, int paddedColumns)
         {
             RowOutliers outliers = _activations.Outliers;
+            CpuVectors.Prefetch(ref Unsafe.Add(ref _weights.ColumnScales[firstColumn], _width), _width);
 
             // float32 results of whole panels go where they belong, others over the sums, to be copied or rounded.
             bool direct = typeof(TOutput) == typeof(float) && columns == paddedColumns;

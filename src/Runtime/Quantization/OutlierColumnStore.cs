@@ -1,3 +1,7 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using KernelGen.Kernels;
+
 namespace KernelGen.Quantization;
 
 /// <summary>
@@ -63,18 +67,27 @@ internal sealed class OutlierColumnStore
         switch (Volatile.Read(ref _columns[column]))
         {
             case float[] values:
-                values.AsSpan(firstRow, destination.Length).CopyTo(destination);
+                Take(values, firstRow, destination);
                 break;
             case Half[] values:
-                Elements.ToSingle<Half>(values.AsSpan(firstRow, destination.Length), destination);
+                Take(values, firstRow, destination);
                 break;
             case BFloat16[] values:
-                Elements.ToSingle<BFloat16>(values.AsSpan(firstRow, destination.Length), destination);
+                Take(values, firstRow, destination);
                 break;
             default:
                 _source!.ReadColumn(column, firstRow, destination);
                 break;
         }
+    }
+
+    private static void Take<T>(T[] values, int firstRow, Span<float> destination)
+        where T : unmanaged
+    {
+        Elements.ToSingle<T>(values.AsSpan(firstRow, destination.Length), destination);
+
+        // The next block's, which a multiplication asks for after thousands of weights.
+        CpuVectors.Prefetch(ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(values), firstRow + destination.Length), destination.Length);
     }
 
     /// <summary>Back to the type they were read from, exactly.</summary>

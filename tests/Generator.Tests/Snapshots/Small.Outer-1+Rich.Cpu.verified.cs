@@ -76,7 +76,8 @@ partial class Outer<T>
                     var lowest = 0f;
                     var highest = 0f;
                     var limits = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 1)
+                    nint i = 0;
+                    for (; i <= k - 1; i += 1)
                     {
                         var x = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
                         var magnitude = (global::System.BitConverter.SingleToInt32Bits(x) & 0x7FFFFFFF);
@@ -96,7 +97,8 @@ partial class Outer<T>
                 {
                     var limits = global::System.BitConverter.SingleToInt32Bits(threshold);
                     int count = 0;
-                    for (nint i = 0; i < k; i += 1)
+                    nint i = 0;
+                    for (; i <= k - 1; i += 1)
                     {
                         count += global::System.Numerics.BitOperations.PopCount((((global::System.BitConverter.SingleToInt32Bits(global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i)) & 0x7FFFFFFF) >= limits) ? 1UL : 0UL));
                     }
@@ -109,7 +111,8 @@ partial class Outer<T>
                 {
                     var limits = global::System.BitConverter.SingleToInt32Bits(threshold);
                     int count = 0;
-                    for (nint i = 0; i < k; i += 1)
+                    nint i = 0;
+                    for (; i <= k - 1; i += 1)
                     {
                         ulong found = (((global::System.BitConverter.SingleToInt32Bits(global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i)) & 0x7FFFFFFF) >= limits) ? 1UL : 0UL);
                         while (found != 0)
@@ -143,22 +146,79 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 1)
+                        nint j = 0;
+                        for (; j <= columns - 4; j += 4)
                         {
-                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y = ((float)sum * scale);
-                            var total = 0f;
+                            var total0 = 0f;
+                            var total1 = 0f;
+                            var total2 = 0f;
+                            var total3 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                total1 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 1), total1);
+                                total2 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 2), total2);
+                                total3 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 3), total3);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
+                            sum1 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 1) * zeroPoint;
+                            var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
+                            var y1 = ((float)sum1 * scale1);
+                            y1 += total1;
+                            y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
+                            var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
+                            sum2 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 2) * zeroPoint;
+                            var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
+                            var y2 = ((float)sum2 * scale2);
+                            y2 += total2;
+                            y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
+                            var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
+                            sum3 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 3) * zeroPoint;
+                            var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
+                            var y3 = ((float)sum3 * scale3);
+                            y3 += total3;
+                            y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
+                        }
+                        for (; j <= columns - 1; j += 1)
+                        {
+                            var total0 = 0f;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                            }
+
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -183,22 +243,34 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 1)
+                        nint j = 0;
+                        for (; j <= columns - 1; j += 1)
                         {
-                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y = ((float)sum * scale);
-                            var total = 0f;
+                            var total0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -214,7 +286,18 @@ partial class Outer<T>
                     var lowest = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
                     var highest = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
                     var limits = global::System.Runtime.Intrinsics.Vector128.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
-                    for (nint i = 0; i < k; i += 4)
+                    nint i = 0;
+                    for (; i <= k - 4; i += 4)
+                    {
+                        var x = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i));
+                        var magnitude = (global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF));
+                        largest = global::System.Runtime.Intrinsics.Vector128.Max(largest, magnitude);
+                        x = global::System.Runtime.Intrinsics.Vector128.AsSingle(global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.LessThan(magnitude, limits));
+                        lowest = global::System.Runtime.Intrinsics.Vector128.MinNative(lowest, x);
+                        highest = global::System.Runtime.Intrinsics.Vector128.MaxNative(highest, x);
+                    }
+
+                    if (i < k)
                     {
                         var x = global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k);
                         var magnitude = (global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF));
@@ -234,7 +317,13 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector128.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 4)
+                    nint i = 0;
+                    for (; i <= k - 4; i += 4)
+                    {
+                        count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector128.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector128.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector128.AsInt32(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF)), limits)));
+                    }
+
+                    if (i < k)
                     {
                         count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector128.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector128.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector128.AsInt32(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF)), limits)));
                     }
@@ -247,7 +336,21 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector128.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 4)
+                    nint i = 0;
+                    for (; i <= k - 4; i += 4)
+                    {
+                        ulong found = global::System.Runtime.Intrinsics.Vector128.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector128.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector128.AsInt32(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF)), limits));
+                        while (found != 0)
+                        {
+                            nint column = i + global::System.Numerics.BitOperations.TrailingZeroCount(found);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref columns, count) = (int)column;
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref values, count) = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, column);
+                            count++;
+                            found &= found - 1;
+                        }
+                    }
+
+                    if (i < k)
                     {
                         ulong found = global::System.Runtime.Intrinsics.Vector128.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector128.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector128.AsInt32(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF)), limits));
                         while (found != 0)
@@ -281,22 +384,79 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 4)
+                        nint j = 0;
+                        for (; j <= columns - 16; j += 16)
                         {
-                            var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                            sum -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                            var total = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total1 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total2 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total3 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                total1 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(4)), total1);
+                                total2 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(8)), total2);
+                                total3 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(12)), total3);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                            var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
+                            sum1 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 4)) * zeroPoint;
+                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
+                            var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
+                            y1 += total1;
+                            y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
+                            var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
+                            sum2 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
+                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                            var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
+                            y2 += total2;
+                            y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
+                            var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
+                            sum3 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 12)) * zeroPoint;
+                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
+                            var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
+                            y3 += total3;
+                            y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
+                        }
+                        for (; j <= columns - 4; j += 4)
+                        {
+                            var total0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                            }
+
+                            var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 4)
+                        {
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -321,22 +481,34 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 1)
+                        nint j = 0;
+                        for (; j <= columns - 1; j += 1)
                         {
-                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y = ((float)sum * scale);
-                            var total = 0f;
+                            var total0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -352,7 +524,18 @@ partial class Outer<T>
                     var lowest = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
                     var highest = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
-                    for (nint i = 0; i < k; i += 8)
+                    nint i = 0;
+                    for (; i <= k - 8; i += 8)
+                    {
+                        var x = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i));
+                        var magnitude = (global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF));
+                        largest = global::System.Runtime.Intrinsics.Vector256.Max(largest, magnitude);
+                        x = global::System.Runtime.Intrinsics.Vector256.AsSingle(global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.LessThan(magnitude, limits));
+                        lowest = global::System.Runtime.Intrinsics.Vector256.MinNative(lowest, x);
+                        highest = global::System.Runtime.Intrinsics.Vector256.MaxNative(highest, x);
+                    }
+
+                    if (i < k)
                     {
                         var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                         var magnitude = (global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF));
@@ -372,7 +555,13 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 8)
+                    nint i = 0;
+                    for (; i <= k - 8; i += 8)
+                    {
+                        count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector256.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector256.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits)));
+                    }
+
+                    if (i < k)
                     {
                         count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector256.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector256.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector256.AsInt32(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits)));
                     }
@@ -385,7 +574,21 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 8)
+                    nint i = 0;
+                    for (; i <= k - 8; i += 8)
+                    {
+                        ulong found = global::System.Runtime.Intrinsics.Vector256.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector256.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
+                        while (found != 0)
+                        {
+                            nint column = i + global::System.Numerics.BitOperations.TrailingZeroCount(found);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref columns, count) = (int)column;
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref values, count) = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, column);
+                            count++;
+                            found &= found - 1;
+                        }
+                    }
+
+                    if (i < k)
                     {
                         ulong found = global::System.Runtime.Intrinsics.Vector256.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector256.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector256.AsInt32(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
                         while (found != 0)
@@ -419,22 +622,79 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 8)
+                        nint j = 0;
+                        for (; j <= columns - 32; j += 32)
                         {
-                            var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                            sum -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                            var total = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total1 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total2 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total3 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                total1 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(8)), total1);
+                                total2 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(16)), total2);
+                                total3 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(24)), total3);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                            var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
+                            sum1 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
+                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                            var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
+                            y1 += total1;
+                            y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
+                            var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
+                            sum2 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
+                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                            var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
+                            y2 += total2;
+                            y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
+                            var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
+                            sum3 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 24)) * zeroPoint;
+                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
+                            var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
+                            y3 += total3;
+                            y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
+                        }
+                        for (; j <= columns - 8; j += 8)
+                        {
+                            var total0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                            }
+
+                            var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 8)
+                        {
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -459,22 +719,34 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 1)
+                        nint j = 0;
+                        for (; j <= columns - 1; j += 1)
                         {
-                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y = ((float)sum * scale);
-                            var total = 0f;
+                            var total0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -490,7 +762,18 @@ partial class Outer<T>
                     var lowest = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
                     var highest = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
                     var limits = global::System.Runtime.Intrinsics.Vector512.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
-                    for (nint i = 0; i < k; i += 16)
+                    nint i = 0;
+                    for (; i <= k - 16; i += 16)
+                    {
+                        var x = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i));
+                        var magnitude = (global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF));
+                        largest = global::System.Runtime.Intrinsics.Vector512.Max(largest, magnitude);
+                        x = global::System.Runtime.Intrinsics.Vector512.AsSingle(global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.LessThan(magnitude, limits));
+                        lowest = global::System.Runtime.Intrinsics.Vector512.MinNative(lowest, x);
+                        highest = global::System.Runtime.Intrinsics.Vector512.MaxNative(highest, x);
+                    }
+
+                    if (i < k)
                     {
                         var x = global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k);
                         var magnitude = (global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF));
@@ -510,7 +793,13 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector512.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 16)
+                    nint i = 0;
+                    for (; i <= k - 16; i += 16)
+                    {
+                        count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector512.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector512.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector512.AsInt32(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits)));
+                    }
+
+                    if (i < k)
                     {
                         count += global::System.Numerics.BitOperations.PopCount(global::System.Runtime.Intrinsics.Vector512.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector512.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector512.AsInt32(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits)));
                     }
@@ -523,7 +812,21 @@ partial class Outer<T>
                 {
                     var limits = global::System.Runtime.Intrinsics.Vector512.Create(global::System.BitConverter.SingleToInt32Bits(threshold));
                     int count = 0;
-                    for (nint i = 0; i < k; i += 16)
+                    nint i = 0;
+                    for (; i <= k - 16; i += 16)
+                    {
+                        ulong found = global::System.Runtime.Intrinsics.Vector512.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector512.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector512.AsInt32(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i))) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits));
+                        while (found != 0)
+                        {
+                            nint column = i + global::System.Numerics.BitOperations.TrailingZeroCount(found);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref columns, count) = (int)column;
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref values, count) = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, column);
+                            count++;
+                            found &= found - 1;
+                        }
+                    }
+
+                    if (i < k)
                     {
                         ulong found = global::System.Runtime.Intrinsics.Vector512.ExtractMostSignificantBits(global::System.Runtime.Intrinsics.Vector512.GreaterThanOrEqual((global::System.Runtime.Intrinsics.Vector512.AsInt32(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k)) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits));
                         while (found != 0)
@@ -557,22 +860,79 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 16)
+                        nint j = 0;
+                        for (; j <= columns - 64; j += 64)
                         {
-                            var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                            sum -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                            var total = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total1 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total2 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total3 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i)), global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref outlierWeights, (nuint)((slot * outlierStride) + j)), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                total1 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(16)), total1);
+                                total2 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(32)), total2);
+                                total3 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(48)), total3);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                            var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
+                            sum1 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
+                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                            var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
+                            y1 += total1;
+                            y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
+                            var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
+                            sum2 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 32)) * zeroPoint;
+                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
+                            var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
+                            y2 += total2;
+                            y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
+                            var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
+                            sum3 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 48)) * zeroPoint;
+                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
+                            var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
+                            y3 += total3;
+                            y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
+                        }
+                        for (; j <= columns - 16; j += 16)
+                        {
+                            var total0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            for (nint i = 0; i < count; i++)
+                            {
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
+                                total0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                            }
+
+                            var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                            sum0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 16)
+                        {
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                         }
                     }
                 }
@@ -597,22 +957,34 @@ partial class Outer<T>
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
                         ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
-                        for (nint j = 0; j < columns; j += 1)
+                        nint j = 0;
+                        for (; j <= columns - 1; j += 1)
                         {
-                            var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y = ((float)sum * scale);
-                            var total = 0f;
+                            var total0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
-                                nint slot = global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i);
-                                total = global::System.MathF.FusedMultiplyAdd(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i), global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (slot * outlierStride) + j), total);
+                                ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
+                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
+                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
                             }
 
-                            y += total;
-                            y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
+                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0 = ((float)sum0 * scale0);
+                            y0 += total0;
+                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        }
+
+                        if (tile.Activation == global::KernelGen.Activation.None)
+                        {
+                            continue;
+                        }
+
+                        for (j = 0; j < columns; j += 1)
+                        {
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                         }
                     }
                 }
@@ -626,12 +998,12 @@ partial class Outer<T>
                 /// <summary>The weights of 1 output feature, 1 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static int Weights(ref byte panel, int offset) =>
-                    (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset);
+                    unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset));
 
                 /// <summary>1 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static int Broadcast(ref byte row, nint offset) =>
-                    (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset);
+                    unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset));
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
                 private static int MultiplyAdd(int sum, int a, int w) =>
@@ -743,7 +1115,7 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = unchecked((byte)w);
                         }
                     }
                 }
@@ -753,17 +1125,17 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 1)
+                    nint i = 0;
+                    for (; i <= k - 1; i += 1)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = (byte)q0;
+                        var q0 = QuantizeVector(global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i + 0), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = unchecked((byte)q0);
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static int QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static int QuantizeVector(float x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
                     var limits = limit;
                     x = global::System.BitConverter.Int32BitsToSingle(global::System.BitConverter.SingleToInt32Bits(x) & ((global::System.BitConverter.SingleToInt32Bits(x) & 0x7FFFFFFF) < limits ? -1 : 0));
                     var q = (int)global::System.MathF.Round((((x * prescale) * scale)), global::System.MidpointRounding.ToEven);
@@ -833,7 +1205,7 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 16) + (i % 2)) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 16) + (i % 2)) = unchecked((byte)w);
                         }
                     }
                 }
@@ -843,18 +1215,25 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 16)
+                    nint i = 0;
+                    for (; i <= k - 16; i += 16)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
                         global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(limit);
                     x = global::System.Runtime.Intrinsics.Vector256.AsSingle(global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.LessThan((global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
                     var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
@@ -929,10 +1308,10 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = unchecked((byte)w);
                             sum += w;
                         }
-                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                     }
                 }
 
@@ -941,20 +1320,29 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 32)
+                    nint i = 0;
+                    for (; i <= k - 32; i += 32)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 24)), i + 24, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 24, k), i + 24, ref keep, limit, prescale, scale, zeroPoint);
                         global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(limit);
                     x = global::System.Runtime.Intrinsics.Vector256.AsSingle(global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.LessThan((global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
                     var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
@@ -1029,10 +1417,10 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = unchecked((byte)w);
                             sum += w;
                         }
-                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                     }
                 }
 
@@ -1041,20 +1429,29 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 32)
+                    nint i = 0;
+                    for (; i <= k - 32; i += 32)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 24)), i + 24, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 24, k), i + 24, ref keep, limit, prescale, scale, zeroPoint);
                         global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                     var limits = global::System.Runtime.Intrinsics.Vector256.Create(limit);
                     x = global::System.Runtime.Intrinsics.Vector256.AsSingle(global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.LessThan((global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF)), limits));
                     var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
@@ -1377,7 +1774,7 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 64) + (i % 2)) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 64) + (i % 2)) = unchecked((byte)w);
                         }
                     }
                 }
@@ -1387,18 +1784,25 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 32)
+                    nint i = 0;
+                    for (; i <= k - 32; i += 32)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q1 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
                         global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k);
                     var limits = global::System.Runtime.Intrinsics.Vector512.Create(limit);
                     x = global::System.Runtime.Intrinsics.Vector512.AsSingle(global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.LessThan((global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits));
                     var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
@@ -1474,7 +1878,7 @@ partial class Outer<T>
                         for (int i = 0; i < k; i++)
                         {
                             sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = (byte)w;
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 32) + (i % 4)) = unchecked((byte)w);
                         }
                     }
                 }
@@ -1484,20 +1888,29 @@ partial class Outer<T>
                 internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
                 {
                     int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                    for (nint i = 0; i < k; i += 16)
+                    nint i = 0;
+                    for (; i <= k - 16; i += 16)
                     {
-                        var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q1 = QuantizeVector(ref row, i + 4, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q2 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                        var q3 = QuantizeVector(ref row, i + 12, k, ref keep, limit, prescale, scale, zeroPoint);
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 4)), i + 4, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 12)), i + 12, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::System.Runtime.Intrinsics.Vector128.AsByte(global::System.Runtime.Intrinsics.Vector128.Narrow(global::System.Runtime.Intrinsics.Vector128.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector128.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 4, k), i + 4, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 12, k), i + 12, ref keep, limit, prescale, scale, zeroPoint);
                         global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::System.Runtime.Intrinsics.Vector128.AsByte(global::System.Runtime.Intrinsics.Vector128.Narrow(global::System.Runtime.Intrinsics.Vector128.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector128.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                     }
                 }
 
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector128<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                private static global::System.Runtime.Intrinsics.Vector128<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector128<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
                 {
-                    var x = global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k);
                     var limits = global::System.Runtime.Intrinsics.Vector128.Create(limit);
                     x = global::System.Runtime.Intrinsics.Vector128.AsSingle(global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.LessThan((global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF)), limits));
                     var q = global::System.Runtime.Intrinsics.Vector128.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector128.Round((((x * global::System.Runtime.Intrinsics.Vector128.Create(prescale)) * global::System.Runtime.Intrinsics.Vector128.Create(scale)))));

@@ -27,13 +27,18 @@ partial class Outer<T>
         /// <item>int8_gemm_s8_s32_1x8c4_armdp</item>
         /// </list>
         /// </remarks>
-        public static global::KernelGen.Int8KernelSet Kernels { get; } = new(
-            "Small.Outer<T>.Rich",
-            new(global::KernelGen.OutlierPolicy.Elements, 2.5f, global::KernelGen.QuantizationGranularity.Vector, global::KernelGen.ActivationQuantization.ZeroPoint, global::KernelGen.Accumulation.Int64),
-            CpuKernels.Families,
-            new global::KernelGen.DroppedVariant[]
-            {
-                new("int8_gemm_s8_s32_1x8c2_avx512", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
-            });
+        public static global::KernelGen.Int8KernelSet Kernels => KernelSetHolder.Set;
+
+        private static class KernelSetHolder
+        {
+            internal static readonly global::KernelGen.Int8KernelSet Set = new(
+                "Small.Outer<T>.Rich",
+                new(global::KernelGen.OutlierPolicy.Elements, 2.5f, global::KernelGen.QuantizationGranularity.Vector, global::KernelGen.ActivationQuantization.ZeroPoint, global::KernelGen.Accumulation.Int64),
+                CpuKernels.Families,
+                new global::KernelGen.DroppedVariant[]
+                {
+                    new("int8_gemm_s8_s32_1x8c2_avx512", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
+                });
+        }
     }
 }

@@ -73,7 +73,8 @@ partial class Plain
             internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)
             {
                 var largest = 0;
-                for (nint i = 0; i < k; i += 1)
+                nint i = 0;
+                for (; i <= k - 1; i += 1)
                 {
                     var x = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
                     var magnitude = (global::System.BitConverter.SingleToInt32Bits(x) & 0x7FFFFFFF);
@@ -96,13 +97,47 @@ partial class Plain
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
                     ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
                     var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                    for (nint j = 0; j < columns; j += 1)
+                    nint j = 0;
+                    for (; j <= columns - 4; j += 4)
                     {
-                        var sum = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                        var scale = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y = ((float)sum * scale);
-                        y += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y);
+                        var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                        var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y0 = ((float)sum0 * scale0);
+                        y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
+                        var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
+                        var y1 = ((float)sum1 * scale1);
+                        y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
+                        var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
+                        var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
+                        var y2 = ((float)sum2 * scale2);
+                        y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
+                        var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
+                        var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
+                        var y3 = ((float)sum3 * scale3);
+                        y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
+                    }
+                    for (; j <= columns - 1; j += 1)
+                    {
+                        var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
+                        var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y0 = ((float)sum0 * scale0);
+                        y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 1)
+                    {
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
                     }
                 }
             }
@@ -115,7 +150,15 @@ partial class Plain
             internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)
             {
                 var largest = global::System.Runtime.Intrinsics.Vector128<int>.Zero;
-                for (nint i = 0; i < k; i += 4)
+                nint i = 0;
+                for (; i <= k - 4; i += 4)
+                {
+                    var x = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i));
+                    var magnitude = (global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF));
+                    largest = global::System.Runtime.Intrinsics.Vector128.Max(largest, magnitude);
+                }
+
+                if (i < k)
                 {
                     var x = global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k);
                     var magnitude = (global::System.Runtime.Intrinsics.Vector128.AsInt32(x) & global::System.Runtime.Intrinsics.Vector128.Create(0x7FFFFFFF));
@@ -138,13 +181,47 @@ partial class Plain
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
                     ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
                     var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                    for (nint j = 0; j < columns; j += 4)
+                    nint j = 0;
+                    for (; j <= columns - 16; j += 16)
                     {
-                        var sum = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
+                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
+                        var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
+                        y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
+                        var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
+                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                        var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
+                        y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
+                        var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
+                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
+                        var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
+                        y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
+                    }
+                    for (; j <= columns - 4; j += 4)
+                    {
+                        var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 4)
+                    {
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }
@@ -157,7 +234,15 @@ partial class Plain
             internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)
             {
                 var largest = global::System.Runtime.Intrinsics.Vector256<int>.Zero;
-                for (nint i = 0; i < k; i += 8)
+                nint i = 0;
+                for (; i <= k - 8; i += 8)
+                {
+                    var x = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i));
+                    var magnitude = (global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF));
+                    largest = global::System.Runtime.Intrinsics.Vector256.Max(largest, magnitude);
+                }
+
+                if (i < k)
                 {
                     var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                     var magnitude = (global::System.Runtime.Intrinsics.Vector256.AsInt32(x) & global::System.Runtime.Intrinsics.Vector256.Create(0x7FFFFFFF));
@@ -180,13 +265,47 @@ partial class Plain
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
                     ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
                     var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                    for (nint j = 0; j < columns; j += 8)
+                    nint j = 0;
+                    for (; j <= columns - 32; j += 32)
                     {
-                        var sum = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
+                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                        var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
+                        y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
+                        var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
+                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                        var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
+                        y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
+                        var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
+                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
+                        var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
+                        y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
+                    }
+                    for (; j <= columns - 8; j += 8)
+                    {
+                        var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 8)
+                    {
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }
@@ -199,7 +318,15 @@ partial class Plain
             internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)
             {
                 var largest = global::System.Runtime.Intrinsics.Vector512<int>.Zero;
-                for (nint i = 0; i < k; i += 16)
+                nint i = 0;
+                for (; i <= k - 16; i += 16)
+                {
+                    var x = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i));
+                    var magnitude = (global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF));
+                    largest = global::System.Runtime.Intrinsics.Vector512.Max(largest, magnitude);
+                }
+
+                if (i < k)
                 {
                     var x = global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k);
                     var magnitude = (global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF));
@@ -222,13 +349,47 @@ partial class Plain
                     ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
                     ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
                     var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                    for (nint j = 0; j < columns; j += 16)
+                    nint j = 0;
+                    for (; j <= columns - 64; j += 64)
                     {
-                        var sum = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum) * scale);
-                        y += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y), ref results, (nuint)(j));
+                        var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
+                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                        var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
+                        y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
+                        var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
+                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
+                        var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
+                        y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
+                        var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
+                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
+                        var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
+                        y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
+                    }
+                    for (; j <= columns - 16; j += 16)
+                    {
+                        var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
+                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
+                        y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                    }
+
+                    if (tile.Activation == global::KernelGen.Activation.None)
+                    {
+                        continue;
+                    }
+
+                    for (j = 0; j < columns; j += 16)
+                    {
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
                     }
                 }
             }
@@ -242,12 +403,12 @@ partial class Plain
             /// <summary>The weights of 1 output feature, 1 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int Weights(ref byte panel, int offset) =>
-                (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset);
+                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset));
 
             /// <summary>1 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int Broadcast(ref byte row, nint offset) =>
-                (sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset);
+                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref row, offset));
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
             private static int MultiplyAdd(int sum, int a, int w) =>
@@ -359,7 +520,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, (nint)i * 4) = unchecked((byte)w);
                     }
                 }
             }
@@ -369,17 +530,17 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 1)
+                nint i = 0;
+                for (; i <= k - 1; i += 1)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = (byte)q0;
+                    var q0 = QuantizeVector(global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i + 0), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i) = unchecked((byte)q0);
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static int QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static int QuantizeVector(float x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
                 var q = (int)global::System.MathF.Round((((x * prescale) * scale)), global::System.MidpointRounding.ToEven);
                 return q;
             }
@@ -496,7 +657,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = unchecked((byte)w);
                     }
                 }
             }
@@ -506,18 +667,25 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 16)
+                nint i = 0;
+                for (; i <= k - 16; i += 16)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
                     global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
                 return q;
             }
@@ -641,10 +809,10 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                         sum += w;
                     }
-                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                 }
             }
 
@@ -653,20 +821,29 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 32)
+                nint i = 0;
+                for (; i <= k - 32; i += 32)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 24)), i + 24, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 24, k), i + 24, ref keep, limit, prescale, scale, zeroPoint);
                     global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
                 return q + global::System.Runtime.Intrinsics.Vector256.Create(128);
             }
@@ -790,10 +967,10 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                         sum += w;
                     }
-                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
                 }
             }
 
@@ -802,20 +979,29 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 32)
+                nint i = 0;
+                for (; i <= k - 32; i += 32)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q1 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q2 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q3 = QuantizeVector(ref row, i + 24, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)(i + 24)), i + 24, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load256(ref row, i + 24, k), i + 24, ref keep, limit, prescale, scale, zeroPoint);
                     global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::System.Runtime.Intrinsics.Vector256.AsByte(global::System.Runtime.Intrinsics.Vector256.Narrow(global::System.Runtime.Intrinsics.Vector256.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector256.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static global::System.Runtime.Intrinsics.Vector256<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector256<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::KernelGen.Kernels.CpuVectors.Load256(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector256.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector256.Round((((x * global::System.Runtime.Intrinsics.Vector256.Create(prescale)) * global::System.Runtime.Intrinsics.Vector256.Create(scale)))));
                 return q + global::System.Runtime.Intrinsics.Vector256.Create(128);
             }
@@ -917,7 +1103,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 2) * 32) + (i % 2)) = unchecked((byte)w);
                     }
                 }
             }
@@ -927,18 +1113,25 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 32)
+                nint i = 0;
+                for (; i <= k - 32; i += 32)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q1 = QuantizeVector(ref row, i + 16, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
                     global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1)), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i * 2));
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::KernelGen.Kernels.CpuVectors.Load512(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
                 return q;
             }
@@ -1070,7 +1263,7 @@ partial class Plain
                     for (int i = 0; i < k; i++)
                     {
                         sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
-                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = (byte)w;
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
                     }
                 }
             }
@@ -1080,20 +1273,29 @@ partial class Plain
             internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
             {
                 int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
-                for (nint i = 0; i < k; i += 16)
+                nint i = 0;
+                for (; i <= k - 16; i += 16)
                 {
-                    var q0 = QuantizeVector(ref row, i + 0, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q1 = QuantizeVector(ref row, i + 4, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q2 = QuantizeVector(ref row, i + 8, k, ref keep, limit, prescale, scale, zeroPoint);
-                    var q3 = QuantizeVector(ref row, i + 12, k, ref keep, limit, prescale, scale, zeroPoint);
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 4)), i + 4, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 8)), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref row, (nuint)(i + 12)), i + 12, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::System.Runtime.Intrinsics.Vector128.AsByte(global::System.Runtime.Intrinsics.Vector128.Narrow(global::System.Runtime.Intrinsics.Vector128.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector128.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 4, k), i + 4, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 8, k), i + 8, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load128(ref row, i + 12, k), i + 12, ref keep, limit, prescale, scale, zeroPoint);
                     global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::System.Runtime.Intrinsics.Vector128.AsByte(global::System.Runtime.Intrinsics.Vector128.Narrow(global::System.Runtime.Intrinsics.Vector128.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector128.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
                 }
             }
 
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector128<int> QuantizeVector(ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            private static global::System.Runtime.Intrinsics.Vector128<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector128<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
             {
-                var x = global::KernelGen.Kernels.CpuVectors.Load128(ref row, i, k);
                 var q = global::System.Runtime.Intrinsics.Vector128.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector128.Round((((x * global::System.Runtime.Intrinsics.Vector128.Create(prescale)) * global::System.Runtime.Intrinsics.Vector128.Create(scale)))));
                 return q;
             }

@@ -27,11 +27,16 @@ partial class Plain
     /// <item>int8_gemm_s8_s32_2x16c4_armdp</item>
     /// </list>
     /// </remarks>
-    public static global::KernelGen.Int8KernelSet Kernels { get; } = new(
-        "Small.Plain",
-        new(global::KernelGen.OutlierPolicy.None, 6f, global::KernelGen.QuantizationGranularity.Vector, global::KernelGen.ActivationQuantization.Symmetric, global::KernelGen.Accumulation.Int32),
-        CpuKernels.Families,
-        new global::KernelGen.DroppedVariant[]
-        {
-        });
+    public static global::KernelGen.Int8KernelSet Kernels => KernelSetHolder.Set;
+
+    private static class KernelSetHolder
+    {
+        internal static readonly global::KernelGen.Int8KernelSet Set = new(
+            "Small.Plain",
+            new(global::KernelGen.OutlierPolicy.None, 6f, global::KernelGen.QuantizationGranularity.Vector, global::KernelGen.ActivationQuantization.Symmetric, global::KernelGen.Accumulation.Int32),
+            CpuKernels.Families,
+            new global::KernelGen.DroppedVariant[]
+            {
+            });
+    }
 }

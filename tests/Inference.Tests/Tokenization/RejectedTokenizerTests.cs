@@ -30,18 +30,43 @@ public sealed class RejectedTokenizerTests(ITestOutputHelper output)
         { "model.continuing_subword_prefix", "\"##\"", "continuing_subword_prefix = ##" },
         { "model.end_of_word_suffix", "\"</w>\"", "end_of_word_suffix = </w>" },
         { "model.dropout", "0.1", "dropout = 0.1" },
-        { "model.byte_fallback", "true", "byte_fallback = true" },
+        { "model.byte_fallback", "true", "byte_fallback = true with a ByteLevel pre_tokenizer" },
         { "model.ignore_merges", "1", "'ignore_merges' is 1, true or false was expected" },
-        { "normalizer", """{"type":"NFC"}""", "normalizer 'NFC' is not supported" },
-        { "normalizer", """{"type":"Sequence","normalizers":[{"type":"Lowercase"}]}""", "normalizer 'Lowercase' is not supported" },
-        { "pre_tokenizer", "null", "pre_tokenizer '(none)' is not supported" },
-        { "pre_tokenizer", """{"type":"Metaspace"}""", "pre_tokenizer 'Metaspace' is not supported" },
-        { "pre_tokenizer", """{"type":"Sequence","pretokenizers":[{"type":"Split"},{"type":"ByteLevel"}]}""", "pre_tokenizer 'Split' is not supported" },
+        { "normalizer", """{"type":"NFKC"}""", "normalizer 'NFKC' is not supported" },
+        { "normalizer", """{"type":"Sequence","normalizers":[{"type":"BertNormalizer"}]}""", "normalizer 'BertNormalizer' is not supported" },
+        { "normalizer", """{"type":"Prepend"}""", "'prepend' is missing" },
+        { "normalizer", """{"type":"Replace","pattern":{"String":""},"content":"x"}""", "a normalizer has an empty pattern" },
+        { "normalizer", """{"type":"Replace","pattern":{"Regex":"a++"},"content":"x"}""", "pattern 'a++' (" },
+        { "normalizer", "{\"type\":\"Prepend\",\"prepend\":\"" + new string('x', 300) + "\"}", "'prepend' has 300 characters" },
+        { "pre_tokenizer", """{"type":"Whitespace"}""", "pre_tokenizer 'Whitespace' is not supported" },
+        { "pre_tokenizer", """{"type":"Metaspace","prepend_scheme":"last"}""", "prepend_scheme = last" },
+        { "pre_tokenizer", """{"type":"Metaspace","replacement":"__"}""", "'replacement' is not one character" },
+        { "pre_tokenizer", """{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"Digits"}]}""", "Digits behind ByteLevel" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated"}""", "'pattern' is missing" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Doubled","pattern":{"String":"a"}}""", "behavior = Doubled" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"^a"}}""", "an anchor at character 1 of 2" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"\\p{Han}"}}""", "no general category" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"\\bx"}}""", "an escape of this kind" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"(?<n>x)"}}""", "a group of this kind" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"[a&&b]"}}""", "an intersection of sets" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"[[:alpha:]]"}}""", "a POSIX class" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"[a[^b]]"}}""", "a negated set within a set" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"[a-[b]]"}}""", "a set as the end of a range" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"[]"}}""", "empty or not closed" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"a{,3}"}}""", "a brace that is no repetition" },
+        { "pre_tokenizer", """{"type":"Split","behavior":"Isolated","pattern":{"Regex":"(a"}}""", "pattern '(a' (" },
         { "pre_tokenizer", """{"type":"Sequence"}""", "Sequence without a list" },
         { "pre_tokenizer", "\"ByteLevel\"", "an object with a type was expected" },
         { "decoder", "null", "decoder '(none)' is not supported" },
         { "decoder", """{"type":"WordPiece"}""", "decoder 'WordPiece' is not supported" },
+        { "decoder", """{"type":"Strip","content":" ","start":1,"stop":0}""", "decoder 'Strip' is not supported" },
+        { "decoder", """{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1}]}""", "Strip at this place" },
+        { "decoder", """{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteFallback"}]}""", "ByteFallback at this place" },
+        { "decoder", """{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":" ","start":-1}]}""", "'start' is -1" },
         { "post_processor", """{"type":"BertProcessing"}""", "post_processor 'BertProcessing' is not supported" },
+        { "post_processor", """{"type":"RobertaProcessing","cls":["a",97]}""", "'sep' is missing" },
+        { "post_processor", """{"type":"RobertaProcessing","sep":["a"],"cls":["a",97]}""", "'sep' is [\"a\"], a token and its id" },
+        { "post_processor", """{"type":"RobertaProcessing","sep":["a",97],"cls":["<s>",5000]}""", "'<s>' has the id 5000, which no token has" },
         { "post_processor", """{"type":"TemplateProcessing","single":[],"special_tokens":{}}""", "leaves the text A out" },
         { "post_processor", """{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B"}}],"special_tokens":{}}""", "the template has" },
         { "post_processor", """{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}}],"special_tokens":{}}""", "'<s>' is not in its special_tokens" },
@@ -108,40 +133,59 @@ public sealed class RejectedTokenizerTests(ITestOutputHelper output)
         Assert.Contains("cannot be read", Assert.Throws<TokenizerException>(() => Tokenizer.Load(folder.At("none.json"))).Message);
     }
 
-    [Fact]
-    public void Mutated_files_load_or_are_refused()
+    public static TheoryData<string> Kinds => ["bytes", "sentencepiece", "llama3", "files"];
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Mutated_files_load_or_are_refused(string kind)
     {
         JsonMutator mutator = new(seed: 20260104);
-        JsonObject json = SmallTokenizer.Json("a b", "ab c", "\u0120 t", "h e", "\u0120t he").WithAdded(400, "<s>", "special lstrip").WithAdded(401, "<mask>", "single_word");
-        // The bytes that are not printed make most of the file: without them mutations fall on what matters.
-        JsonObject vocabulary = json["model"]!["vocab"]!.AsObject();
-        for (char character = '\u0100'; character < '\u0144'; character++)
+        using TemporaryFolder folder = new();
+        string name = "tokenizer.json";
+        JsonObject json = kind switch
         {
-            if (character != '\u0120')
+            "sentencepiece" => SentencePieceTests.Llama2("\u2581 a", "a b"),
+            "llama3" => PatternTests.WithSplit(PatternTests.Llama3, "Isolated"),
+            _ => SmallTokenizer.Json("a b", "ab c", "\u0120 t", "h e", "\u0120t he").WithAdded(400, "<s>", "special lstrip").WithAdded(401, "<mask>", "single_word"),
+        };
+
+        // The tokens of single bytes make most of the file: without most of them mutations fall on what matters.
+        JsonObject vocabulary = json["model"]!["vocab"]!.AsObject();
+        foreach (string token in vocabulary.Select(static entry => entry.Key).Where(static t => t[0] > '\u00a0' && t != "\u0120" && t[0] != '\u2581').ToArray())
+        {
+            if (token.Length == 1)
             {
-                vocabulary.Remove(character.ToString());
+                vocabulary.Remove(token);
             }
         }
 
-        for (char character = '\u00a1'; character <= '\u00ff'; character++)
+        if (kind == "bytes")
         {
-            vocabulary.Remove(character.ToString());
+            json["post_processor"] = JsonNode.Parse("""
+                {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+                "special_tokens":{"<s>":{"id":"<s>","ids":[400],"tokens":["<s>"]}}}
+                """);
+        }
+        else if (kind == "files")
+        {
+            folder.Write("vocab.json", vocabulary.ToJsonString());
+            folder.Write("merges.txt", "#version: 0.2\na b\nab c\n");
+            name = "tokenizer_config.json";
+            json = JsonNode.Parse("""
+                {"tokenizer_class":"GPT2Tokenizer","add_bos_token":true,"add_prefix_space":false,
+                "bos_token":{"content":"ab","lstrip":false,"normalized":true},"eos_token":"abc","unk_token":"he","pad_token":null}
+                """)!.AsObject();
         }
 
-        json["post_processor"] = JsonNode.Parse("""
-            {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
-            "special_tokens":{"<s>":{"id":"<s>","ids":[400],"tokens":["<s>"]}}}
-            """);
         byte[] source = System.Text.Encoding.UTF8.GetBytes(json.ToJsonString());
-        using TemporaryFolder folder = new();
         (int accepted, int refused) = (0, 0);
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 10_000; i++)
         {
-            string path = folder.Write("tokenizer.json", mutator.Mutate(source));
+            folder.Write(name, mutator.Mutate(source));
             long before = GC.GetAllocatedBytesForCurrentThread();
             try
             {
-                Tokenizer tokenizer = Tokenizer.Load(path);
+                Tokenizer tokenizer = Tokenizer.Load(folder.Root);
                 int[] ids = tokenizer.Encode("abc the <s> <mask> \u00e9\ud800 12", addSpecialTokens: true);
                 Assert.True(tokenizer.Decode(ids, skipSpecialTokens: false).Length < 10_000);
                 accepted++;
@@ -155,7 +199,7 @@ public sealed class RejectedTokenizerTests(ITestOutputHelper output)
             Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < 8 << 20, $"round {i} allocated too much");
         }
 
-        output.WriteLine($"{accepted} accepted, {refused} refused");
+        output.WriteLine($"{kind}: {accepted} accepted, {refused} refused");
         Assert.True(accepted > 100 && refused > 100, "the mutations all end the same way");
     }
 }

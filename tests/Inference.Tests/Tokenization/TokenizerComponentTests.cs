@@ -138,6 +138,14 @@ public sealed class TokenizerComponentTests
     }
 
     [Fact]
+    public void Roberta_processing_puts_its_tokens_around_the_text()
+    {
+        JsonObject json = SmallTokenizer.Json().WithAdded(256, "<s>", "special").WithAdded(257, "</s>", "special");
+        json["post_processor"] = JsonNode.Parse("""{"type":"RobertaProcessing","sep":["</s>",257],"cls":["<s>",256],"trim_offsets":true}""");
+        Assert.Equal("<s>|a|</s>", SmallTokenizer.Load(json).Tokens("a", addSpecialTokens: true));
+    }
+
+    [Fact]
     public void The_bundled_tokenizer_knows_its_special_tokens()
     {
         Tokenizer tokenizer = Tokenizer.Load(Path.Combine(RepositoryPaths.Model("opt-1.5m"), "tokenizer.json"));

@@ -53,15 +53,8 @@ public sealed class WordSplitterTests
 
     private static string[] Split(string text)
     {
-        Gpt2WordSplitter splitter = new();
-        List<string> words = [];
-        for (int start = 0; start < text.Length;)
-        {
-            int length = splitter.FirstWordLength(text.AsSpan(start));
-            words.Add(text.Substring(start, length));
-            start += length;
-        }
-
-        return [.. words];
+        List<TextPiece> words = [];
+        new Gpt2WordSplitter().Split(text, words);
+        return [.. words.Select(word => text.Substring(word.Start, word.Length))];
     }
 }

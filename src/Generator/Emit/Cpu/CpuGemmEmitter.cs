@@ -134,8 +134,8 @@ internal static class CpuGemmEmitter
         (string Weights, string Broadcast, string MultiplyAdd) bodies = target.InstructionSet switch
         {
             CpuInstructionSet.Scalar => (
-                $"(sbyte){Unsafe}.AddByteOffset(ref panel, (nint)offset)",
-                $"(sbyte){Unsafe}.AddByteOffset(ref row, offset)",
+                $"unchecked((sbyte){Unsafe}.AddByteOffset(ref panel, (nint)offset))",
+                $"unchecked((sbyte){Unsafe}.AddByteOffset(ref row, offset))",
                 "sum + (a * w)"),
             CpuInstructionSet.Avx2 => (
                 $"{Intrinsics}.X86.Avx2.ConvertToVector256Int16({Intrinsics}.Vector128.AsSByte({Intrinsics}.Vector128.LoadUnsafe({loadBytes})))",

@@ -30,7 +30,7 @@ internal static class CpuPackEmitter
                     string offset = target.K == 1
                         ? $"(nint)i * {family.PanelWidth}"
                         : $"((nint)(i / {target.K}) * {family.PanelWidth * target.K}) + (i % {target.K})";
-                    writer.Line($"global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, {offset}) = (byte)w;");
+                    writer.Line($"global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, {offset}) = unchecked((byte)w);");
                     if (header)
                     {
                         writer.Line("sum += w;");
@@ -39,7 +39,7 @@ internal static class CpuPackEmitter
 
                 if (header)
                 {
-                    writer.Line("global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), -128 * sum);");
+                    writer.Line("global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));");
                 }
             }
         }

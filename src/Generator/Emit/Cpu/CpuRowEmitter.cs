@@ -10,6 +10,9 @@ internal static class CpuRowEmitter
 {
     private const string Attributes = "[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]";
 
+    /// <summary>Vectors of a row that an epilogue finishes together.</summary>
+    private const int EpilogueVectors = 4;
+
     public static void Write(CodeWriter writer, KernelSpec spec, RowDialect dialect)
     {
         Int8Spec numbers = spec.Numbers;
@@ -56,7 +59,7 @@ internal static class CpuRowEmitter
         using (writer.Block("internal static void MarkOutlierColumns(ref float row, nint k, float threshold, ref int keep)"))
         {
             writer.Line($"var largest = {d.ZeroInt};");
-            d.ForEachVector(writer, i => writer.Line($"largest = {d.MaxInt("largest", d.Magnitude(d.LoadInput(i)))};"));
+            d.ForEachStep(writer, 1, load => writer.Line($"largest = {d.MaxInt("largest", d.Magnitude(load("i")))};"));
             writer.Line($"int absmax = {d.ReduceMax("largest")};");
             writer.Line("int limit = global::System.BitConverter.SingleToInt32Bits(threshold);");
             writer.Line("// As integers the magnitudes of floats are in their own order, infinities and NaNs above all numbers.");
@@ -67,11 +70,13 @@ internal static class CpuRowEmitter
 
             writer.Line();
             writer.Line($"var limits = {d.CreateInt("limit")};");
-            d.ForEachVector(writer, i =>
+            void Mark(Func<string, string> load)
             {
-                writer.Line($"var stays = {d.LessThan(d.Magnitude(d.LoadInput(i)), "limits")};");
-                writer.Line(d.StoreInt("keep", i, RowDialect.And(d.LoadInt("keep", i), "stays")));
-            });
+                writer.Line($"var stays = {d.LessThan(d.Magnitude(load("i")), "limits")};");
+                writer.Line(d.StoreInt("keep", "i", RowDialect.And(d.LoadInt("keep", "i"), "stays")));
+            }
+
+            d.ForEachStep(writer, 1, Mark, again: true);
         }
     }
 
@@ -101,12 +106,12 @@ internal static class CpuRowEmitter
                 writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
             }
 
-            d.ForEachVector(writer, i =>
+            d.ForEachStep(writer, 1, load =>
             {
-                writer.Line($"var x = {d.LoadInput(i)};");
+                writer.Line($"var x = {load("i")};");
                 writer.Line($"var magnitude = {d.Magnitude("x")};");
                 writer.Line($"largest = {d.MaxInt("largest", "magnitude")};");
-                string? mask = Mask(numbers, d, i, "magnitude");
+                string? mask = Mask(numbers, d, "i", "magnitude");
                 if (zeroPoint)
                 {
                     if (mask is not null)
@@ -132,28 +137,28 @@ internal static class CpuRowEmitter
     public static void WriteQuantizeRow(CodeWriter writer, Int8Spec numbers, RowDialect d, ActivationFormat format)
     {
         bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
-        string parameters = "ref float row, nint i, nint k, ref int keep, int limit, float prescale, float scale, int zeroPoint";
+        string parameters = $"{d.FloatType} x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint";
         writer.Line("/// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>");
         writer.Line(Attributes);
         using (writer.Block("internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)"))
         {
             writer.Line("int limit = global::System.BitConverter.SingleToInt32Bits(threshold);");
-            using (writer.Block($"for (nint i = 0; i < k; i += {d.GroupLanes(format)})"))
+            d.ForEachStep(writer, d.GroupParts(format), load =>
             {
                 for (int part = 0; part < d.GroupParts(format); part++)
                 {
-                    writer.Line($"var q{part} = QuantizeVector(ref row, i + {part * d.Lanes}, k, ref keep, limit, prescale, scale, zeroPoint);");
+                    string index = $"i + {part * d.Lanes}";
+                    writer.Line($"var q{part} = QuantizeVector({load(index)}, {index}, ref keep, limit, prescale, scale, zeroPoint);");
                 }
 
                 writer.Line(d.StoreQuantized(format));
-            }
+            });
         }
 
         writer.Line();
         writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]");
         using (writer.Block($"private static {d.IntType} QuantizeVector({parameters})"))
         {
-            writer.Line($"var x = {d.LoadInput("i")};");
             if (numbers.Outliers == OutlierPolicy.Elements)
             {
                 writer.Line($"var limits = {d.CreateInt("limit")};");
@@ -189,8 +194,8 @@ internal static class CpuRowEmitter
         {
             writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
             writer.Line("int count = 0;");
-            d.ForEachVector(writer, i => writer.Line(
-                $"count += global::System.Numerics.BitOperations.PopCount({d.MaskBits(d.AtLeast(d.Magnitude(d.LoadInput(i)), "limits"))});"));
+            d.ForEachStep(writer, 1, load => writer.Line(
+                $"count += global::System.Numerics.BitOperations.PopCount({d.MaskBits(d.AtLeast(d.Magnitude(load("i")), "limits"))});"));
             writer.Line("return count;");
         }
     }
@@ -204,12 +209,12 @@ internal static class CpuRowEmitter
         {
             writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
             writer.Line("int count = 0;");
-            d.ForEachVector(writer, i =>
+            d.ForEachStep(writer, 1, load =>
             {
-                writer.Line($"ulong found = {d.MaskBits(d.AtLeast(d.Magnitude(d.LoadInput(i)), "limits"))};");
+                writer.Line($"ulong found = {d.MaskBits(d.AtLeast(d.Magnitude(load("i")), "limits"))};");
                 using (writer.Block("while (found != 0)"))
                 {
-                    writer.Line($"nint column = {i} + global::System.Numerics.BitOperations.TrailingZeroCount(found);");
+                    writer.Line($"nint column = i + global::System.Numerics.BitOperations.TrailingZeroCount(found);");
                     writer.Line($"{Unsafe}.Add(ref columns, count) = (int)column;");
                     writer.Line($"{Unsafe}.Add(ref values, count) = {Unsafe}.Add(ref row, column);");
                     writer.Line("count++;");
@@ -264,32 +269,75 @@ internal static class CpuRowEmitter
                     writer.Line($"ref float values = ref {Unsafe}.Add(ref tile.OutlierValues, first);");
                 }
 
-                using (writer.Block($"for (nint j = 0; j < columns; j += {d.Lanes})"))
+                writer.Line("nint j = 0;");
+                if (!wide)
                 {
-                    writer.Line($"var sum = {(wide ? $"{Unsafe}.Add(ref sums, j)" : d.LoadInt("sums", "j"))};");
-                    if (zeroPoint)
-                    {
-                        writer.Line($"sum -= {d.LoadInt("weightSums", "j")} * zeroPoint;");
-                    }
-
-                    writer.Line($"var scale = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", "j"))};");
-                    writer.Line($"var y = {RowDialect.Multiply(wide ? "(float)sum" : d.ToFloat("sum"), "scale")};");
-                    if (outliers)
-                    {
-                        writer.Line($"var total = {d.ZeroFloat};");
-                        using (writer.Block("for (nint i = 0; i < count; i++)"))
-                        {
-                            writer.Line($"nint slot = {Unsafe}.Add(ref slots, i);");
-                            writer.Line($"total = {d.FusedMultiplyAdd(d.CreateFloat($"{Unsafe}.Add(ref values, i)"), d.LoadFloat("outlierWeights", "(slot * outlierStride) + j"), "total")};");
-                        }
-
-                        writer.Line();
-                        writer.Line("y += total;");
-                    }
-
-                    writer.Line($"y += {d.LoadFloat("bias", "j")};");
-                    writer.Line(d.StoreFloat("results", "j", "global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, y)"));
+                    WriteEpilogueColumns(writer, numbers, d, wide, EpilogueVectors);
                 }
+
+                WriteEpilogueColumns(writer, numbers, d, wide, 1);
+
+                // A loop of its own, while the row is in the cache: the calls of a smooth function would cost the loops above their registers.
+                writer.Line();
+                using (writer.Block("if (tile.Activation == global::KernelGen.Activation.None)"))
+                {
+                    writer.Line("continue;");
+                }
+
+                writer.Line();
+                using (writer.Block($"for (j = 0; j < columns; j += {d.Lanes})"))
+                {
+                    writer.Line(d.StoreFloat("results", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, {d.LoadFloat("results", "j")})"));
+                }
+            }
+        }
+    }
+
+    /// <summary>Several vectors of a row together share what they need of each outlier.</summary>
+    private static void WriteEpilogueColumns(CodeWriter writer, Int8Spec numbers, RowDialect d, bool wide, int vectors)
+    {
+        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
+        bool outliers = numbers.Outliers != OutlierPolicy.None;
+        using (writer.Block($"for (; j <= columns - {vectors * d.Lanes}; j += {vectors * d.Lanes})"))
+        {
+            if (outliers)
+            {
+                for (int v = 0; v < vectors; v++)
+                {
+                    writer.Line($"var total{v} = {d.ZeroFloat};");
+                }
+
+                using (writer.Block("for (nint i = 0; i < count; i++)"))
+                {
+                    writer.Line($"ref float weights = ref {Unsafe}.Add(ref outlierWeights, ({Unsafe}.Add(ref slots, i) * outlierStride) + j);");
+                    writer.Line($"var value = {d.CreateFloat($"{Unsafe}.Add(ref values, i)")};");
+                    for (int v = 0; v < vectors; v++)
+                    {
+                        writer.Line($"total{v} = {d.FusedMultiplyAdd("value", d.LoadFloat("weights", $"{v * d.Lanes}"), $"total{v}")};");
+                    }
+                }
+
+                writer.Line();
+            }
+
+            for (int v = 0; v < vectors; v++)
+            {
+                string at = v == 0 ? "j" : $"j + {v * d.Lanes}";
+                writer.Line($"var sum{v} = {(wide ? $"{Unsafe}.Add(ref sums, {at})" : d.LoadInt("sums", at))};");
+                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                {
+                    writer.Line($"sum{v} -= {d.LoadInt("weightSums", at)} * zeroPoint;");
+                }
+
+                writer.Line($"var scale{v} = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", at))};");
+                writer.Line($"var y{v} = {RowDialect.Multiply(wide ? $"(float)sum{v}" : d.ToFloat($"sum{v}"), $"scale{v}")};");
+                if (outliers)
+                {
+                    writer.Line($"y{v} += total{v};");
+                }
+
+                writer.Line($"y{v} += {d.LoadFloat("bias", at)};");
+                writer.Line(d.StoreFloat("results", at, $"y{v}"));
             }
         }
     }

@@ -27,6 +27,8 @@ internal sealed class RowDialect
 
     public string IntType => IsScalar ? "int" : $"{V}<int>";
 
+    public string FloatType => IsScalar ? "float" : $"{V}<float>";
+
     public string ZeroInt => IsScalar ? "0" : $"{V}<int>.Zero";
 
     public string ZeroFloat => IsScalar ? "0f" : $"{V}<float>.Zero";
@@ -37,19 +39,30 @@ internal sealed class RowDialect
 
     public static RowDialect OfWidth(int bits) => bits == 32 ? Scalar : new RowDialect(bits);
 
-    /// <summary>A loop over the vectors of a row; the last one may be partial.</summary>
-    public void ForEachVector(CodeWriter writer, Action<string> body)
+    /// <summary>
+    /// A loop over a row in steps of whole vectors, and the body once more for what is left. The body gets the way to load the row's values
+    /// at an index; in the last step zeros stand for what lies beyond k.
+    /// </summary>
+    public void ForEachStep(CodeWriter writer, int vectors, Action<Func<string, string>> body, bool again = false)
     {
-        using (writer.Block($"for (nint i = 0; i < k; i += {Text(Lanes)})"))
+        string step = Text(vectors * Lanes);
+        writer.Line(again ? "i = 0;" : "nint i = 0;");
+        using (writer.Block($"for (; i <= k - {step}; i += {step})"))
         {
-            body("i");
+            body(index => Load("row", index));
+        }
+
+        if (vectors * Lanes == 1)
+        {
+            return;
+        }
+
+        writer.Line();
+        using (writer.Block("if (i < k)"))
+        {
+            body(index => $"{Support}.Load{Text(Bits)}(ref row, {index}, k)");
         }
     }
-
-    /// <summary>The row's values at an index, with zeros for what lies beyond k.</summary>
-    public string LoadInput(string index) => IsScalar
-        ? $"{Unsafe}.Add(ref row, {index})"
-        : $"{Support}.Load{Text(Bits)}(ref row, {index}, k)";
 
     public string LoadFloat(string source, string index) => Load(source, index);
 
@@ -120,7 +133,7 @@ internal sealed class RowDialect
         {
             return format == ActivationFormat.Int16
                 ? $"{Unsafe}.WriteUnaligned(ref {Unsafe}.AddByteOffset(ref destination, i * 2), (short)q0);"
-                : $"{Unsafe}.AddByteOffset(ref destination, i) = (byte)q0;";
+                : $"{Unsafe}.AddByteOffset(ref destination, i) = unchecked((byte)q0);";
         }
 
         return format == ActivationFormat.Int16

@@ -2,22 +2,21 @@ using System.Numerics;
 
 namespace KernelGen.Inference.Transformers;
 
-/// <summary>Layer norm in float32, row by row.</summary>
-internal sealed class LayerNorm
+/// <summary>A norm in float32, row by row.</summary>
+internal sealed class Norm
 {
     private readonly float[]? _weight;
     private readonly float[]? _bias;
-    private readonly float _epsilon;
+    private readonly NormDescription _description;
 
-    public LayerNorm(float[]? weight, float[]? bias, int size, float epsilon)
+    public Norm(NormDescription description, float[]? weight, float[]? bias)
     {
+        _description = description;
         _weight = weight;
         _bias = bias;
-        Size = size;
-        _epsilon = epsilon;
     }
 
-    public int Size { get; }
+    public int Size => _description.Size;
 
     public long Bytes => ((_weight?.Length ?? 0) + (_bias?.Length ?? 0)) * (long)sizeof(float);
 
@@ -25,9 +24,10 @@ internal sealed class LayerNorm
     public void Apply(ReadOnlySpan<float> source, Span<float> destination)
     {
         // Two passes: the mean's square is far larger than the variance where a few dimensions are outliers.
-        float mean = Sum(source) / Size;
+        // A root-mean-square norm takes the mean for zero.
+        float mean = _description.Kind == NormKind.Layer ? Sum(source) / Size : 0;
         float variance = SumOfSquares(source, mean) / Size;
-        float factor = 1f / MathF.Sqrt(variance + _epsilon);
+        float factor = 1f / MathF.Sqrt(variance + _description.Epsilon);
 
         int i = 0;
         Vector<float> means = new(mean);

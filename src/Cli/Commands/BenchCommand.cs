@@ -1,0 +1,117 @@
+using System.CommandLine;
+using KernelGen.Cli.Errors;
+using KernelGen.Cli.Options;
+using KernelGen.Cli.Output;
+using KernelGen.Inference.Benchmarks;
+
+namespace KernelGen.Cli.Commands;
+
+/// <summary><c>kernelgen bench</c>: times matrix multiplications on this machine.</summary>
+internal static class BenchCommand
+{
+    private static readonly Dictionary<string, CpuBenchmarkOperation> Operations = new(StringComparer.Ordinal)
+    {
+        ["int8-gemm"] = CpuBenchmarkOperation.Int8Gemm,
+        ["llm-int8"] = CpuBenchmarkOperation.LlmInt8,
+        ["f32"] = CpuBenchmarkOperation.Float32,
+    };
+
+    private static readonly Dictionary<string, OutlierPolicy> Policies =
+        Enum.GetValues<OutlierPolicy>().ToDictionary(static policy => policy.ToString().ToLowerInvariant(), StringComparer.Ordinal);
+
+    private static readonly Dictionary<string, CpuInstructionSet> InstructionSets =
+        Enum.GetValues<CpuInstructionSet>().ToDictionary(static set => set.ToString().ToLowerInvariant(), StringComparer.Ordinal);
+
+    public static Command Create(CommandContext context)
+    {
+        Option<string?> device = OptionFactory.Text("--device", "cpu", "What to compute on; cpu unless given.");
+        Option<string?> operations = OptionFactory.Text(
+            "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}.");
+        Option<string?> shapes = OptionFactory.Text(
+            "--shapes", "MxKxN[,...]", "Rows of activations, input and output features. Or --m, --k and --n.");
+        Option<string?> rows = OptionFactory.Text("--m", "M[,M...]", "Rows of activations, with --k and --n; 1,16,128,512 unless given.");
+        Option<int?> inputs = OptionFactory.WholeNumber("--k", "K", "Input features.", 1);
+        Option<int?> outputs = OptionFactory.WholeNumber("--n", "N", "Output features.", 1);
+        Option<string?> threads = OptionFactory.Text("--threads", "N[,N...]", "Numbers of threads; 1 unless given.");
+        Option<int?> outliers = OptionFactory.WholeNumber("--outliers", "C", "Outlier columns in the activations; 6 unless given.", 0);
+        Option<string?> policy = OptionFactory.Text(
+            "--policy", "P", $"Which activations leave the int8 part, columns unless given: {string.Join(", ", Policies.Keys)}.");
+        Option<string?> instructionSet = OptionFactory.Text(
+            "--instruction-set", "I", $"Kernels for another instruction set than the preferred one: {string.Join(", ", InstructionSets.Keys)}.");
+        Option<float?> seconds = OptionFactory.Number(
+            "--seconds", "S", "The least time to spend on the samples of a line; 0.3 unless given.", "a positive number", static value => value > 0);
+        Option<int?> samples = OptionFactory.WholeNumber("--reps", "R", "The fewest samples of a line; 9 unless given.", 1);
+        Option<bool> json = SharedOptions.Json("One JSON object per line: peer, op, M, K, N, threads, weights, copies, reps, times, speeds.");
+        Command command = new("bench", "Times matrix multiplications, with weights that are in the cache (hot) and that are not (cold).")
+        {
+            device, operations, shapes, rows, inputs, outputs, threads, outliers, policy, instructionSet, seconds, samples, json,
+        };
+        command.SetAction(parsed =>
+        {
+            _ = Named("--device", parsed.GetValue(device) ?? "cpu", new Dictionary<string, bool> { ["cpu"] = true });
+            CpuBenchmarkOptions defaults = new();
+            CpuBenchmarkOptions options = new()
+            {
+                Operations = [.. (parsed.GetValue(operations) ?? "llm-int8").Split(',').Select(static name => Named("--op", name, Operations))],
+                Shapes = Shapes(parsed.GetValue(shapes), parsed.GetValue(rows), parsed.GetValue(inputs), parsed.GetValue(outputs)),
+                Threads = WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
+                OutlierColumns = parsed.GetValue(outliers) ?? defaults.OutlierColumns,
+                Policy = Named("--policy", parsed.GetValue(policy) ?? "columns", Policies),
+                InstructionSet = parsed.GetValue(instructionSet) is { } name ? Named("--instruction-set", name, InstructionSets) : null,
+                Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
+                Samples = parsed.GetValue(samples) ?? defaults.Samples,
+            };
+            Run(context, options, parsed.GetValue(json));
+            return ExitCodes.Ok;
+        });
+        return command;
+    }
+
+    private static void Run(CommandContext context, CpuBenchmarkOptions options, bool json)
+    {
+        IEnumerable<BenchmarkLine> lines;
+        try
+        {
+            lines = CpuBenchmark.Run(options);
+        }
+        catch (NotSupportedException exception)
+        {
+            throw new BadInputException($"--instruction-set: {exception.Message}", exception);
+        }
+
+        foreach (BenchmarkLine line in lines)
+        {
+            context.Cancellation.ThrowIfCancellationRequested();
+            context.Output.WriteLine(json ? line.ToJson() : line.ToString());
+            context.Output.Flush();
+        }
+    }
+
+    private static BenchmarkShape[] Shapes(string? shapes, string? rows, int? inputs, int? outputs)
+    {
+        if (shapes is not null)
+        {
+            try
+            {
+                return [.. shapes.Split(',').Select(BenchmarkShape.Parse)];
+            }
+            catch (FormatException exception)
+            {
+                throw new BadInputException($"--shapes: {exception.Message}", exception);
+            }
+        }
+
+        return inputs is { } k && outputs is { } n
+            ? [.. WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
+            : throw new BadInputException("--shapes: give the sizes, such as --shapes 128x4096x11008, or --k and --n.");
+    }
+
+    private static int[] WholeNumbers(string option, string list) => [.. list.Split(',').Select(text =>
+        int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int value) && value > 0
+            ? value
+            : throw new BadInputException($"{option}: '{text}' is not a whole number from 1 to {int.MaxValue}."))];
+
+    private static T Named<T>(string option, string name, Dictionary<string, T> values) => values.TryGetValue(name, out T? value)
+        ? value
+        : throw new BadInputException($"{option}: '{name}' is not one of {string.Join(", ", values.Keys)}.");
+}
