@@ -39,6 +39,36 @@ public sealed class ConversionTests : IDisposable
         Assert.Equal(Evaluate(Output, name, "w8a16"), Evaluate(Output, name, "fp32"));
     }
 
+    [SkippableTheory]
+    [InlineData("opt-pre-ln")]
+    [InlineData("opt-post-ln-projected")]
+    [InlineData("bloom")]
+    [InlineData("gpt2")]
+    [InlineData("gpt-neox")]
+    [InlineData("llama-gqa")]
+    public async Task Every_family_gives_the_same_bits_converted_before_and_while_loading(string family)
+    {
+        string source = Folder("families/" + family);
+        int blocks = 0;
+        foreach (long memory in (long[])[1, 256 << 20])
+        {
+            // In blocks of a page and whole: transposed weights are read in another way.
+            string output = _folder.At($"int8-{blocks++}");
+            ConversionResult result = await CheckpointConverter.ConvertAsync(source, output, new() { MemoryBytes = memory });
+            Assert.Equal(0, result.SkippedLayers);
+            foreach (string scheme in (string[])["llm-int8-dequantized-outliers", "absmax-vector", "w8a16"])
+            {
+                Assert.Equal(Hidden(source, scheme), Hidden(output, scheme));
+            }
+        }
+
+        static float[] Hidden(string folder, string scheme)
+        {
+            using TransformerModel model = TransformerModel.Load(folder, QuantizationScheme.Parse(scheme).CreateFactory());
+            return model.Forward([5, 17, 3, 40, 8], model.CreateCache(5));
+        }
+    }
+
     [Theory]
     [InlineData("absmax")]
     [InlineData("absmax-row")]
