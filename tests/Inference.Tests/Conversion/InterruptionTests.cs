@@ -5,7 +5,7 @@ using Xunit;
 
 namespace KernelGen.Inference.Tests.Conversion;
 
-/// <summary>What is left by conversions that are stopped, disturbed or refused. bench/Conversion kills real processes and fills real disks.</summary>
+/// <summary>What is left by conversions that are stopped, disturbed or refused. bench/KernelGen.ConversionBench kills real processes and fills real disks.</summary>
 public sealed class InterruptionTests : IDisposable
 {
     /// <summary>Small files, so that there are several to be between.</summary>
