@@ -1,8 +1,10 @@
 using System.CommandLine;
+using KernelGen.Backends.Cuda;
 using KernelGen.Cli.Errors;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
 using KernelGen.Inference.Benchmarks;
+using KernelGen.Kernels.Specs;
 
 namespace KernelGen.Cli.Commands;
 
@@ -24,7 +26,7 @@ internal static class BenchCommand
 
     public static Command Create(CommandContext context)
     {
-        Option<string?> device = OptionFactory.Text("--device", "cpu", "What to compute on; cpu unless given.");
+        Option<string?> device = DeviceOption.Create();
         Option<string?> operations = OptionFactory.Text(
             "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}.");
         Option<string?> shapes = OptionFactory.Text(
@@ -48,8 +50,8 @@ internal static class BenchCommand
         };
         command.SetAction(parsed =>
         {
-            _ = Named("--device", parsed.GetValue(device) ?? "cpu", new Dictionary<string, bool> { ["cpu"] = true });
             CpuBenchmarkOptions defaults = new();
+            CudaDevice? gpu = DeviceOption.Parse(parsed.GetValue(device));
             CpuBenchmarkOptions options = new()
             {
                 Operations = [.. (parsed.GetValue(operations) ?? "llm-int8").Split(',').Select(static name => Named("--op", name, Operations))],
@@ -61,7 +63,15 @@ internal static class BenchCommand
                 Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
                 Samples = parsed.GetValue(samples) ?? defaults.Samples,
             };
-            Run(context, options, parsed.GetValue(json));
+            if (gpu is null)
+            {
+                Run(context, options, parsed.GetValue(json));
+            }
+            else
+            {
+                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8");
+            }
+
             return ExitCodes.Ok;
         });
         return command;
@@ -84,6 +94,34 @@ internal static class BenchCommand
             context.Cancellation.ThrowIfCancellationRequested();
             context.Output.WriteLine(json ? line.ToJson() : line.ToString());
             context.Output.Flush();
+        }
+    }
+
+    /// <summary>Device time, every kernel that can run; float16 in and out, as JSON lines of the fastest.</summary>
+    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations)
+    {
+        Int8KernelSet kernels = options.Policy switch
+        {
+            OutlierPolicy.None => AbsmaxVector.Kernels,
+            OutlierPolicy.Elements => LlmInt8Elements.Kernels,
+            OutlierPolicy.Columns => LlmInt8.Kernels,
+            _ => throw new BadInputException("--policy: on a GPU, use columns, elements or none."),
+        };
+        if (operations.Split(',').Contains("f32"))
+        {
+            throw new BadInputException("--op: 'f32' runs on the cpu only. On a GPU, use int8-gemm or llm-int8.");
+        }
+
+        using CudaBenchmark benchmark = new(device, kernels);
+        foreach (string operation in operations.Split(','))
+        {
+            foreach (BenchmarkShape shape in options.Shapes)
+            {
+                context.Cancellation.ThrowIfCancellationRequested();
+                int outliers = options.Policy == OutlierPolicy.None ? 0 : options.OutlierColumns;
+                context.Output.WriteLine(benchmark.Run(operation, shape.M, shape.K, shape.N, outliers).ToJson());
+                context.Output.Flush();
+            }
         }
     }
 

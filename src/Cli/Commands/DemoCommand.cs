@@ -61,12 +61,12 @@ internal static class DemoCommand
         Tokenizer tokenizer = Tokenizer.Load(folder);
         int[] tokens = tokenizer.Encode(text);
 
-        SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, null, null);
+        SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, null, null, null);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(QuantizationScheme.All, context, silent: false);
 
         QuantizationScheme scheme = QuantizationScheme.Parse(Chosen);
         using LoadedModel int8 = ProgressBars.Run(context, silent: false, bars => LoadedModel.Load(
-            folder, scheme, null, null, bars.Start($"loading as {Chosen}"), context.Cancellation));
+            folder, scheme, null, null, null, bars.Start($"loading as {Chosen}"), context.Cancellation));
         ShowMemory(context, folder, int8, results);
         ShowPerplexity(context, results);
         ShowText(context, int8, tokenizer, prompt, maxNewTokens);

@@ -20,10 +20,15 @@ internal static class DevicesCommand
             if (parsed.GetValue(json))
             {
                 WriteCpu(context, cpu);
+                foreach (CudaDevice device in CudaDevice.All)
+                {
+                    WriteCuda(context, device);
+                }
             }
             else
             {
                 ShowCpu(context, cpu);
+                ShowCuda(context);
             }
 
             return ExitCodes.Ok;
@@ -41,6 +46,32 @@ internal static class DevicesCommand
         writer.WriteStrings("instruction_sets", cpu.InstructionSets.Where(static set => set.Available).Select(static set => set.Name));
         writer.WriteString("preferred", cpu.InstructionSets.First(static set => set.Preferred).Name);
     });
+
+    private static void WriteCuda(CommandContext context, CudaDevice device) => JsonLine.Write(context.Output, writer =>
+    {
+        writer.WriteString("device", $"cuda:{device.Ordinal}");
+        writer.WriteString("name", device.Name);
+        writer.WriteString("uuid", device.Uuid);
+        writer.WriteNumber("compute_capability", device.ComputeCapability);
+        writer.WriteNumber("multiprocessors", device.Multiprocessors);
+        writer.WriteNumber("memory_bytes", device.MemoryBytes);
+        writer.WriteNumber("driver_version", device.DriverVersion);
+    });
+
+    private static void ShowCuda(CommandContext context)
+    {
+        if (CudaDevice.Unavailable is { } reason)
+        {
+            context.Sentence($"cuda: none. {reason}");
+            return;
+        }
+
+        foreach (CudaDevice device in CudaDevice.All)
+        {
+            context.Sentence(
+                $"cuda:{device.Ordinal}: {device.Name}, sm_{device.ComputeCapability}, {device.Multiprocessors} multiprocessors, {Numbers.Bytes(device.MemoryBytes)} memory");
+        }
+    }
 
     private static void ShowCpu(CommandContext context, CpuDevice cpu)
     {

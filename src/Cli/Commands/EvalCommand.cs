@@ -25,11 +25,12 @@ internal static class EvalCommand
             "--batch", "B", "Windows that go through the model at once, 16 unless given. Statistics that span tokens see a whole batch.", 1);
         Option<float?> threshold = SharedOptions.Threshold();
         Option<int?> threads = SharedOptions.Threads();
+        Option<string?> device = DeviceOption.Create();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
         {
-            model, text, scheme, windows, window, batch, threshold, threads, json,
+            model, text, scheme, windows, window, batch, threshold, threads, device, json,
         };
         command.SetAction(parsed =>
         {
@@ -47,6 +48,7 @@ internal static class EvalCommand
                 options,
                 parsed.GetValue(threshold),
                 parsed.GetValue(threads),
+                DeviceOption.Parse(parsed.GetValue(device)),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -61,13 +63,22 @@ internal static class EvalCommand
         PerplexityOptions options,
         float? threshold,
         int? threads,
+        CudaDevice? device,
         bool json)
     {
         SchemeOption.CheckThreshold(threshold, schemes);
+        if (device is not null)
+        {
+            foreach (QuantizationScheme scheme in schemes)
+            {
+                DeviceOption.Check(scheme);
+            }
+        }
+
         string folder = InputFiles.ModelFolder("--model", model);
         string text = InputFiles.ReadText("--text", textFile);
         int[] tokens = Tokenizer.Load(folder).Encode(text);
-        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads);
+        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads, device);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(schemes, context, json, json ? result => WriteJson(context, result) : null);
         if (options.Windows > results[0].Windows)
         {

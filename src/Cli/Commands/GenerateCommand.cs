@@ -30,10 +30,11 @@ internal static class GenerateCommand
         Option<int?> seed = OptionFactory.WholeNumber("--seed", "N", "Start of the random numbers, 0 unless given.", 0);
         Option<float?> threshold = SharedOptions.Threshold();
         Option<int?> threads = SharedOptions.Threads();
+        Option<string?> device = DeviceOption.Create();
         Option<bool> json = SharedOptions.Json("One JSON object with token_ids (the new ones), text, tokens_per_second and more.");
         Command command = new("generate", "Continues a text.")
         {
-            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, json,
+            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, device, json,
         };
         command.SetAction(parsed =>
         {
@@ -62,6 +63,7 @@ internal static class GenerateCommand
                 options,
                 parsed.GetValue(threshold),
                 parsed.GetValue(threads),
+                DeviceOption.Parse(parsed.GetValue(device)),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -77,6 +79,7 @@ internal static class GenerateCommand
         GenerationOptions options,
         float? threshold,
         int? threads,
+        CudaDevice? device,
         bool json)
     {
         if (prompt is null == promptIds is null)
@@ -99,7 +102,7 @@ internal static class GenerateCommand
         Tokenizer? tokenizer = prompt is null && !File.Exists(Path.Combine(folder, "tokenizer.json")) ? null : Tokenizer.Load(folder);
         ids ??= tokenizer!.Encode(prompt, addSpecialTokens: true);
         using LoadedModel loaded = ProgressBars.Run(context, json, bars => LoadedModel.Load(
-            folder, scheme, threshold, threads, bars.Start($"loading as {scheme.Name}"), context.Cancellation));
+            folder, scheme, threshold, threads, device, bars.Start($"loading as {scheme.Name}"), context.Cancellation));
         GenerationResult result = json
             ? GenerationRun.Run(subject, loaded.Model, tokenizer, ids, options, static _ => { }, context.Cancellation)
             : Stream(context, subject, loaded, tokenizer, ids, options);

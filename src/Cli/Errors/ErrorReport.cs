@@ -46,6 +46,10 @@ internal static class ErrorReport
                 WriteLine(context, $"reading or writing failed: {exception.Message}");
                 return ExitCodes.Failed;
 
+            case CudaException:
+                WriteLine(context, exception.Message);
+                return ExitCodes.Failed;
+
             case OutOfMemoryException:
                 WriteLine(context, "not enough memory. Use a smaller --batch or --context, or a smaller model.");
                 return ExitCodes.Failed;

@@ -1,3 +1,4 @@
+using KernelGen.Cli.Options;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
 
@@ -7,11 +8,13 @@ namespace KernelGen.Cli.Models;
 internal sealed class LoadedModel : IDisposable
 {
     private readonly List<LinearLayer> _linear;
+    private readonly CudaAccelerator? _accelerator;
 
-    private LoadedModel(TransformerModel model, List<LinearLayer> linear, long linearCheckpointBytes, long linearParameters)
+    private LoadedModel(TransformerModel model, CudaAccelerator? accelerator, List<LinearLayer> linear, long linearCheckpointBytes, long linearParameters)
     {
         Model = model;
         _linear = linear;
+        _accelerator = accelerator;
         LinearCheckpointBytes = linearCheckpointBytes;
         LinearParameters = linearParameters;
     }
@@ -32,29 +35,55 @@ internal sealed class LoadedModel : IDisposable
     /// <param name="scheme">How to hold and multiply the linear layers.</param>
     /// <param name="threshold">The outlier threshold; null for the scheme's own.</param>
     /// <param name="threads">Most threads; null for one per processor.</param>
+    /// <param name="device">The GPU that multiplies the linear layers; null for the processor.</param>
     /// <param name="progress">Receives the share that is done.</param>
     /// <param name="cancellation">Ends it between two layers.</param>
     public static LoadedModel Load(
-        string folder, QuantizationScheme scheme, float? threshold, int? threads, IProgress<double> progress, CancellationToken cancellation)
+        string folder, QuantizationScheme scheme, float? threshold, int? threads, CudaDevice? device, IProgress<double> progress, CancellationToken cancellation)
     {
         List<LinearLayer> linear = [];
         long bytes = 0, parameters = 0;
-        LinearLayerFactory make = scheme.CreateFactory(threshold, threads ?? -1);
-        TransformerModel model = TransformerModel.Load(
-            folder,
-            source =>
+        CudaAccelerator? accelerator = null;
+        try
+        {
+            LinearLayerFactory make;
+            if (device is null)
             {
-                cancellation.ThrowIfCancellationRequested();
-                LinearLayer layer = make(source);
-                linear.Add(layer);
-                bytes += source.Weight.Info.ByteLength;
-                parameters += source.Weight.Info.ElementCount;
-                return layer;
-            },
-            threads ?? -1,
-            progress);
-        return new LoadedModel(model, linear, bytes, parameters);
+                make = scheme.CreateFactory(threshold, threads ?? -1);
+            }
+            else
+            {
+                DeviceOption.Check(scheme);
+                accelerator = new CudaAccelerator(device);
+                make = scheme.CreateFactory(accelerator, threshold);
+            }
+
+            TransformerModel model = TransformerModel.Load(
+                folder,
+                source =>
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    LinearLayer layer = make(source);
+                    linear.Add(layer);
+                    bytes += source.Weight.Info.ByteLength;
+                    parameters += source.Weight.Info.ElementCount;
+                    return layer;
+                },
+                threads ?? -1,
+                progress);
+            return new LoadedModel(model, accelerator, linear, bytes, parameters);
+        }
+        catch
+        {
+            linear.ForEach(static layer => layer.Dispose());
+            accelerator?.Dispose();
+            throw;
+        }
     }
 
-    public void Dispose() => Model.Dispose();
+    public void Dispose()
+    {
+        Model.Dispose();
+        _accelerator?.Dispose();
+    }
 }

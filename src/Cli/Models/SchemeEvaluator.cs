@@ -24,8 +24,9 @@ internal sealed record SchemeResult(
 /// <param name="options">Windows and batches.</param>
 /// <param name="threshold">The outlier threshold; null for each scheme's own.</param>
 /// <param name="threads">Most threads; null for one per processor.</param>
+/// <param name="device">The GPU that multiplies the linear layers; null for the processor.</param>
 internal sealed class SchemeEvaluator(
-    string modelFolder, string textName, int[] tokens, PerplexityOptions options, float? threshold, int? threads)
+    string modelFolder, string textName, int[] tokens, PerplexityOptions options, float? threshold, int? threads, CudaDevice? device)
 {
     /// <summary>The share of a bar that loading gets; evaluating takes far longer.</summary>
     private const double LoadingShare = 0.1;
@@ -63,7 +64,7 @@ internal sealed class SchemeEvaluator(
     private SchemeResult Evaluate(QuantizationScheme scheme, IProgress<double> progress, CancellationToken cancellation)
     {
         using LoadedModel loaded = LoadedModel.Load(
-            modelFolder, scheme, threshold, threads, new Relay<double>(share => progress.Report(LoadingShare * share)), cancellation);
+            modelFolder, scheme, threshold, threads, device, new Relay<double>(share => progress.Report(LoadingShare * share)), cancellation);
         if (options.WindowLength is int length && length > loaded.Model.Description.ContextLength)
         {
             throw new BadInputException(

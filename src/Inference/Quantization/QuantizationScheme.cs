@@ -8,6 +8,9 @@ public sealed class QuantizationScheme
 {
     private readonly Func<float?, int, LinearLayerFactory> _factory;
 
+    private Int8KernelSet? _kernels;
+    private OutlierWeights _outlierWeights;
+
     private QuantizationScheme(string name, string description, Func<float?, int, LinearLayerFactory> factory)
     {
         Name = name;
@@ -60,10 +63,25 @@ public sealed class QuantizationScheme
     public LinearLayerFactory CreateFactory(float? outlierThreshold = null, int maxDegreeOfParallelism = -1) =>
         _factory(outlierThreshold, maxDegreeOfParallelism);
 
+    /// <summary>Makes a model's linear layers by this scheme on a GPU.</summary>
+    /// <param name="accelerator">The GPU; it must outlive the layers.</param>
+    /// <param name="outlierThreshold">The outlier threshold, positive; null for the scheme's own.</param>
+    /// <exception cref="ArgumentException">The scheme has no CUDA kernels; the message lists those that have.</exception>
+    public LinearLayerFactory CreateFactory(CudaAccelerator accelerator, float? outlierThreshold = null) =>
+        RunsOnCuda
+            ? CudaLinear.Factory(accelerator, _kernels!, _outlierWeights, outlierThreshold)
+            : throw new ArgumentException(
+                $"The scheme '{Name}' has no CUDA kernels; use one of {string.Join(", ", All.Where(scheme => scheme.RunsOnCuda).Select(scheme => scheme.Name))}.");
+
+    /// <summary>Whether a GPU can multiply by this scheme.</summary>
+    public bool RunsOnCuda => _kernels?.CudaVariants.Count > 0;
+
     private static QuantizationScheme Int8(
         string name, string description, Int8KernelSet kernels, OutlierWeights outlierWeights = OutlierWeights.Dequantized) =>
         new(name, description, (threshold, threads) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads))
         {
+            _kernels = kernels,
+            _outlierWeights = outlierWeights,
             UsesOutlierThreshold = kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements,
             WeightGranularity = kernels.Spec.Granularity,
             RecordedThreshold = kernels.Spec.Outliers == OutlierPolicy.None ? 0 : kernels.Spec.OutlierThreshold,
