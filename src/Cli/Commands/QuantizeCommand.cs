@@ -38,6 +38,11 @@ internal static class QuantizeCommand
         command.SetAction(parsed =>
         {
             QuantizationScheme chosen = parsed.GetValue(scheme) is string name ? SchemeOption.Parse(name) : ConversionOptions.DefaultScheme;
+            if (string.IsNullOrEmpty(parsed.GetValue(output)))
+            {
+                throw new BadInputException("--out: '' is no folder. Name one that does not exist yet.");
+            }
+
             SchemeOption.CheckThreshold(parsed.GetValue(threshold), [chosen]);
             ConversionOptions options = new()
             {

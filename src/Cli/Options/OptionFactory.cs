@@ -60,7 +60,7 @@ internal static class OptionFactory
             [("KiB", 1L << 10), ("MiB", 1L << 20), ("GiB", 1L << 30), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
         (string unit, long bytes) = Array.Find(units, unit => text.EndsWith(unit.Unit, StringComparison.OrdinalIgnoreCase));
         return decimal.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal value)
-            && value <= 1_000_000_000 && value * bytes >= 1
+            && value <= long.MaxValue && value * bytes is >= 1 and <= long.MaxValue
                 ? (long)(value * bytes)
                 : null;
     }

@@ -40,7 +40,7 @@ public sealed class SafetensorsWriter : IDisposable
         byte[] header = BuildHeader(tensors, metadata);
         _temporaryPath = Path.Combine(
             Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Guid.NewGuid():N}{DurableFiles.TemporaryExtension}");
-        _file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        _file = File.OpenHandle(_temporaryPath, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
         try
         {
             RandomAccess.Write(_file, header, 0);
@@ -51,6 +51,9 @@ public sealed class SafetensorsWriter : IDisposable
             throw;
         }
     }
+
+    /// <summary>Where the file is until it is complete.</summary>
+    internal string TemporaryPath => _temporaryPath;
 
     /// <summary>The size of the whole file.</summary>
     internal long FileBytes { get; private set; }

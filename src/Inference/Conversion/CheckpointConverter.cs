@@ -79,6 +79,7 @@ public static class CheckpointConverter
                     file.RequireUnchanged();
                 }
 
+                cancellation.ThrowIfCancellationRequested();
                 journal.Complete();
                 target.Publish();
             }

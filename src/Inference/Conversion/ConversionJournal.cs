@@ -8,8 +8,8 @@ namespace KernelGen.Inference.Conversion;
 /// <summary>A file that is finished: whole, on disk, under its name.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Bytes">Its size.</param>
-/// <param name="Hash">SHA-256 of the whole file, as hexadecimal digits.</param>
-internal sealed record FinishedShard(string Name, long Bytes, string Hash);
+/// <param name="Checksum">The <see cref="FileChecksum"/> of the whole file.</param>
+internal sealed record FinishedShard(string Name, long Bytes, string Checksum);
 
 /// <summary>
 /// What an unfinished conversion has done, so that the next run can continue: of which source, with which options, which files are
@@ -134,7 +134,7 @@ internal sealed class ConversionJournal
                 return (
                     root.GetProperty("fingerprint").GetString()!,
                     [.. root.GetProperty("finished").EnumerateArray().Select(static shard => new FinishedShard(
-                        shard.GetProperty("name").GetString()!, shard.GetProperty("bytes").GetInt64(), shard.GetProperty("sha256").GetString()!))],
+                        shard.GetProperty("name").GetString()!, shard.GetProperty("bytes").GetInt64(), shard.GetProperty("checksum").GetString()!))],
                     root.GetProperty("complete").GetBoolean());
             }
         }
@@ -163,7 +163,7 @@ internal sealed class ConversionJournal
                 writer.WriteStartObject();
                 writer.WriteString("name", shard.Name);
                 writer.WriteNumber("bytes", shard.Bytes);
-                writer.WriteString("sha256", shard.Hash);
+                writer.WriteString("checksum", shard.Checksum);
                 writer.WriteEndObject();
             }
 

@@ -13,6 +13,9 @@ internal sealed class ConversionPipeline
     /// <summary>Large enough for a disk to be at its best.</summary>
     private const int LargestBlock = 8 << 20;
 
+    /// <summary>A page: less is no saving.</summary>
+    private const int SmallestBlock = 4 << 10;
+
     private readonly IReadOnlyDictionary<string, SourceFile> _sources;
     private readonly string _folder;
     private readonly bool _sharesScale;
@@ -47,7 +50,7 @@ internal sealed class ConversionPipeline
             throw CheckpointException.For(work.Source.File, work.Source.Name, $"its rows of {longestRow} bytes are too long.", "Leave the module out with --skip.");
         }
 
-        _blockBytes = (int)Math.Max(longestRow, Math.Clamp(budget, 1 << 16, LargestBlock));
+        _blockBytes = (int)Math.Max(longestRow, Math.Clamp(budget, SmallestBlock, LargestBlock));
     }
 
     /// <summary>Converts files of the plan.</summary>
@@ -170,6 +173,8 @@ internal sealed class ConversionPipeline
     {
         await foreach (ShardOutput shard in written.ReadAllAsync(cancellation).ConfigureAwait(false))
         {
+            // What waits already is handed out without a look at the token.
+            cancellation.ThrowIfCancellationRequested();
             _progress.Describe($"bringing {shard.Shard.Name} to disk");
             _journal.Add(shard.Finish());
         }

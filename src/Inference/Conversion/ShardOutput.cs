@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using KernelGen.Inference.Checkpoints;
 
 namespace KernelGen.Inference.Conversion;
@@ -63,9 +62,11 @@ internal sealed class ShardOutput : IDisposable
     /// <summary>Brings the file to disk and gives it its name.</summary>
     public FinishedShard Finish() => OutputErrors.Named(_path, () =>
     {
-        _flush.GetAwaiter().GetResult();
+        // The checksum is taken of what is still in the system's cache, while the disk writes it.
+        Task<string> checksum = Task.Run(() => FileChecksum.Of(_writer.TemporaryPath));
+        Task.WhenAll(checksum, _flush, Task.Run(_writer.Flush)).GetAwaiter().GetResult();
         _writer.Complete();
-        return new FinishedShard(Shard.Name, _writer.FileBytes, Hash(_path));
+        return new FinishedShard(Shard.Name, _writer.FileBytes, checksum.GetAwaiter().GetResult());
     });
 
     /// <summary>Whether a finished file is still what it was.</summary>
@@ -73,7 +74,7 @@ internal sealed class ShardOutput : IDisposable
     {
         string path = Path.Combine(folder, shard.Name);
         return OutputErrors.Named(path, () =>
-            new FileInfo(path) is { Exists: true, LinkTarget: null } file && file.Length == shard.Bytes && Hash(path) == shard.Hash);
+            new FileInfo(path) is { Exists: true, LinkTarget: null } file && file.Length == shard.Bytes && FileChecksum.Of(path) == shard.Checksum);
     }
 
     /// <summary>Gives the file up, unless it is finished.</summary>
@@ -88,18 +89,5 @@ internal sealed class ShardOutput : IDisposable
         {
             // Another error made us give up; the next run removes what is left.
         }
-    }
-
-    private static string Hash(string path)
-    {
-        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0, FileOptions.SequentialScan);
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        byte[] buffer = new byte[1 << 20];
-        for (int count = stream.Read(buffer); count > 0; count = stream.Read(buffer))
-        {
-            hash.AppendData(buffer, 0, count);
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

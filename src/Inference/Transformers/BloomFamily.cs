@@ -21,7 +21,7 @@ internal static class BloomFamily
         // The published configs and those that newer versions of transformers save have different names for the same.
         int hidden = config.GetSize(config.FirstOf("n_embed", "hidden_size"));
         int heads = config.GetDivisor(config.FirstOf("n_head", "num_attention_heads"), hidden, "the hidden size");
-        int layers = config.GetSize(config.FirstOf("n_layer", "num_hidden_layers"));
+        int layers = config.GetSize(config.FirstOf("n_layer", "num_hidden_layers"), DecoderDescription.MostLayers);
         int vocabulary = config.GetSize("vocab_size");
         float epsilon = config.GetEpsilon("layer_norm_epsilon", 1e-5f);
         ResidualForm residual = config.GetBoolean("apply_residual_connection_post_layernorm", false)

@@ -7,6 +7,9 @@ namespace KernelGen.Inference.Transformers;
 /// </summary>
 public sealed record DecoderDescription
 {
+    /// <summary>More layers than any model has: a config that asks for more must not make us describe them all.</summary>
+    internal const int MostLayers = 10_000;
+
     /// <summary>The <c>model_type</c>, such as <c>opt</c>.</summary>
     public required string Family { get; init; }
 

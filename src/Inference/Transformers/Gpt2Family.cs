@@ -39,7 +39,7 @@ internal static class Gpt2Family
             HeadSize = hidden / heads,
             TokenEmbedding = new("wte.weight", vocabulary, hidden),
             Positions = new LearnedPositions(new("wpe.weight", context, hidden), Offset: 0),
-            Layers = [.. Enumerable.Range(0, config.GetSize("n_layer")).Select(i => Layer($"h.{i}", scaleByLayer ? scale / (i + 1) : scale))],
+            Layers = [.. Enumerable.Range(0, config.GetSize("n_layer", DecoderDescription.MostLayers)).Select(i => Layer($"h.{i}", scaleByLayer ? scale / (i + 1) : scale))],
             FinalNorm = Norm("ln_f"),
             OutputEmbedding = config.GetBoolean("tie_word_embeddings", true) ? null : "lm_head.weight",
             EndOfSequenceTokens = config.GetInt32List("eos_token_id"),

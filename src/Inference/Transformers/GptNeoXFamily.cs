@@ -39,7 +39,7 @@ internal static class GptNeoXFamily
             HeadSize = headSize,
             TokenEmbedding = new("embed_in.weight", vocabulary, hidden),
             Positions = RotaryConfig.Read(config, headSize, baseKey: "rotary_emb_base", shareKey: "rotary_pct", defaultShare: 0.25f),
-            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers")).Select(i => Layer($"layers.{i}"))],
+            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers", DecoderDescription.MostLayers)).Select(i => Layer($"layers.{i}"))],
             FinalNorm = Norm("final_layer_norm"),
             OutputEmbedding = config.GetBoolean("tie_word_embeddings", false) ? null : "embed_out.weight",
             EndOfSequenceTokens = config.GetInt32List("eos_token_id"),

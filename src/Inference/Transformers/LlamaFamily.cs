@@ -48,7 +48,7 @@ internal static class LlamaFamily
     {
         int? window = config.GetBoolean("use_sliding_window", false) ? config.GetSize("sliding_window") : null;
         string[] types = config.GetStrings("layer_types");
-        int layers = config.GetSize("num_hidden_layers");
+        int layers = config.GetSize("num_hidden_layers", DecoderDescription.MostLayers);
         if (types.Length != 0 && (types.Length != layers || types.Except(["full_attention", "sliding_attention"]).Any()))
         {
             throw config.Unsupported(
@@ -87,7 +87,7 @@ internal static class LlamaFamily
             HeadSize = headSize,
             TokenEmbedding = new("embed_tokens.weight", vocabulary, hidden),
             Positions = RotaryConfig.Read(config, headSize),
-            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers")).Select(i => Layer($"layers.{i}", window(i)))],
+            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers", DecoderDescription.MostLayers)).Select(i => Layer($"layers.{i}", window(i)))],
             FinalNorm = Norm("norm"),
             OutputEmbedding = config.GetBoolean("tie_word_embeddings", false) ? null : "lm_head.weight",
             EndOfSequenceTokens = config.GetInt32List("eos_token_id"),

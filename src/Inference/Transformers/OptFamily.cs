@@ -43,7 +43,7 @@ internal static class OptFamily
             TokenEmbedding = new("decoder.embed_tokens.weight", vocabulary, embedding),
             Positions = new LearnedPositions(new("decoder.embed_positions.weight", context + PositionOffset, hidden), PositionOffset),
             ProjectIn = embedding == hidden ? null : new("decoder.project_in", embedding, hidden, HasBias: false),
-            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers")).Select(i => Layer($"decoder.layers.{i}"))],
+            Layers = [.. Enumerable.Range(0, config.GetSize("num_hidden_layers", DecoderDescription.MostLayers)).Select(i => Layer($"decoder.layers.{i}"))],
             FinalNorm = finalNorm ? Norm("decoder.final_layer_norm") : null,
             ProjectOut = embedding == hidden ? null : new("decoder.project_out", hidden, embedding, HasBias: false),
             OutputEmbedding = config.GetBoolean("tie_word_embeddings", true) ? null : "lm_head.weight",

@@ -1,4 +1,4 @@
-using KernelGen.Bench.Conversion;
+using KernelGen.ConversionBench;
 
 // Long runs that the test suite is too quick for; docs/benchmarks-conversion.md says how and shows what came out.
 Arguments arguments = new(args);

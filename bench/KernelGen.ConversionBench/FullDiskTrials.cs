@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>
 /// Lets conversions run out of disk on a small tmpfs (Linux, as root), at several fill levels and in two ways: full from the start, and

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>A command and its <c>--name value</c> pairs.</summary>
 internal sealed class Arguments

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>What a folder holds, for comparison.</summary>
 internal static class FolderContent

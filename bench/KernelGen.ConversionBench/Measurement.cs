@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>
 /// Measures a conversion beside <c>cp</c> of the same files (Linux): rate of both, with cold caches, and peak resident memory. Prints a row

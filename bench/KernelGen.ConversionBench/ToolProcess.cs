@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>A run of <c>kernelgen quantize</c>, or of any command, with its exit code, messages and peak memory.</summary>
 internal sealed class ToolProcess : IDisposable

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>
 /// Kills conversions with SIGKILL at random moments. After each kill the result's folder must be absent, or whole and right; what is left is

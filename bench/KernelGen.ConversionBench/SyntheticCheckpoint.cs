@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using KernelGen.Inference.Checkpoints;
 
-namespace KernelGen.Bench.Conversion;
+namespace KernelGen.ConversionBench;
 
 /// <summary>
 /// Writes a checkpoint of random float16 weights in the shape of an OPT model: of a real one's size, but of no use for text. The same seed
