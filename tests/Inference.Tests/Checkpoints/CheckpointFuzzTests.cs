@@ -97,7 +97,8 @@ public sealed class CheckpointFuzzTests(ITestOutputHelper output)
             }
 
             Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < MostAllocated, $"round {i} allocated too much");
-            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(1), $"round {i} took too long");
+            // A hang, not a busy machine or disk, ends the test.
+            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(20), $"round {i} took too long");
         }
 
         output.WriteLine($"{accepted} accepted, {refused} refused");

@@ -154,7 +154,8 @@ public sealed class Int8FuzzTests(ITestOutputHelper output) : IDisposable
             Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < MostAllocated, $"round {i} allocated too much");
 
             // Other tests share the processors: what hangs takes longer by far.
-            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(5), $"round {i} took too long");
+            // A hang, not a busy machine or disk, ends the test.
+            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(60), $"round {i} took too long");
         }
 
         output.WriteLine($"{accepted} accepted, {refused} refused");
