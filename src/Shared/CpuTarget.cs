@@ -44,7 +44,7 @@ internal sealed class CpuTarget
     /// <summary>Whether the multiply instruction adds to the accumulator itself; otherwise a product needs a register of its own.</summary>
     public bool FusedAccumulate { get; }
 
-    /// <summary>The curated tiles of a spec that names none; the last one with the largest area is the prefill tile.</summary>
+    /// <summary>The curated tiles of a spec that names none.</summary>
     public System.Collections.Generic.IReadOnlyList<(int M, int N)> DefaultTiles { get; }
 
     /// <summary>

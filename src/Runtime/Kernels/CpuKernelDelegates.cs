@@ -53,7 +53,7 @@ public delegate bool CpuRowRange(ref float row, nint k, ref int keep, float thre
 /// <param name="keep">The column mask, where the policy has one.</param>
 /// <param name="threshold">The outlier threshold, where the policy has one.</param>
 /// <param name="prescale">A power of two that lifts tiny rows, so that the scale is finite; else 1.</param>
-/// <param name="scale">127 / absmax, or 254 / (high - low), of the prescaled row.</param>
+/// <param name="scale">127 * (1 / absmax), or 254 / (high - low), of the prescaled row.</param>
 /// <param name="zeroPoint">z; 0 for symmetric activations.</param>
 /// <param name="destination">The quantized row, padded to a multiple of 64 values.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]

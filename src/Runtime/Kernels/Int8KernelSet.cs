@@ -40,7 +40,7 @@ public sealed class Int8KernelSet
         CpuKernelFamily[] families = [.. cpu
             .Where(family => CpuFeatures.Supports(family.InstructionSet))
             .OrderBy(family => CpuFeatures.Rank(family.InstructionSet))
-            .ThenByDescending(family => family.Variants.Max(variant => TileArea(variant.Tile)))];
+            .ThenByDescending(family => family.Variants.Max(variant => RegisterReuse(variant.Tile)))];
         Preferred = families.FirstOrDefault() ?? throw new ArgumentException($"{name} has no kernel for this processor, not even a portable one.", nameof(cpu));
         ForAnyWeights = families.FirstOrDefault(family => family.PairLimit == 0) ?? Preferred;
     }
@@ -189,7 +189,7 @@ public sealed class Int8KernelSet
     }
 
     /// <summary>Products per loaded value: how well a tile reuses registers.</summary>
-    private static double TileArea(CpuTile tile) => (double)tile.M * tile.N / (tile.M + tile.N);
+    private static double RegisterReuse(CpuTile tile) => (double)tile.M * tile.N / (tile.M + tile.N);
 
     private static void CheckMatrix(string name, int length, int rows, int columns, int stride)
     {

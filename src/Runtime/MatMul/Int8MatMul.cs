@@ -184,7 +184,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
-            GatherOutlierWeights(firstColumn, columns);
             for (int done = 0; done < rows; done += BlockRows)
             {
                 int blockRows = Math.Min(BlockRows, rows - done);
@@ -195,6 +194,12 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 else
                 {
                     MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels);
+                }
+
+                // The first multiplication brought the panels into the cache.
+                if (done == 0)
+                {
+                    GatherOutlierWeights(firstColumn, columns);
                 }
 
                 Finish(firstRow + done, blockRows, firstColumn, columns, panels * panelWidth);

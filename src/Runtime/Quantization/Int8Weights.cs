@@ -33,7 +33,9 @@ public sealed class Int8Weights : IDisposable
             OutlierPolicy.Fixed => new OutlierColumnStore(source, fixedColumns.Length),
             _ when outlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource =>
                 new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
-            _ => new OutlierColumnStore(new DequantizedWeights(this), Math.Max(32, InputFeatures / 64)),
+
+            // A panel that was just multiplied is in the cache, and its columns are quickly read, unless they have to be put together.
+            _ => new OutlierColumnStore(new DequantizedWeights(this), Family.PairLimit > 0 ? Math.Max(32, InputFeatures / 64) : 0),
         };
     }
 

@@ -1,4 +1,4 @@
-using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using KernelGen.Kernels;
 using KernelGen.Memory;
@@ -109,39 +109,31 @@ internal sealed unsafe class WeightPanels : IDisposable
         (int group, int element) = Math.DivRem(column, Family.KGroup);
         int width = Family.PanelWidth;
         nint offset = _headerBytes + ((nint)group * width * Family.KGroup);
-        Span<float> values = stackalloc float[CpuTile.MaxN];
-        for (int done = 0; done < destination.Length; done += width)
+        int firstPanel = firstRow / width, done = 0;
+        if (Family.KGroup == sizeof(int) && _corrections is null)
         {
-            int panel = (firstRow + done) / width;
-            sbyte* weights = (sbyte*)Panel(panel) + offset;
-            if (Family.KGroup == sizeof(int))
+            for (; done + width <= destination.Length; done += width)
             {
-                // The column's byte of every lane moves to the top, and down again with its sign.
+                int* lanes = (int*)(Panel(firstPanel + (done / width)) + offset);
                 for (int i = 0; i < width; i += Vector128<int>.Count)
                 {
-                    Vector128<int> lanes = Vector128.Load((int*)weights + i);
-                    Vector128<int> w = Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(lanes, 24 - (8 * element)), 24);
-                    Vector128.ConvertToSingle(w).CopyTo(values[i..]);
+                    // The column's byte of every lane moves to the top, and down again with its sign.
+                    Vector128<int> w = Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(Vector128.Load(lanes + i), 24 - (8 * element)), 24);
+                    Vector128<float> scale = Vector128.LoadUnsafe(ref MemoryMarshal.GetReference(scales), (nuint)(done + i));
+                    (Vector128.ConvertToSingle(w) * scale).StoreUnsafe(ref MemoryMarshal.GetReference(destination), (nuint)(done + i));
                 }
             }
-            else
-            {
-                for (int i = 0; i < width; i++)
-                {
-                    values[i] = weights[(i * Family.KGroup) + element];
-                }
-            }
+        }
 
-            int count = Math.Min(width, destination.Length - done);
-            if (Corrections(panel) is { Count: > 0 } corrections)
+        for (; done < destination.Length; done += width)
+        {
+            int panel = firstPanel + (done / width);
+            sbyte* weights = (sbyte*)Panel(panel) + offset + element;
+            PairCorrections? corrections = Corrections(panel);
+            for (int i = 0; i < Math.Min(width, destination.Length - done); i++)
             {
-                for (int i = 0; i < count; i++)
-                {
-                    values[i] += corrections[i, column];
-                }
+                destination[done + i] = (weights[i * Family.KGroup] + (corrections?[i, column] ?? 0)) * scales[done + i];
             }
-
-            TensorPrimitives.Multiply(values[..count], scales.Slice(done, count), destination.Slice(done, count));
         }
     }
 
