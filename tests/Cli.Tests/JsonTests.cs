@@ -166,7 +166,8 @@ public sealed class JsonTests
     [Fact]
     public void Devices_describes_the_processor()
     {
-        JsonElement line = Assert.Single(ToolRun.InProcess("devices", "--json").JsonLines);
+        // A machine with GPUs has a line for each behind the processor's.
+        JsonElement line = ToolRun.InProcess("devices", "--json").JsonLines[0];
         Assert.Equal(["device", "name", "architecture", "logical_processors", "memory_bytes", "instruction_sets", "preferred"], Fields(line));
         Assert.Equal(Environment.ProcessorCount, line.GetProperty("logical_processors").GetInt32());
         string[] sets = [.. line.GetProperty("instruction_sets").EnumerateArray().Select(set => set.GetString()!)];
@@ -195,7 +196,7 @@ public sealed class JsonTests
         Assert.Equal(2 * 1_517_824, line.GetProperty("bytes_16bit").GetInt64());
         Assert.Equal((2 * 1_517_824) - Linear + (4 * Outputs), line.GetProperty("bytes_int8").GetInt64());
         Assert.Equal(6L * 2 * 4 * 128 * 512, line.GetProperty("cache_bytes").GetInt64());
-        Assert.True(Assert.Single(line.GetProperty("devices").EnumerateArray()).GetProperty("fits_int8").GetBoolean());
+        Assert.True(line.GetProperty("devices")[0].GetProperty("fits_int8").GetBoolean());
     }
 
     [Fact]

@@ -23,14 +23,18 @@ internal static class InspectCommand
         command.SetAction(parsed =>
         {
             CheckpointReport report = CheckpointReport.Read(parsed.GetValue(folder)!);
-            CpuDevice cpu = CpuDevice.Describe();
+            (string Name, long MemoryBytes)[] devices =
+            [
+                ("cpu", CpuDevice.Describe().MemoryBytes),
+                .. CudaDevice.All.Select(static device => ($"cuda:{device.Ordinal}", device.MemoryBytes)),
+            ];
             if (parsed.GetValue(json))
             {
-                Write(context, report, cpu);
+                Write(context, report, devices);
             }
             else
             {
-                Show(context, report, cpu);
+                Show(context, report, devices);
             }
 
             return ExitCodes.Ok;
@@ -38,7 +42,7 @@ internal static class InspectCommand
         return command;
     }
 
-    private static void Write(CommandContext context, CheckpointReport report, CpuDevice cpu) => JsonLine.Write(context.Output, writer =>
+    private static void Write(CommandContext context, CheckpointReport report, IReadOnlyList<(string Name, long MemoryBytes)> devices) => JsonLine.Write(context.Output, writer =>
     {
         writer.WriteString("path", report.Path);
         writer.WriteNumber("files", report.Files);
@@ -65,16 +69,20 @@ internal static class InspectCommand
         writer.WriteNumber("bytes_int8", report.Int8Bytes);
         writer.WriteNumber("cache_bytes", report.CacheBytes);
         writer.WriteStartArray("devices");
-        writer.WriteStartObject();
-        writer.WriteString("device", "cpu");
-        writer.WriteNumber("memory_bytes", cpu.MemoryBytes);
-        writer.WriteBoolean("fits_16bit", Fits(report.SixteenBitBytes, report, cpu));
-        writer.WriteBoolean("fits_int8", Fits(report.Int8Bytes, report, cpu));
-        writer.WriteEndObject();
+        foreach ((string name, long memory) in devices)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("device", name);
+            writer.WriteNumber("memory_bytes", memory);
+            writer.WriteBoolean("fits_16bit", Fits(report.SixteenBitBytes, report, memory));
+            writer.WriteBoolean("fits_int8", Fits(report.Int8Bytes, report, memory));
+            writer.WriteEndObject();
+        }
+
         writer.WriteEndArray();
     });
 
-    private static void Show(CommandContext context, CheckpointReport report, CpuDevice cpu)
+    private static void Show(CommandContext context, CheckpointReport report, IReadOnlyList<(string Name, long MemoryBytes)> devices)
     {
         context.Sentence($"{report.Path}: {Numbers.Count(report.Parameters)} parameters in {Files(report)}");
         context.Sentence(report.Model is DecoderDescription model ? Shape(model) : $"not supported: {report.NotSupported}");
@@ -99,16 +107,18 @@ internal static class InspectCommand
         string already = report.QuantizedLayers == 0 ? "" : $", {report.QuantizedLayers} of them int8 already";
         context.Sentence($"quantized: {report.LinearLayers.Count} linear layers, {Numbers.Count(report.LinearParameters)} weights{already}");
         context.Sentence($"keys and values of a sequence of {Numbers.Count(report.Model.ContextLength)} tokens: {Numbers.Bytes(report.CacheBytes)}");
-        Table sizes = Report.CreateTable(context, "weights", ">size", $"fits in cpu ({Numbers.Bytes(cpu.MemoryBytes)}) with keys and values");
+        Table sizes = Report.CreateTable(
+            context, ["weights", ">size", .. devices.Select(static device => $"fits in {device.Name} ({Numbers.Bytes(device.MemoryBytes)}) with keys and values")]);
         Add("16 bit", report.SixteenBitBytes);
         Add("int8", report.Int8Bytes);
         context.Show(sizes);
 
         void Add(string name, long bytes) => sizes.AddCells(
-            Report.StyleOf(Fits(bytes, report, cpu)), name, Numbers.Bytes(bytes), Fits(bytes, report, cpu) ? "yes" : "no");
+            Report.StyleOf(devices.Any(device => Fits(bytes, report, device.MemoryBytes))),
+            [name, Numbers.Bytes(bytes), .. devices.Select(device => Fits(bytes, report, device.MemoryBytes) ? "yes" : "no")]);
     }
 
-    private static bool Fits(long bytes, CheckpointReport report, CpuDevice cpu) => bytes + report.CacheBytes <= cpu.MemoryBytes;
+    private static bool Fits(long bytes, CheckpointReport report, long memory) => bytes + report.CacheBytes <= memory;
 
     private static string Files(CheckpointReport report) => report.Files == 1 ? "one file" : $"{report.Files} files";
 
