@@ -74,7 +74,7 @@ public sealed class CheckpointFuzzTests(ITestOutputHelper output)
 
     private void Run(int rounds, string path, Action write)
     {
-        (int accepted, int refused) = (0, 0);
+        (int accepted, int refused, int slow) = (0, 0, 0);
         for (int i = 0; i < rounds; i++)
         {
             write();
@@ -97,11 +97,15 @@ public sealed class CheckpointFuzzTests(ITestOutputHelper output)
             }
 
             Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < MostAllocated, $"round {i} allocated too much");
-            // A hang, not a busy machine or disk, ends the test.
-            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(20), $"round {i} took too long");
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
+            Assert.True(elapsed < TimeSpan.FromSeconds(20), $"round {i} hangs");
+            slow += elapsed > TimeSpan.FromSeconds(1) ? 1 : 0;
         }
 
         output.WriteLine($"{accepted} accepted, {refused} refused");
+
+        // Other tests share processors and disk and may hold up a round or two; an input that takes long does so in more of them.
+        Assert.True(slow <= 3, $"{slow} rounds took over 1 s");
         Assert.True(accepted > 100 && refused > 100, "the mutations all end the same way");
     }
 

@@ -134,7 +134,7 @@ public sealed class Int8FuzzTests(ITestOutputHelper output) : IDisposable
 
     private void Run(int rounds, Action write, Action use, int least = 100)
     {
-        (int accepted, int refused) = (0, 0);
+        (int accepted, int refused, int slow) = (0, 0, 0);
         for (int i = 0; i < rounds; i++)
         {
             write();
@@ -153,12 +153,15 @@ public sealed class Int8FuzzTests(ITestOutputHelper output) : IDisposable
 
             Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < MostAllocated, $"round {i} allocated too much");
 
-            // Other tests share the processors: what hangs takes longer by far.
-            // A hang, not a busy machine or disk, ends the test.
-            Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(60), $"round {i} took too long");
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
+            Assert.True(elapsed < TimeSpan.FromSeconds(60), $"round {i} hangs");
+            slow += elapsed > TimeSpan.FromSeconds(5) ? 1 : 0;
         }
 
         output.WriteLine($"{accepted} accepted, {refused} refused");
+
+        // Other tests share processors and disk and may hold up a round or two; an input that takes long does so in more of them.
+        Assert.True(slow <= 3, $"{slow} rounds took over 5 s");
         Assert.True(accepted >= least && refused >= least, $"{accepted} accepted, {refused} refused: the mutations all end the same way");
     }
 
