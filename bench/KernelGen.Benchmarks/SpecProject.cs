@@ -16,10 +16,10 @@ internal sealed class SpecProject
     {
         using StreamReader reader = new(typeof(SpecProject).Assembly.GetManifestResourceStream("Schemes.cs")!);
         string specs = reader.ReadToEnd();
-        string edited = specs.Replace("[Int8Kernel]\n", "[Int8Kernel(OutlierThreshold = 5)]\n", StringComparison.Ordinal);
+        string edited = specs.Replace("[Int8Kernel(Targets = KernelTargets.All)]\n", "[Int8Kernel(Targets = KernelTargets.All, OutlierThreshold = 5)]\n", StringComparison.Ordinal);
         if (edited == specs)
         {
-            throw new InvalidOperationException("Schemes.cs has no [Int8Kernel] without arguments to edit.");
+            throw new InvalidOperationException("Schemes.cs has no [Int8Kernel(Targets = KernelTargets.All)] to edit.");
         }
 
         Original = CSharpCompilation.Create(
