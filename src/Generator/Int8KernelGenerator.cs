@@ -1,9 +1,11 @@
 using KernelGen.Generator.Emit;
 using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
+using KernelGen.Generator.Emit.Ilgpu;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Parsing;
 using KernelGen.Generator.Planning;
+using KernelGen.Generator.Planning.Ilgpu;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
 
@@ -17,7 +19,7 @@ namespace KernelGen.Generator;
 public sealed class Int8KernelGenerator : IIncrementalGenerator
 {
     /// <summary>Names of the tracked steps.</summary>
-    internal const string SpecStep = "Spec", PlanStep = "Plan";
+    internal const string SpecStep = "Spec", PlanStep = "Plan", IlgpuStep = "Ilgpu";
 
     /// <inheritdoc/>
     public void Initialize(IncrementalGeneratorInitializationContext context)
@@ -31,8 +33,15 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
             .Select(static (spec, _) => spec!)
             .WithTrackingName(SpecStep);
 
-        IncrementalValuesProvider<(KernelSpec Spec, CpuPlan Cpu)> plans = specs
-            .Select(static (spec, _) => (spec, CpuPlanner.Plan(spec)))
+        // A look at every compilation, of which nothing but the answer goes on.
+        IncrementalValueProvider<bool> ilgpu = context.CompilationProvider
+            .Select(static (compilation, _) => IlgpuReference.IsIn(compilation))
+            .WithComparer(EqualityComparer<bool>.Default)
+            .WithTrackingName(IlgpuStep);
+
+        IncrementalValuesProvider<(KernelSpec Spec, CpuPlan Cpu, EquatableArray<IlgpuKernelPlan> Ilgpu)> plans = specs
+            .Combine(ilgpu)
+            .Select(static (input, _) => (input.Left, CpuPlanner.Plan(input.Left), IlgpuPlanner.Plan(input.Left, input.Right)))
             .WithTrackingName(PlanStep);
 
         // Nearly always empty, and so unchanged whatever is edited.
@@ -42,12 +51,17 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
 
         context.RegisterSourceOutput(plans.Combine(ambiguousNames), static (output, input) =>
         {
-            ((KernelSpec spec, CpuPlan cpu), EquatableArray<string> ambiguous) = input;
-            output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu));
+            ((KernelSpec spec, CpuPlan cpu, EquatableArray<IlgpuKernelPlan> ilgpu), EquatableArray<string> ambiguous) = input;
+            output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu, ilgpu.Count > 0));
             output.AddSource(GeneratedFile.HintName(spec.Type, CpuEmitter.Part, ambiguous), CpuEmitter.Emit(spec, cpu));
             if (CudaEmitter.AppliesTo(spec))
             {
                 output.AddSource(GeneratedFile.HintName(spec.Type, CudaEmitter.Part, ambiguous), CudaEmitter.Emit(spec));
+            }
+
+            if (ilgpu.Count > 0)
+            {
+                output.AddSource(GeneratedFile.HintName(spec.Type, IlgpuEmitter.Part, ambiguous), IlgpuEmitter.Emit(spec, ilgpu));
             }
         });
     }

@@ -68,8 +68,14 @@ public enum KernelTargets
     /// <summary>PTX for NVIDIA GPUs: dp4a (sm_61), mma.sync (sm_80) and wgmma (sm_90a). About 2.5 MB of text per class.</summary>
     Cuda = 2,
 
-    /// <summary>Every target.</summary>
-    All = Cpu | Cuda,
+    /// <summary>
+    /// Kernels for the ILGPU library: GPUs of every maker through OpenCL, NVIDIA's through CUDA, and an accelerator on the processor to debug on.
+    /// Generated where the project references ILGPU.
+    /// </summary>
+    Ilgpu = 4,
+
+    /// <summary>Every target that the project has what it needs for.</summary>
+    All = Cpu | Cuda | Ilgpu,
 }
 
 /// <summary>The instruction sets that CPU kernels are specialized for.</summary>

@@ -1,7 +1,9 @@
 using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
+using KernelGen.Generator.Emit.Ilgpu;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Planning;
+using KernelGen.Generator.Planning.Ilgpu;
 
 namespace KernelGen.Generator.Emit;
 
@@ -16,7 +18,7 @@ internal static class ManifestEmitter
     /// <summary>The nested class that holds the property's value; likewise.</summary>
     public const string HolderName = "KernelSetHolder";
 
-    public static string Emit(KernelSpec spec, CpuPlan cpu) => GeneratedFile.Write(spec.Type, writer =>
+    public static string Emit(KernelSpec spec, CpuPlan cpu, bool hasIlgpu) => GeneratedFile.Write(spec.Type, writer =>
     {
         Int8Spec numbers = spec.Numbers;
         writer.Line("/// <summary>");
@@ -58,6 +60,13 @@ internal static class ManifestEmitter
             writer.Line($"        new(\"int8_gemm_*_sm61, _sm80, _sm90a\", {CSharpLiterals.Of(reason)}),");
         }
 
-        writer.Line(CudaEmitter.AppliesTo(spec) ? $"    }},\n    {CudaEmitter.VariantsExpression});" : "    });");
+        if (IlgpuPlanner.Reject(spec) is { } ilgpuReason)
+        {
+            writer.Line($"        new(\"int8_gemm_*_ilgpu\", {CSharpLiterals.Of(ilgpuReason)}),");
+        }
+
+        string cuda = CudaEmitter.AppliesTo(spec) ? $",\n    {CudaEmitter.VariantsExpression}" : "";
+        string ilgpu = hasIlgpu ? $",\n    ilgpu: {IlgpuEmitter.VariantsExpression}" : "";
+        writer.Line($"    }}{cuda}{ilgpu});");
     });
 }

@@ -4,6 +4,7 @@ using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Emit;
 using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
+using KernelGen.Generator.Emit.Ilgpu;
 using KernelGen.Generator.Models;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -20,7 +21,10 @@ internal static class SpecParser
     public const string AttributeName = "KernelGen.Int8KernelAttribute";
 
     /// <summary>The names that generated members have.</summary>
-    private static readonly string[] GeneratedNames = { ManifestEmitter.PropertyName, ManifestEmitter.HolderName, CpuEmitter.ContainerName, CudaEmitter.ContainerName };
+    private static readonly string[] GeneratedNames =
+    {
+        ManifestEmitter.PropertyName, ManifestEmitter.HolderName, CpuEmitter.ContainerName, CudaEmitter.ContainerName, IlgpuEmitter.ContainerName,
+    };
 
     /// <summary>The spec, or null when the class is no valid one. A second attribute on the class is the compiler's error and makes no second spec.</summary>
     public static KernelSpec? Parse(GeneratorAttributeSyntaxContext attributed)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using KernelGen.Backends.Cpu;
 using KernelGen.Backends.Cuda;
+using KernelGen.Backends.Ilgpu;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
 using KernelGen.Quantization;
@@ -22,9 +23,16 @@ public sealed class Int8KernelSet
     /// <param name="cpu">The generated CPU kernels, portable scalar ones among them.</param>
     /// <param name="dropped">The combinations that did not become variants.</param>
     /// <param name="cuda">The generated CUDA kernels; null where the class has none.</param>
+    /// <param name="ilgpu">The generated ILGPU kernels; null where the class has none.</param>
     /// <exception cref="ArgumentException">There is no kernel that this processor can run.</exception>
     [System.ComponentModel.EditorBrowsable(System.ComponentModel.EditorBrowsableState.Never)]
-    public Int8KernelSet(string name, Int8Spec spec, IReadOnlyList<CpuKernelFamily> cpu, IReadOnlyList<DroppedVariant> dropped, IReadOnlyList<CudaKernelVariant>? cuda = null)
+    public Int8KernelSet(
+        string name,
+        Int8Spec spec,
+        IReadOnlyList<CpuKernelFamily> cpu,
+        IReadOnlyList<DroppedVariant> dropped,
+        IReadOnlyList<CudaKernelVariant>? cuda = null,
+        IReadOnlyList<IlgpuKernelVariant>? ilgpu = null)
     {
         ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(spec);
@@ -34,6 +42,7 @@ public sealed class Int8KernelSet
         Spec = spec;
         CpuFamilies = cpu;
         CudaVariants = cuda ?? [];
+        IlgpuVariants = ilgpu ?? [];
         Dropped = dropped;
         Variants = [.. cpu.SelectMany(family => family.Variants.Select(variant => new KernelVariant(
             variant.Name, KernelTargets.Cpu, CpuFeatures.Describe(family.InstructionSet), CpuFeatures.Supports(family.InstructionSet))))];
@@ -59,6 +68,11 @@ public sealed class Int8KernelSet
 
     /// <summary>The generated CUDA kernels; empty unless the class asks for <see cref="KernelTargets.Cuda"/>.</summary>
     public IReadOnlyList<CudaKernelVariant> CudaVariants { get; }
+
+    /// <summary>
+    /// The generated ILGPU kernels; empty unless the class asks for <see cref="KernelTargets.Ilgpu"/> in a project that references ILGPU.
+    /// </summary>
+    public IReadOnlyList<IlgpuKernelVariant> IlgpuVariants { get; }
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
 

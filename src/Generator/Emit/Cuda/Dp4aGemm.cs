@@ -8,7 +8,14 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// </summary>
 internal static class Dp4aGemm
 {
-    private const int Grid = 8, Apart = 16, Copies = 128 * Dp4aGemmPlan.BlockK / 16 / GridGemmPlan.Threads;
+    /// <summary>Rows and columns of a thread's sums, and how far apart they are.</summary>
+    public const int Grid = 8, Apart = 16;
+
+    private const int Copies = 128 * Dp4aGemmPlan.BlockK / 16 / GridGemmPlan.Threads;
+
+    /// <summary>The sums, row by row.</summary>
+    public static string[] Accumulators { get; } =
+        (from row in Enumerable.Range(0, Grid) from column in Enumerable.Range(0, Grid) select GridEpilogue.Accumulator(row, column)).ToArray();
 
     public static string Emit(Dp4aGemmPlan plan)
     {
@@ -27,9 +34,8 @@ internal static class Dp4aGemm
             """);
         ptx.Registers("b32", "thread", "threadRow", "threadColumn", "shared", "tile", "rowTiles", "tileRow", "tileColumn", "kElement", "chunk", "chunkRow", "at", "rowAddress", "columnAddress", "storeAt")
            .Registers("b64", "quantized", "weights", "from")
-           .Registers("pred", "again", "within")
-           .Registers("b32", Enumerable.Range(0, Grid * 4).Select(i => $"a{i}").Concat(Enumerable.Range(0, 4).Select(i => $"b{i}")).ToArray())
-           .Registers("b32", Enumerable.Range(0, Copies * 8).Select(i => $"next{i}").ToArray());
+           .Registers("pred", "again", "within");
+        DeclareOperands(ptx);
         epilogue.Declare(ptx);
         ptx.Argument("quantized", nameof(GemmArguments.Quantized), "u64")
            .Argument("weights", nameof(GemmArguments.Weights), "u64")
@@ -48,18 +54,42 @@ internal static class Dp4aGemm
             div.u32 tileColumn, tile, rowTiles;
             shl.b32 tileRow, tileRow, 7;
             shl.b32 tileColumn, tileColumn, 7;
+            """);
+        Multiply(ptx);
+        ptx.Add("""
+            add.u32 gridRow, tileRow, threadRow;
+            add.u32 gridColumn, tileColumn, threadColumn;
+            mad.lo.u32 scratchSlot, thread, 16, shared;
+            """);
+        epilogue.Emit(ptx);
+        return ptx.Add("""
+            ret;
+            }
+            """).ToString();
+    }
+
+    /// <summary>Declares what <see cref="Multiply"/> holds of both matrices.</summary>
+    public static void DeclareOperands(PtxWriter ptx) => ptx
+        .Registers("b32", Enumerable.Range(0, Grid * 4).Select(i => $"a{i}").Concat(Enumerable.Range(0, 4).Select(i => $"b{i}")).ToArray())
+        .Registers("b32", Enumerable.Range(0, Copies * 8).Select(i => $"next{i}").ToArray());
+
+    /// <summary>
+    /// Every product of the tile at <c>tileRow</c> and <c>tileColumn</c>: all that follows from the arguments and the thread's number, up to
+    /// where the shared memory at <c>shared</c> is free again.
+    /// </summary>
+    public static void Multiply(PtxWriter ptx)
+    {
+        ptx.Add($"""
             and.b32 chunk, thread, 3;
             shl.b32 chunk, chunk, 4;
             shr.u32 chunkRow, thread, 2;
-            """)
-           .Add($"""
             mad.lo.u32 storeAt, chunkRow, {Dp4aGemmPlan.Pitch}, chunk;
             add.u32 storeAt, storeAt, shared;
             mad.lo.u32 rowAddress, threadRow, {Dp4aGemmPlan.Pitch}, shared;
             mad.lo.u32 columnAddress, threadColumn, {Dp4aGemmPlan.Pitch}, shared;
             mov.u32 kElement, 0;
             """);
-        foreach (string accumulator in epilogue.Accumulators)
+        foreach (string accumulator in Accumulators)
         {
             ptx.Add($"mov.b32 {accumulator}, 0;");
         }
@@ -105,15 +135,7 @@ internal static class Dp4aGemm
             setp.lt.u32 again, kElement, kPadded;
             @again bra MAINLOOP;
             bar.sync 0;
-            add.u32 gridRow, tileRow, threadRow;
-            add.u32 gridColumn, tileColumn, threadColumn;
-            mad.lo.u32 scratchSlot, thread, 16, shared;
             """);
-        epilogue.Emit(ptx);
-        return ptx.Add("""
-            ret;
-            }
-            """).ToString();
     }
 
     private static void LoadNext(PtxWriter ptx)
