@@ -74,7 +74,7 @@ internal static class ElementAccess
             else
             {
                 ArrayView<short> output16 = output.Cast<short>();
-                output16[index] = (short)(format == 1 ? ToBFloat16(value) : ToHalf(value));
+                output16[index] = unchecked((short)(format == 1 ? ToBFloat16(value) : ToHalf(value)));
             }
         }
         """;

@@ -97,7 +97,7 @@ internal static class ExactMath
             int shift = LeadingZeros(dividend) - 2;
             dividend <<= shift;
             long quotient = dividend / divisor;
-            long sticky = quotient * divisor == dividend ? 0 : 1;
+            long sticky = quotient * divisor == dividend ? 0L : 1L;
             return Pack((x ^ y) < 0, (quotient << 1) | sticky, Exponent(x) - shift - Exponent(y) - 1);
         }
 
@@ -127,10 +127,10 @@ internal static class ExactMath
 
         private static int Exponent(int bits) => Math.Max((bits >> 23) & 0xFF, 1) - 150;
 
-        private static int LeadingZeros(long value) => BitOperations.LeadingZeroCount((ulong)value);
+        private static int LeadingZeros(long value) => BitOperations.LeadingZeroCount(unchecked((ulong)value));
 
         private static long ShiftRightSticky(long value, int count) =>
-            count == 0 ? value : count > 62 ? 1 : (value >> count) | ((value & ((1L << count) - 1)) != 0 ? 1 : 0);
+            count == 0 ? value : count > 62 ? 1L : (value >> count) | ((value & ((1L << count) - 1)) != 0 ? 1L : 0L);
 
         // value / 2^count to the nearest integer, ties to even; count from 1 to 62.
         private static long RoundedShift(long value, int count)

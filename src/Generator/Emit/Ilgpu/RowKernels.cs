@@ -56,12 +56,13 @@ internal static class RowKernels
     /// <summary>largest: the largest magnitude; high and low: those of the values on either side of zero that are quantized.</summary>
     private static void Measure(CodeWriter writer, IlgpuKernelPlan plan, bool range)
     {
+        string[] names = Maxima.Take(!range ? 1 : plan.ZeroPoint ? 3 : 2).ToArray();
         writer.Line(QualifiedNames.In($$"""
             int thread = Group.IdxX;
             long firstElement = (long)Grid.IdxX * shape.InputStride;
             int threshold = BitConverter.SingleToInt32Bits(shape.Threshold);
             ArrayView<int> parts = SharedMemory.Allocate<int>({{plan.ReductionWords}});
-            int largest = 0, high = 0, low = 0;
+            int {{string.Join(", ", names.Select(name => $"{name} = 0"))}};
             for (int k = thread; k < shape.K; k += {{plan.Threads}})
             {
                 int bits = BitConverter.SingleToInt32Bits(Element(input, firstElement + k, shape.InputFormat));
@@ -78,7 +79,7 @@ internal static class RowKernels
 
         writer.Line("}");
         writer.Line();
-        Reduce(writer, plan, Maxima.Take(!range ? 1 : plan.ZeroPoint ? 3 : 2).ToArray());
+        Reduce(writer, plan, names);
         writer.Line("bool isFinite = largest < 0x7F800000;");
     }
 
@@ -152,16 +153,16 @@ internal static class RowKernels
     {
         if (plan.TensorScale)
         {
-            writer.Line(plan.ZeroPoint ? "high = range[0];\nlow = range[1];" : "high = range[0];");
+            writer.Line(plan.ZeroPoint ? "int high = range[0], low = range[1];" : "int high = range[0];");
         }
 
         writer.Line(QualifiedNames.In("""
             float highest = BitConverter.Int32BitsToSingle(high);
             float prescale = 1f, scale = 1f, step;
-            int zero = 0;
             """));
         writer.Line(QualifiedNames.In(plan.ZeroPoint
             ? """
+            int zero = 0;
             float lowest = -BitConverter.Int32BitsToSingle(low);
             if (Math.Max(-lowest, highest) < 7.888609E-31f)
             {
