@@ -41,6 +41,7 @@ public sealed class DiagnosticTests
         { Spec("Targets = (KernelTargets)(1 << 30)"), $"KG0005 at `(KernelTargets)(1 << 30)`: Targets = 1073741824 is not defined: use one of {Targets}" },
         { "[Int8Kernel] partial class Kernel { static int Kernels => 1; }", "KG0006 at `Kernels`: 'Kernel' uses the name 'Kernels', which a generated member must have: rename what has it" },
         { "[Int8Kernel] partial class Kernel { void CpuKernels() { } }", "KG0006 at `CpuKernels`: 'Kernel' uses the name 'CpuKernels', which a generated member must have: rename what has it" },
+        { "[Int8Kernel] partial class Kernel { class IlgpuKernels; }", "KG0006 at `IlgpuKernels`: 'Kernel' uses the name 'IlgpuKernels', which a generated member must have: rename what has it" },
         { "[Int8Kernel] partial class Kernels;", "KG0006 at `Kernels`: 'Kernels' uses the name 'Kernels', which a generated member must have: rename what has it" },
         { "[Int8Kernel] partial class CpuKernels;", "KG0006 at `CpuKernels`: 'CpuKernels' uses the name 'CpuKernels', which a generated member must have: rename what has it" },
         { "[Int8Kernel] partial class Kernel<Kernels>;", "KG0006 at `Kernels`: 'Kernel' uses the name 'Kernels', which a generated member must have: rename what has it" },
@@ -66,7 +67,7 @@ public sealed class DiagnosticTests
     [Fact]
     public void Every_rule_is_tested_here()
     {
-        string[] tested = [.. InvalidSpecs().Select(row => ((string)((object[])row)[1])[..6]).Append("KG0004").Distinct().Order(StringComparer.Ordinal)];
+        string[] tested = [.. InvalidSpecs().Select(row => ((string)((object[])row)[1])[..6]).Append("KG0004").Append("KG0009").Distinct().Order(StringComparer.Ordinal)];
         Assert.Equal(new Int8KernelAnalyzer().SupportedDiagnostics.Select(rule => rule.Id).Order(StringComparer.Ordinal), tested);
     }
 
@@ -146,6 +147,21 @@ public sealed class DiagnosticTests
         Assert.Equal(
             ["armdp", "avx2", "avx512", "avxvnni"],
             reports.Select(report => report.GetMessage(null).Split(' ').Single(word => word.EndsWith(';')).TrimEnd(';')).Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("KernelTargets.Ilgpu")]
+    [InlineData("KernelTargets.Cpu | KernelTargets.Ilgpu")]
+    public async Task ILGPU_kernels_for_a_project_without_ILGPU_are_information_and_the_rest_is_generated(string targets)
+    {
+        string source = Spec($"Targets = {targets}");
+        GeneratorRun run = GeneratorRun.Of(source).AssertCompiles();
+        Diagnostic report = Assert.Single(await AnalyzerRun.Of(run.Output));
+        Assert.Equal("KG0009 at `Kernel`: 'Kernel' asks for ILGPU kernels, but the project does not reference ILGPU: none are generated", AnalyzerRun.Describe(report));
+        Assert.Equal(DiagnosticSeverity.Info, report.Severity);
+        Assert.Equal(["Kernel.Cpu.g.cs", "Kernel.Kernels.g.cs"], run.Files.Keys);
+
+        Assert.Empty(await AnalyzerRun.Of(UserProject.CreateWithIlgpu(source)));
     }
 
     private static string Spec(string arguments) => $"[Int8Kernel({arguments})] static partial class Kernel;";

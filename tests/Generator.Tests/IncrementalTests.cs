@@ -138,6 +138,32 @@ public sealed class IncrementalTests
         Assert.Contains(IncrementalStepRunReason.Cached, Reasons(Int8KernelGenerator.PlanStep));
     }
 
+    [Fact]
+    public void Whether_ILGPU_is_there_is_looked_at_and_found_unchanged()
+    {
+        Run();
+        Replace(2, "class Unrelated { int Answer() => 43; }");
+        Run();
+        Assert.Equal([IncrementalStepRunReason.Unchanged], Reasons(Int8KernelGenerator.IlgpuStep));
+        AssertNothingRan();
+        Run();
+        Assert.Equal([IncrementalStepRunReason.Cached], Reasons(Int8KernelGenerator.IlgpuStep));
+    }
+
+    [Fact]
+    public void A_reference_to_ILGPU_regenerates_the_specs_that_ask_for_it_alone()
+    {
+        Replace(1, "[Int8Kernel(CpuTileM = [1], CpuTileN = [32], Targets = KernelTargets.Ilgpu)] partial class Second;");
+        ImmutableArray<GeneratedSourceResult> before = Run();
+        project = project.AddReferences(UserProject.Ilgpu);
+        ImmutableArray<GeneratedSourceResult> after = Run();
+
+        Assert.Equal([IncrementalStepRunReason.Modified], Reasons(Int8KernelGenerator.IlgpuStep));
+        Assert.Equal([IncrementalStepRunReason.Unchanged, IncrementalStepRunReason.Modified], Reasons(Int8KernelGenerator.PlanStep));
+        Assert.Equal([IncrementalStepRunReason.Cached, IncrementalStepRunReason.Modified], OutputReasons());
+        Assert.Equal(["Second.Ilgpu.g.cs"], after.Select(file => file.HintName).Except(before.Select(file => file.HintName)));
+    }
+
     private static void AssertSameText(ImmutableArray<GeneratedSourceResult> before, ImmutableArray<GeneratedSourceResult> after)
     {
         Assert.Equal(before.Select(file => file.HintName), after.Select(file => file.HintName));

@@ -48,7 +48,7 @@ public sealed class SnapshotTests
         string[] files = [.. Directory.GetFiles(Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "Snapshots"), "*.verified.*")
             .Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
         Assert.Equal(
-            ["Small.Outer-1+Rich.Cpu.verified.cs", "Small.Outer-1+Rich.Kernels.verified.cs", "Small.Plain.Cpu.verified.cs", "Small.Plain.Kernels.verified.cs"],
+            ["Small.Gpu.Ilgpu.verified.cs", "Small.Outer-1+Rich.Cpu.verified.cs", "Small.Outer-1+Rich.Kernels.verified.cs", "Small.Plain.Cpu.verified.cs", "Small.Plain.Kernels.verified.cs"],
             files);
     }
 }

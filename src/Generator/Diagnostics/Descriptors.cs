@@ -51,6 +51,15 @@ internal static class Descriptors
         "Tile list is empty",
         "{0} is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles");
 
+    public static readonly DiagnosticDescriptor IlgpuNotReferenced = new(
+        "KG0009",
+        "ILGPU is not referenced",
+        "'{0}' asks for ILGPU kernels, but the project does not reference ILGPU: none are generated",
+        Category,
+        DiagnosticSeverity.Info,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpLink("KG0009"));
+
     private static DiagnosticDescriptor Error(string id, string title, string message) =>
         new(id, title, message, Category, DiagnosticSeverity.Error, isEnabledByDefault: true, helpLinkUri: HelpLink(id));
 

@@ -20,7 +20,8 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         Descriptors.UndefinedValue,
         Descriptors.MemberExists,
         Descriptors.FileLocal,
-        Descriptors.EmptyTileList);
+        Descriptors.EmptyTileList,
+        Descriptors.IlgpuNotReferenced);
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -62,6 +63,12 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
             {
                 context.ReportDiagnostic(Diagnostic.Create(
                     Descriptors.TargetWithoutTile, place, type.Name, instructionSet));
+            }
+
+            // Who asks for every target takes those that the project can have.
+            if ((spec.Targets & KernelTargets.Ilgpu) != 0 && spec.Targets != KernelTargets.All && !IlgpuReference.IsIn(context.Compilation))
+            {
+                context.ReportDiagnostic(Diagnostic.Create(Descriptors.IlgpuNotReferenced, place, type.Name));
             }
         }
     }

@@ -1,6 +1,7 @@
 extern alias runtime;
 
 using System.Collections.Immutable;
+using KernelGen.Tests;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
@@ -17,6 +18,11 @@ internal static class UserProject
         MetadataReference.CreateFromFile(typeof(runtime::KernelGen.Int8KernelAttribute).Assembly.Location),
     ];
 
+    private static readonly Lazy<MetadataReference> IlgpuStandIn = new(CompileIlgpuStandIn);
+
+    /// <summary>A reference to what stands for ILGPU.</summary>
+    public static MetadataReference Ilgpu => IlgpuStandIn.Value;
+
     /// <summary>Comments are parsed and checked, which is more than a project without a documentation file asks for.</summary>
     public static CSharpParseOptions ParseOptions { get; } = new(LanguageVersion.CSharp13, DocumentationMode.Diagnose);
 
@@ -28,6 +34,9 @@ internal static class UserProject
 
     /// <summary>A library of one file that brings its own using directives.</summary>
     public static CSharpCompilation OfWholeFile(string source) => Create([CSharpSyntaxTree.ParseText(source, ParseOptions, "File0.cs")]);
+
+    /// <summary>A library that references ILGPU.</summary>
+    public static CSharpCompilation CreateWithIlgpu(params string[] sources) => Create(sources).AddReferences(Ilgpu);
 
     public static SyntaxTree Parse(string source, string path, CSharpParseOptions? parseOptions = null) =>
         CSharpSyntaxTree.ParseText($"using KernelGen;\n{source}", parseOptions ?? ParseOptions, path);
@@ -42,6 +51,19 @@ internal static class UserProject
             generalDiagnosticOption: ReportDiagnostic.Error,
             nullableContextOptions: NullableContextOptions.Enable,
             allowUnsafe: false));
+
+    private static MetadataReference CompileIlgpuStandIn()
+    {
+        string path = Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "StandIns", "ILGPU.cs");
+        CSharpCompilation library = CSharpCompilation.Create(
+            "ILGPU",
+            [CSharpSyntaxTree.ParseText(File.ReadAllText(path), new CSharpParseOptions(LanguageVersion.CSharp13), path)],
+            References,
+            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
+        using MemoryStream image = new();
+        Assert.Empty(library.Emit(image).Diagnostics);
+        return MetadataReference.CreateFromImage(image.ToArray());
+    }
 
     private static bool IsFrameworkAssembly(string path)
     {

@@ -55,7 +55,7 @@ internal static class Dp4aGemm
             shl.b32 tileRow, tileRow, 7;
             shl.b32 tileColumn, tileColumn, 7;
             """);
-        Multiply(ptx);
+        Multiply(ptx, 16);
         ptx.Add("""
             add.u32 gridRow, tileRow, threadRow;
             add.u32 gridColumn, tileColumn, threadColumn;
@@ -77,7 +77,9 @@ internal static class Dp4aGemm
     /// Every product of the tile at <c>tileRow</c> and <c>tileColumn</c>: all that follows from the arguments and the thread's number, up to
     /// where the shared memory at <c>shared</c> is free again.
     /// </summary>
-    public static void Multiply(PtxWriter ptx)
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="step">Bytes of K that are held in registers of both matrices at a time: 16, or 8 to save registers.</param>
+    public static void Multiply(PtxWriter ptx, int step)
     {
         ptx.Add($"""
             and.b32 chunk, thread, 3;
@@ -110,22 +112,23 @@ internal static class Dp4aGemm
             """);
         LoadNext(ptx);
         ptx.Add("LAST_LOADED:");
-        for (int k = 0; k < Dp4aGemmPlan.BlockK; k += 16)
+        int words = step / 4;
+        for (int k = 0; k < Dp4aGemmPlan.BlockK; k += step)
         {
             for (int row = 0; row < Grid; row++)
             {
-                ptx.Add($"ld.shared.v4.b32 {{a{4 * row}, a{(4 * row) + 1}, a{(4 * row) + 2}, a{(4 * row) + 3}}}, [rowAddress+{(row * Apart * Dp4aGemmPlan.Pitch) + k}];");
+                ptx.Add($"ld.shared.v{words}.b32 {{{string.Join(", ", Enumerable.Range(words * row, words).Select(i => $"a{i}"))}}}, [rowAddress+{(row * Apart * Dp4aGemmPlan.Pitch) + k}];");
             }
 
             for (int column = 0; column < Grid; column++)
             {
-                ptx.Add($"ld.shared.v4.b32 {{b0, b1, b2, b3}}, [columnAddress+{((128 + (column * Apart)) * Dp4aGemmPlan.Pitch) + k}];");
+                ptx.Add($"ld.shared.v{words}.b32 {{{string.Join(", ", Enumerable.Range(0, words).Select(i => $"b{i}"))}}}, [columnAddress+{((128 + (column * Apart)) * Dp4aGemmPlan.Pitch) + k}];");
                 for (int row = 0; row < Grid; row++)
                 {
                     string accumulator = GridEpilogue.Accumulator(row, column);
-                    for (int i = 0; i < 4; i++)
+                    for (int i = 0; i < words; i++)
                     {
-                        ptx.Add($"dp4a.s32.s32 {accumulator}, a{(4 * row) + i}, b{i}, {accumulator};");
+                        ptx.Add($"dp4a.s32.s32 {accumulator}, a{(words * row) + i}, b{i}, {accumulator};");
                     }
                 }
             }

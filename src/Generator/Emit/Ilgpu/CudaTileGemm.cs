@@ -45,6 +45,11 @@ internal static class CudaTileGemm
         WriteAsm(writer, mainloop, "");
         writer.Line($"int feature = tileFeature + (thread % {plan.BlockN});");
         epilogue.WriteFeature(writer);
+        if (plan.HasOutliers)
+        {
+            WriteStaging(writer, plan);
+        }
+
         using CodeWriter.Scope passes = writer.Block($"for (int pass = 0; pass < {plan.BlockM / plan.RowsPerPass}; pass++)");
         WriteAsm(writer, dump, ", pass");
         using CodeWriter.Scope steps = writer.Block(
@@ -53,6 +58,33 @@ internal static class CudaTileGemm
         writer.Line($"int sumOffset = ((localRow * {plan.SumPitch}) + (thread % {plan.BlockN})) * 4;");
         epilogue.WriteRows(writer, () => writer.Line(QualifiedNames.In(RegisterValues.At("sumOffset"))));
     });
+
+    /// <summary>
+    /// The first outlier columns' weights and activations of the tile, in float32, to where the last K blocks were; the barrier before the first sums
+    /// are read is also theirs.
+    /// </summary>
+    private static void WriteStaging(CodeWriter writer, IlgpuKernelPlan plan)
+    {
+        writer.Line($"int stagedCount = outlierCount < {IlgpuKernelPlan.StagedColumns} ? outlierCount : {IlgpuKernelPlan.StagedColumns};");
+        writer.Line(QualifiedNames.In("Group.Barrier();"));
+        using CodeWriter.Scope columns = writer.Block("for (int ordinal = 0; ordinal < stagedCount; ordinal++)");
+        writer.Line("int column = outliers[ordinal + 1];");
+        using CodeWriter.Scope items = writer.Block($"for (int item = thread; item < {plan.BlockM + plan.BlockN}; item += {plan.Threads})");
+        writer.Line($"float staged;");
+        using (writer.Block($"if (item < {plan.BlockN})"))
+        {
+            writer.Line($"int stagedFeature = tileFeature + item < shape.N ? tileFeature + item : lastFeature;");
+            writer.Line("staged = OutlierWeight(weights, originals, stagedFeature, columnSteps[stagedFeature], column, ordinal, shape);");
+        }
+
+        using (writer.Block("else"))
+        {
+            writer.Line($"staged = OutlierActivation(activations, tileRow + item - {plan.BlockN}, column, shape);");
+        }
+
+        writer.Line($"int stagedOffset = {plan.StagedOffset} + (((ordinal * {plan.BlockM + plan.BlockN}) + item) * 4);");
+        writer.Line(QualifiedNames.In("CudaAsm.Emit(\"add.u32 stagedWeight, shared, %0; st.shared.f32 [stagedWeight], %1;\", stagedOffset, staged);"));
+    }
 
     private static void WriteAsm(CodeWriter writer, PtxWriter text, string arguments)
     {

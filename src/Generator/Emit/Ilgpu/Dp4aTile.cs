@@ -21,7 +21,7 @@ internal static class Dp4aTile
             and.b32 threadColumn, thread, 15;
             shr.u32 threadRow, thread, 4;
             """);
-        Dp4aGemm.Multiply(ptx);
+        Dp4aGemm.Multiply(ptx, step: 8);
         ptx.Add("mad.lo.u32 storeAt, threadColumn, 4, shared;");
     }
 

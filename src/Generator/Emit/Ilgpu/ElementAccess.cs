@@ -18,6 +18,12 @@ internal static class ElementAccess
 
         private static float FromHalf(int bits)
         {
+            if (CudaAsm.IsSupported)
+            {
+                CudaAsm.Emit("{ .reg .b16 half; cvt.u16.u32 half, %1; cvt.f32.f16 %0, half; }", out float value, bits);
+                return value;
+            }
+
             int exponent = (bits >> 10) & 31, fraction = bits & 0x3FF, sign = (bits & 0x8000) << 16;
             if (exponent == 0)
             {

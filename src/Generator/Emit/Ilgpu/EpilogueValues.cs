@@ -12,6 +12,12 @@ internal abstract class EpilogueValues
     /// <summary>Value i becomes fma(a, weight, value).</summary>
     public abstract string FusedMultiplyAdd(int i, string a, string weight);
 
+    /// <summary>Every value becomes fma(a, weight, value) for a column that is in shared memory; null where no column ever is.</summary>
+    /// <param name="rows">How many values.</param>
+    /// <param name="weightOffset">Where the weight is, in bytes.</param>
+    /// <param name="rowOffset">Where the rows' activations are, side by side, in bytes.</param>
+    public abstract string? FusedMultiplyAddStaged(int rows, string weightOffset, string rowOffset);
+
     /// <summary>Value i becomes value + addend.</summary>
     public abstract string Add(int i, string addend);
 
@@ -27,6 +33,8 @@ internal sealed class VariableValues : EpilogueValues
 
     public override string FusedMultiplyAdd(int i, string a, string weight) => $"value{i} = FusedMultiplyAdd({a}, {weight}, value{i});";
 
+    public override string? FusedMultiplyAddStaged(int rows, string weightOffset, string rowOffset) => null;
+
     public override string Add(int i, string addend) => $"value{i} = Add(value{i}, {addend});";
 
     public override string? Read(int i) => null;
@@ -40,7 +48,7 @@ internal sealed class VariableValues : EpilogueValues
 internal sealed class RegisterValues(int pitch) : EpilogueValues
 {
     /// <summary>Declarations for as many values.</summary>
-    public static string Declare(int count) => $".reg .f32 result<{count}>;\n.reg .b32 sum, sumAddress;";
+    public static string Declare(int count) => $".reg .f32 result<{count}>;\n.reg .f32 activation<{count}>, weight;\n.reg .b32 sum, sumAddress, stagedWeight, stagedRow;";
 
     /// <summary>The first value's sum is so many bytes into the shared memory.</summary>
     public static string At(string offset) => $"CudaAsm.Emit(\"add.u32 sumAddress, shared, %0;\", {offset});";
@@ -50,6 +58,15 @@ internal sealed class RegisterValues(int pitch) : EpilogueValues
         + $"cvt.rn.f32.s32 result{i}, sum; mul.rn.f32 result{i}, result{i}, %0;\", {step}{(correction is null ? "" : $", {correction}")});";
 
     public override string FusedMultiplyAdd(int i, string a, string weight) => $"CudaAsm.Emit(\"fma.rn.f32 result{i}, %0, %1, result{i};\", {a}, {weight});";
+
+    public override string? FusedMultiplyAddStaged(int rows, string weightOffset, string rowOffset)
+    {
+        string[] lines =
+            Enumerable.Range(0, rows / 4).Select(i => $"ld.shared.v4.f32 {{{string.Join(", ", Enumerable.Range(4 * i, 4).Select(row => $"activation{row}"))}}}, [stagedRow+{16 * i}];")
+            .Concat(Enumerable.Range(0, rows).Select(i => $"fma.rn.f32 result{i}, activation{i}, weight, result{i};")).ToArray();
+        return "CudaAsm.Emit(\"add.u32 stagedWeight, shared, %0; add.u32 stagedRow, shared, %1; ld.shared.f32 weight, [stagedWeight]; "
+            + $"{string.Join(" ", lines)}\", {weightOffset}, {rowOffset});";
+    }
 
     public override string Add(int i, string addend) => $"CudaAsm.Emit(\"add.rn.f32 result{i}, result{i}, %0;\", {addend});";
 

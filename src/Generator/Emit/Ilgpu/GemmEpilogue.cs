@@ -80,7 +80,16 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
 
         if (plan.HasOutliers)
         {
-            using CodeWriter.Scope columns = writer.Block("for (int ordinal = 0; ordinal < outlierCount; ordinal++)");
+            string first = "0";
+            if (values.FusedMultiplyAddStaged(rows, "stagedColumn", $"stagedColumn + {plan.BlockN * 4} + ((firstRow - tileRow - (thread % {plan.BlockN})) * 4)") is { } staged)
+            {
+                first = "stagedCount";
+                using CodeWriter.Scope near = writer.Block("for (int ordinal = 0; ordinal < stagedCount; ordinal++)");
+                writer.Line($"int stagedColumn = {plan.StagedOffset} + (ordinal * {(plan.BlockM + plan.BlockN) * 4}) + (thread % {plan.BlockN} * 4);");
+                writer.Line(QualifiedNames.In(staged));
+            }
+
+            using CodeWriter.Scope columns = writer.Block($"for (int ordinal = {first}; ordinal < outlierCount; ordinal++)");
             writer.Line("int column = outliers[ordinal + 1];");
             writer.Line("float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);");
             for (int i = 0; i < rows; i++)
@@ -113,10 +122,18 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
             }
         }
 
+        writer.Line("long at = ((long)firstRow * shape.OutputStride) + feature;");
         for (int i = 0; i < rows; i++)
         {
-            using CodeWriter.Scope present = writer.Block($"if (inFeatures && firstRow + {i} < shape.M)");
-            writer.Line($"Store(output, ((long)(firstRow + {i}) * shape.OutputStride) + feature, value{i}, shape.OutputFormat);");
+            using (writer.Block($"if (inFeatures && firstRow + {i} < shape.M)"))
+            {
+                writer.Line($"Store(output, at, value{i}, shape.OutputFormat);");
+            }
+
+            if (i < rows - 1)
+            {
+                writer.Line("at += shape.OutputStride;");
+            }
         }
     }
 }

@@ -5,11 +5,11 @@ namespace KernelGen.Generator.Emit.Ilgpu;
 
 /// <summary>
 /// mma.sync m16n8k32: a ring of K blocks of 64 filled by cp.async, fragments by ldmatrix. Rows of a tile are 64 bytes; two of them share a line of all banks,
-/// so their 16-byte chunks are permuted by half the row number. Eight warps, two along M and four along N.
+/// so their 16-byte chunks are permuted by half the row number. Two warps stand along M, the others along N.
 /// </summary>
 internal static class MmaTile
 {
-    private const int WarpRows = 2, WarpColumns = 4, Chunks = 4;
+    private const int Chunks = 4;
 
     public static void Declare(PtxWriter ptx, IlgpuKernelPlan plan)
     {
@@ -29,8 +29,8 @@ internal static class MmaTile
         ptx.Add($"""
             and.b32 lane, thread, 31;
             shr.u32 warp, thread, 5;
-            shr.u32 warpRow, warp, 2;
-            and.b32 warpColumn, warp, {WarpColumns - 1};
+            div.u32 warpRow, warp, {plan.Warps.Columns};
+            rem.u32 warpColumn, warp, {plan.Warps.Columns};
             and.b32 chunk, thread, {Chunks - 1};
             shr.u32 chunkRow, thread, 2;
             shr.u32 kBlocks, kPadded, 6;
@@ -76,14 +76,14 @@ internal static class MmaTile
         // ldmatrix: lanes 0 to 15 name the rows' first halves, 16 to 31 the second; for the weights, lanes 8 to 15 the second halves of the first eight rows.
         ptx.Add($"""
             and.b32 rowA, lane, 15;
-            mad.lo.u32 rowA, warpRow, {plan.BlockM / WarpRows}, rowA;
+            mad.lo.u32 rowA, warpRow, {plan.BlockM / plan.Warps.Rows}, rowA;
             shr.u32 at, lane, 4;
             """);
         Offsets(ptx, "a", "rowA", plan.BlockK, 0);
         ptx.Add($"""
             and.b32 rowB, lane, 7;
             mad.lo.u32 rowB, at, 8, rowB;
-            mad.lo.u32 rowB, warpColumn, {plan.BlockN / WarpColumns}, rowB;
+            mad.lo.u32 rowB, warpColumn, {plan.BlockN / plan.Warps.Columns}, rowB;
             shr.u32 at, lane, 3;
             and.b32 at, at, 1;
             """);
@@ -95,7 +95,6 @@ internal static class MmaTile
             cp.async.wait_group {plan.Stages - 2};
             bar.sync 0;
             """);
-        LoadStage(ptx, plan);
         for (int half = 0; half < plan.BlockK / 32; half++)
         {
             ptx.Add($"add.u32 rowA, readStage, a{half}Offset;").Add($"add.u32 rowB, readStage, b{half}Offset;");
@@ -107,6 +106,12 @@ internal static class MmaTile
             for (int block = 0; block < rowBlocks; block++)
             {
                 ptx.Add($"ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{{Registers("a", 4 * block, 4)}}}, [rowA+{block * 16 * plan.BlockK}];");
+            }
+
+            if (half == 0)
+            {
+                // Behind the first fragments, which the multiply units wait for.
+                LoadStage(ptx, plan);
             }
 
             for (int block = 0; block < rowBlocks; block++)
@@ -132,7 +137,7 @@ internal static class MmaTile
             mad.lo.u32 sumRow, at, 8, shared;
             shr.u32 at, lane, 2;
             mad.lo.u32 sumRow, at, {plan.SumPitch * 4}, sumRow;
-            mad.lo.u32 sumRow, warpColumn, {plan.BlockN / WarpColumns * 4}, sumRow;
+            mad.lo.u32 sumRow, warpColumn, {plan.BlockN / plan.Warps.Columns * 4}, sumRow;
             """);
     }
 
@@ -156,7 +161,7 @@ internal static class MmaTile
         ptx.Add("bar.sync 0;");
     }
 
-    private static (int Rows, int Columns) Blocks(IlgpuKernelPlan plan) => (plan.BlockM / WarpRows / 16, plan.BlockN / WarpColumns / 8);
+    private static (int Rows, int Columns) Blocks(IlgpuKernelPlan plan) => (plan.BlockM / plan.Warps.Rows / 16, plan.BlockN / plan.Warps.Columns / 8);
 
     private static int StageBytes(IlgpuKernelPlan plan) => (plan.BlockM + plan.BlockN) * plan.BlockK;
 

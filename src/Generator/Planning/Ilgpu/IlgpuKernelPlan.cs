@@ -28,6 +28,15 @@ internal sealed record IlgpuKernelPlan(
     /// <summary>Words from one row of sums in shared memory to the next, in a kernel whose sums pass through inline PTX.</summary>
     public int SumPitch => BlockN + 4;
 
+    /// <summary>Outlier columns whose values a tile by inline PTX gathers in shared memory, behind the sums; more are read where they lie.</summary>
+    public const int StagedColumns = 12;
+
+    /// <summary>Where those are.</summary>
+    public int StagedOffset => RowsPerPass * SumPitch * 4;
+
+    /// <summary>Warps along M of a tile by mma.sync, which are two, and along N.</summary>
+    public (int Rows, int Columns) Warps => (2, Threads / 64);
+
     /// <summary>Rows of sums that lie in shared memory at a time.</summary>
     public int RowsPerPass => Math.Min(BlockM, 64);
 
@@ -35,12 +44,14 @@ internal sealed record IlgpuKernelPlan(
     public int SharedBytes => (Role, Instruction) switch
     {
         (IlgpuKernelRole.TileGemm, IlgpuInstruction.Portable) => ((BlockM + BlockN) * ((BlockK / 4) + 1) * 4) + (BlockM * BlockN * 4),
-        (IlgpuKernelRole.TileGemm, IlgpuInstruction.Dp4a) => Math.Max(RowsPerPass * SumPitch * 4, (BlockM + BlockN) * (BlockK + 16)),
-        (IlgpuKernelRole.TileGemm, _) => Math.Max(RowsPerPass * SumPitch * 4, Stages * (BlockM + BlockN) * BlockK),
+        (IlgpuKernelRole.TileGemm, IlgpuInstruction.Dp4a) => Math.Max(EpilogueBytes, (BlockM + BlockN) * (BlockK + 16)),
+        (IlgpuKernelRole.TileGemm, _) => Math.Max(EpilogueBytes, Stages * (BlockM + BlockN) * BlockK),
         (IlgpuKernelRole.FewRowGemm, _) => BlockM * BlockN * FewRowPitch * 4,
         (IlgpuKernelRole.ListOutliers, _) => Threads * 4,
         _ => ReductionWords * 4,
     };
+
+    private int EpilogueBytes => StagedOffset + (HasOutliers ? StagedColumns * (BlockM + BlockN) * 4 : 0);
 
     /// <summary>Lanes that share an output feature in a kernel for few rows, and the words that their sums take.</summary>
     public const int FewRowLanes = 32, FewRowPitch = FewRowLanes + 1;
@@ -61,7 +72,7 @@ internal sealed record IlgpuKernelPlan(
         IlgpuKernelRole.Quantize => $"quantize{Numbers}{(TensorScale ? "_tensor" : "")}_ilgpu",
         IlgpuKernelRole.ListOutliers => "list_outliers_ilgpu",
         _ => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}{(Stages > 1 ? $"_s{Stages}" : "")}"
-            + (Instruction switch { IlgpuInstruction.MmaSync => "_mma", IlgpuInstruction.Dp4a => "_dp4a", _ => "" })
+            + (Instruction switch { IlgpuInstruction.MmaSync => $"_w{BlockM / Warps.Rows}x{BlockN / Warps.Columns}_mma", IlgpuInstruction.Dp4a => "_dp4a", _ => "" })
             + (Role == IlgpuKernelRole.FewRowGemm ? "_rows" : "") + Numbers + "_ilgpu",
     };
 }
