@@ -64,7 +64,7 @@ public sealed class StandInTests
     private static IEnumerable<INamedTypeSymbol> Types(INamespaceSymbol parent) =>
         parent.GetTypeMembers().Concat(parent.GetNamespaceMembers().SelectMany(Types));
 
-    private static IEnumerable<string> Namespaces(INamedTypeSymbol type)
+    private static Stack<string> Namespaces(INamedTypeSymbol type)
     {
         Stack<string> names = new();
         for (INamespaceSymbol parent = type.ContainingNamespace; !parent.IsGlobalNamespace; parent = parent.ContainingNamespace)

@@ -20,11 +20,19 @@ internal static class IlgpuBench
 
         if (accelerator.Device.Kind == IlgpuDeviceKind.Cuda && CudaDevice.Unavailable is null)
         {
-            foreach ((Int8KernelSet set, string op) in new[] { (AbsmaxVector.Kernels, "int8-gemm"), (LlmInt8.Kernels, "llm-int8") })
-            {
-                using CudaBenchmark cuda = new(CudaDevice.All[0], set);
-                output.WriteLine(cuda.Run(op, m, k, n, 6).ToJson());
-            }
+            // On a thread of its own: ILGPU takes the CUDA context that is current on a thread for its own.
+            Thread thread = new(() => RunCuda(m, k, n, output));
+            thread.Start();
+            thread.Join();
+        }
+    }
+
+    private static void RunCuda(int m, int k, int n, TextWriter output)
+    {
+        foreach ((Int8KernelSet set, string op) in new[] { (AbsmaxVector.Kernels, "int8-gemm"), (LlmInt8.Kernels, "llm-int8") })
+        {
+            using CudaBenchmark cuda = new(CudaDevice.All[0], set);
+            output.WriteLine(cuda.Run(op, m, k, n, 6).ToJson());
         }
     }
 }

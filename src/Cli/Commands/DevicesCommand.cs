@@ -29,6 +29,9 @@ internal static class DevicesCommand
             {
                 ShowCpu(context, cpu);
                 ShowCuda(context);
+
+                // ILGPU's own devices are seen by programs that reference it; this tool does not.
+                context.Sentence("ilgpu: not in this tool. Other GPUs (OpenCL) are reached by a project that references ILGPU and KernelGen.Runtime.Ilgpu, see samples/Ilgpu.");
             }
 
             return ExitCodes.Ok;
