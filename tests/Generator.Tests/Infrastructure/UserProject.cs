@@ -18,7 +18,7 @@ internal static class UserProject
         MetadataReference.CreateFromFile(typeof(runtime::KernelGen.Int8KernelAttribute).Assembly.Location),
     ];
 
-    private static readonly Lazy<MetadataReference> IlgpuStandIn = new(CompileIlgpuStandIn);
+    private static readonly Lazy<MetadataReference> IlgpuStandIn = new(static () => CompileIlgpuStandIn());
 
     /// <summary>A reference to what stands for ILGPU.</summary>
     public static MetadataReference Ilgpu => IlgpuStandIn.Value;
@@ -52,7 +52,7 @@ internal static class UserProject
             nullableContextOptions: NullableContextOptions.Enable,
             allowUnsafe: false));
 
-    private static MetadataReference CompileIlgpuStandIn()
+    private static PortableExecutableReference CompileIlgpuStandIn()
     {
         string path = Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "StandIns", "ILGPU.cs");
         CSharpCompilation library = CSharpCompilation.Create(
