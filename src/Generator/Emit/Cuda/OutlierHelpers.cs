@@ -161,9 +161,7 @@ internal static class OutlierHelpers
         string batch = ptx.Label("SHARE_BATCH"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), stored = ptx.Label("SHARE_STORED"), given = ptx.Label("SHARES_GIVEN");
         ptx.Registers("b32", "nPadded", "mPadded", "shareRows", "shareFirst", "shareCount", "shareSlot", "shareRow", "gridBlocks", "polls")
            .Registers("b64", "gatheredWeights", "gatheredRows")
-           .Registers("b64", Enumerable.Range(0, Batch).Select(i => $"into{i}").ToArray())
-           .Registers("b32", Enumerable.Range(0, Batch).Select(i => $"shareWord{i}").ToArray())
-           .Registers("b16", Enumerable.Range(0, Batch).Select(i => $"shareHalf{i}").ToArray())
+           .Registers("b32", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"into{i}", $"shareWord{i}" }).ToArray())
            .Registers("f32", Enumerable.Range(0, Batch).Select(i => $"shareScale{i}").ToArray())
            .Registers("pred", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"takes{i}", $"isWeight{i}" }).ToArray())
            .Registers("pred", "is32", "is16", "isBf16", "isInt8")
@@ -204,14 +202,10 @@ internal static class OutlierHelpers
                 shfl.sync.idx.b32 gatherColumn, listColumn, shareSlot, 31, 0xFFFFFFFF;
                 @!isWeight{i} sub.u32 row, row, nPadded;
                 selp.b32 item, nPadded, mPadded, isWeight{i};
-                mad.lo.u32 item, item, shareSlot, row;
-                selp.b64 into{i}, gatheredWeights, gatheredRows, isWeight{i};
-                mul.wide.u32 address, item, 4;
-                add.u64 into{i}, into{i}, address;
+                mad.lo.u32 into{i}, item, shareSlot, row;
                 selp.b32 item, nTotal, mTotal, isWeight{i};
                 setp.lt.and.u32 inRange, row, item, takes{i};
                 mov.b32 shareWord{i}, 0;
-                mov.b16 shareHalf{i}, 0;
                 mov.f32 shareScale{i}, 0f00000000;
                 not.pred isInt8, hasOriginals;
                 and.pred isInt8, isInt8, isWeight{i};
@@ -241,7 +235,7 @@ internal static class OutlierHelpers
                 @is16 ld.global.b32 shareWord{i}, [address];
                 not.pred is16, is32;
                 and.pred is16, is16, keep;
-                @is16 ld.global.b16 shareHalf{i}, [address];
+                @is16 ld.global.u16 shareWord{i}, [address];
                 add.u32 shareRow, shareRow, {Lanes};
                 setp.ge.u32 more, shareRow, shareCount;
                 @more mov.u32 shareRow, 0;
@@ -258,9 +252,9 @@ internal static class OutlierHelpers
                 setp.eq.u32 is16, item, {(int)ElementFormat.Float16};
                 setp.eq.u32 isBf16, item, {(int)ElementFormat.BFloat16};
                 mov.b32 value, shareWord{i};
-                @is16 cvt.f32.f16 value, shareHalf{i};
-                cvt.u32.u16 item, shareHalf{i};
-                shl.b32 item, item, 16;
+                cvt.u16.u32 halfBits, shareWord{i};
+                @is16 cvt.f32.f16 value, halfBits;
+                shl.b32 item, shareWord{i}, 16;
                 @isBf16 mov.b32 value, item;
                 @isInt8 cvt.rn.f32.s32 value, shareWord{i};
                 @isInt8 mul.rn.f32 value, value, shareScale{i};
@@ -275,7 +269,12 @@ internal static class OutlierHelpers
                     """);
             }
 
-            ptx.Add($"@takes{i} st.global.f32 [into{i}], value;");
+            ptx.Add($"""
+                mul.wide.u32 address, into{i}, 4;
+                selp.b64 offset, gatheredWeights, gatheredRows, isWeight{i};
+                add.u64 address, address, offset;
+                @takes{i} st.global.f32 [address], value;
+                """);
         }
 
         ptx.Add($"""

@@ -18,7 +18,7 @@ internal static class WgmmaGemm
     private const int WeightsAhead = 4;
 
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
-    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (56, 224) : (40, 232);
+    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (72, 216) : (40, 232);
 
     public static string Emit(WgmmaGemmPlan plan)
     {
