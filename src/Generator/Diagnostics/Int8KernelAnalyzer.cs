@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using KernelGen.Generator.Parsing;
 using KernelGen.Generator.Planning;
 using Microsoft.CodeAnalysis;
@@ -20,7 +21,15 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         Descriptors.UndefinedValue,
         Descriptors.MemberExists,
         Descriptors.FileLocal,
-        Descriptors.EmptyTileList);
+        Descriptors.EmptyTileList,
+        Descriptors.UnusedThreshold,
+        Descriptors.UnreachableThreshold);
+
+    /// <summary>The properties of a KG0002 report: the value that is no tile size, and the nearest one that is.</summary>
+    internal const string ValueProperty = "Value", NearestProperty = "Nearest";
+
+    /// <summary>The largest finite half-precision value.</summary>
+    private const float LargestHalf = 65504;
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -52,7 +61,7 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         foreach (SpecProblem problem in problems)
         {
             context.ReportDiagnostic(Diagnostic.Create(
-                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), problem.MessageArguments));
+                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), Properties(problem), problem.MessageArguments));
         }
 
         if (spec is not null)
@@ -63,8 +72,34 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
                 context.ReportDiagnostic(Diagnostic.Create(
                     Descriptors.TargetWithoutTile, place, type.Name, instructionSet));
             }
+
+            if (ThresholdAdvice(spec.Numbers, attribute) is { } advice)
+            {
+                context.ReportDiagnostic(Diagnostic.Create(advice.Descriptor, Locate(type, attribute, advice, context.CancellationToken), advice.MessageArguments));
+            }
         }
     }
+
+    /// <summary>What to say of a threshold that was given, or null.</summary>
+    private static SpecProblem? ThresholdAdvice(Int8Spec numbers, AttributeData attribute)
+    {
+        const string Argument = "OutlierThreshold";
+        if (!attribute.NamedArguments.Any(argument => argument.Key == Argument))
+        {
+            return null;
+        }
+
+        string value = numbers.OutlierThreshold.ToString(CultureInfo.InvariantCulture);
+        return numbers.Outliers is OutlierPolicy.None or OutlierPolicy.Fixed ? new SpecProblem(Descriptors.UnusedThreshold, Argument, value, numbers.Outliers)
+            : numbers.OutlierThreshold > LargestHalf ? new SpecProblem(Descriptors.UnreachableThreshold, Argument, value)
+            : null;
+    }
+
+    private static ImmutableDictionary<string, string?> Properties(SpecProblem problem) => problem.Descriptor.Id == Descriptors.TileOutOfRange.Id
+        ? ImmutableDictionary<string, string?>.Empty
+            .Add(ValueProperty, problem.MessageArguments[1].ToString())
+            .Add(NearestProperty, problem.MessageArguments[5].ToString())
+        : ImmutableDictionary<string, string?>.Empty;
 
     private static Location Locate(INamedTypeSymbol type, AttributeData attribute, SpecProblem problem, CancellationToken cancellationToken)
     {
