@@ -6,8 +6,6 @@ using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
-using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace KernelGen.Generator.Parsing;
 
