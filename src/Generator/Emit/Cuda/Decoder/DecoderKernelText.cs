@@ -11,6 +11,9 @@ internal static class DecoderKernelText
         RowPlan row => RowKernel.Emit(plan, row),
         DecodeAttentionPlan attention => DecodeAttentionKernel.Emit(plan, attention),
         FewRowsGemmPlan gemm => FewRowsGemmKernel.Emit(plan, gemm),
+        StorePlan => StoreKernel.Emit(plan),
+        PrefillAttentionPlan attention => PrefillAttentionKernel.Emit(plan, attention),
+        ManyRowsGemmPlan => ManyRowsGemmKernel.Emit(plan),
         ArgMaxPlan => ArgMaxKernel.Emit(plan),
         _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),
     };
