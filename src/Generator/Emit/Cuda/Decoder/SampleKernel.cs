@@ -196,7 +196,7 @@ internal static class SampleKernel
         for (int i = 0; i < Bins / 32; i++)
         {
             ptx.Add($"""
-                ld.shared.u64 mass, [address32{(i == 0 ? "" : $"-{i * 8}")}];
+                ld.shared.u64 mass, [address32{(i == 0 ? "" : $"+-{i * 8}")}];
                 add.u64 own, own, mass;
                 """);
         }
