@@ -22,6 +22,7 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         Descriptors.MemberExists,
         Descriptors.FileLocal,
         Descriptors.EmptyTileList,
+        Descriptors.HeadSizeOutOfRange,
         Descriptors.UnusedThreshold,
         Descriptors.UnreachableThreshold);
 
@@ -44,25 +45,24 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
             {
                 start.RegisterSymbolAction(symbol => Analyze(symbol, attributeType), SymbolKind.NamedType);
             }
+
+            if (start.Compilation.GetTypeByMetadataName(DecoderSpecParser.AttributeName) is { } decoderType)
+            {
+                start.RegisterSymbolAction(symbol => AnalyzeDecoder(symbol, decoderType), SymbolKind.NamedType);
+            }
         });
     }
 
     private static void Analyze(SymbolAnalysisContext context, INamedTypeSymbol attributeType)
     {
         INamedTypeSymbol type = (INamedTypeSymbol)context.Symbol;
-        AttributeData? attribute = type.GetAttributes()
-            .FirstOrDefault(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attributeType));
-        if (attribute is null)
+        if (AttributeOf(type, attributeType) is not { } attribute)
         {
             return;
         }
 
         (Models.KernelSpec? spec, IReadOnlyList<SpecProblem> problems) = SpecParser.Parse(type, attribute);
-        foreach (SpecProblem problem in problems)
-        {
-            context.ReportDiagnostic(Diagnostic.Create(
-                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), Properties(problem), problem.MessageArguments));
-        }
+        Report(context, type, attribute, problems);
 
         if (spec is not null)
         {
@@ -100,6 +100,27 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
             .Add(ValueProperty, problem.MessageArguments[1].ToString())
             .Add(NearestProperty, problem.MessageArguments[5].ToString())
         : ImmutableDictionary<string, string?>.Empty;
+
+    private static void AnalyzeDecoder(SymbolAnalysisContext context, INamedTypeSymbol attributeType)
+    {
+        INamedTypeSymbol type = (INamedTypeSymbol)context.Symbol;
+        if (AttributeOf(type, attributeType) is { } attribute)
+        {
+            Report(context, type, attribute, DecoderSpecParser.Parse(type, attribute).Problems);
+        }
+    }
+
+    private static AttributeData? AttributeOf(INamedTypeSymbol type, INamedTypeSymbol attributeType) => type.GetAttributes()
+        .FirstOrDefault(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attributeType));
+
+    private static void Report(SymbolAnalysisContext context, INamedTypeSymbol type, AttributeData attribute, IReadOnlyList<SpecProblem> problems)
+    {
+        foreach (SpecProblem problem in problems)
+        {
+            context.ReportDiagnostic(Diagnostic.Create(
+                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), Properties(problem), problem.MessageArguments));
+        }
+    }
 
     private static Location Locate(INamedTypeSymbol type, AttributeData attribute, SpecProblem problem, CancellationToken cancellationToken)
     {
