@@ -16,6 +16,7 @@ public sealed class ModelTests
     [InlineData(typeof(KernelSpec))]
     [InlineData(typeof(CpuPlan))]
     [InlineData(typeof(IlgpuKernelPlan))]
+    [InlineData(typeof(DecoderSpec))]
     public void A_model_is_made_of_values_alone(Type model)
     {
         HashSet<Type> seen = [];

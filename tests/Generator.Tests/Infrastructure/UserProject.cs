@@ -38,6 +38,18 @@ internal static class UserProject
     /// <summary>A library that references ILGPU.</summary>
     public static CSharpCompilation CreateWithIlgpu(params string[] sources) => Create(sources).AddReferences(Ilgpu);
 
+    /// <summary>The same as a document of a workspace, where fixes are applied.</summary>
+    public static Document OpenIn(AdhocWorkspace workspace, string source)
+    {
+        CSharpCompilation compilation = Create(source);
+        Project project = workspace.CurrentSolution
+            .AddProject(compilation.AssemblyName!, compilation.AssemblyName!, LanguageNames.CSharp)
+            .WithCompilationOptions(compilation.Options)
+            .WithParseOptions(ParseOptions)
+            .WithMetadataReferences(References);
+        return project.AddDocument("File0.cs", compilation.SyntaxTrees[0].GetText(), filePath: "File0.cs");
+    }
+
     public static SyntaxTree Parse(string source, string path, CSharpParseOptions? parseOptions = null) =>
         CSharpSyntaxTree.ParseText($"using KernelGen;\n{source}", parseOptions ?? ParseOptions, path);
 
