@@ -51,6 +51,11 @@ internal static class Descriptors
         "Tile list is empty",
         "{0} is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles");
 
+    public static readonly DiagnosticDescriptor HeadSizeOutOfRange = Error(
+        "KG0009",
+        "Width of heads out of range",
+        "HeadSizes has {0}: use widths that are multiples of 16 from 16 to 128, or leave the list out for those of the usual models");
+
     private static DiagnosticDescriptor Error(string id, string title, string message) =>
         new(id, title, message, Category, DiagnosticSeverity.Error, isEnabledByDefault: true, helpLinkUri: HelpLink(id));
 

@@ -20,7 +20,8 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
         Descriptors.UndefinedValue,
         Descriptors.MemberExists,
         Descriptors.FileLocal,
-        Descriptors.EmptyTileList);
+        Descriptors.EmptyTileList,
+        Descriptors.HeadSizeOutOfRange);
 
     /// <inheritdoc/>
     public override void Initialize(AnalysisContext context)
@@ -35,25 +36,24 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
             {
                 start.RegisterSymbolAction(symbol => Analyze(symbol, attributeType), SymbolKind.NamedType);
             }
+
+            if (start.Compilation.GetTypeByMetadataName(DecoderSpecParser.AttributeName) is { } decoderType)
+            {
+                start.RegisterSymbolAction(symbol => AnalyzeDecoder(symbol, decoderType), SymbolKind.NamedType);
+            }
         });
     }
 
     private static void Analyze(SymbolAnalysisContext context, INamedTypeSymbol attributeType)
     {
         INamedTypeSymbol type = (INamedTypeSymbol)context.Symbol;
-        AttributeData? attribute = type.GetAttributes()
-            .FirstOrDefault(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attributeType));
-        if (attribute is null)
+        if (AttributeOf(type, attributeType) is not { } attribute)
         {
             return;
         }
 
         (Models.KernelSpec? spec, IReadOnlyList<SpecProblem> problems) = SpecParser.Parse(type, attribute);
-        foreach (SpecProblem problem in problems)
-        {
-            context.ReportDiagnostic(Diagnostic.Create(
-                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), problem.MessageArguments));
-        }
+        Report(context, type, attribute, problems);
 
         if (spec is not null)
         {
@@ -63,6 +63,27 @@ public sealed class Int8KernelAnalyzer : DiagnosticAnalyzer
                 context.ReportDiagnostic(Diagnostic.Create(
                     Descriptors.TargetWithoutTile, place, type.Name, instructionSet));
             }
+        }
+    }
+
+    private static void AnalyzeDecoder(SymbolAnalysisContext context, INamedTypeSymbol attributeType)
+    {
+        INamedTypeSymbol type = (INamedTypeSymbol)context.Symbol;
+        if (AttributeOf(type, attributeType) is { } attribute)
+        {
+            Report(context, type, attribute, DecoderSpecParser.Parse(type, attribute).Problems);
+        }
+    }
+
+    private static AttributeData? AttributeOf(INamedTypeSymbol type, INamedTypeSymbol attributeType) => type.GetAttributes()
+        .FirstOrDefault(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attributeType));
+
+    private static void Report(SymbolAnalysisContext context, INamedTypeSymbol type, AttributeData attribute, IReadOnlyList<SpecProblem> problems)
+    {
+        foreach (SpecProblem problem in problems)
+        {
+            context.ReportDiagnostic(Diagnostic.Create(
+                problem.Descriptor, Locate(type, attribute, problem, context.CancellationToken), problem.MessageArguments));
         }
     }
 

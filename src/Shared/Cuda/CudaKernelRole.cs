@@ -23,4 +23,7 @@ public enum CudaKernelRole
 
     /// <summary>Multiplies with dp4a.</summary>
     Dp4aGemm,
+
+    /// <summary>A step of a decoder around its int8 multiplications: embedding, norm, attention, 16-bit multiplication, choice of a token.</summary>
+    DecoderStep,
 }

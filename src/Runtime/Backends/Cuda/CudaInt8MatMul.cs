@@ -89,8 +89,29 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         workspace.Reserve(rows, weights.KPadded, weights.Padded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
     }
 
+    /// <summary>
+    /// Where the kernel that computes the activations can quantize them itself, in place of <see cref="QuantizeActivations"/>; null where all rows
+    /// share a scale, which no row knows. The workspace must be reserved.
+    /// </summary>
+    public CudaQuantizeTarget? QuantizeTarget(CudaMatMulWorkspace workspace, CudaInt8Weights weights) => spec.Granularity == QuantizationGranularity.Tensor
+        ? null
+        : new CudaQuantizeTarget(
+            spec.Outliers,
+            spec.Activations == ActivationQuantization.ZeroPoint,
+            spec.OutlierThreshold,
+            workspace.Quantized,
+            workspace.RowSteps,
+            workspace.RowZeros,
+            MaskOf(workspace, weights),
+            weights.KPadded);
+
     /// <summary>Queues the first part: outliers found, rows quantized into the workspace.</summary>
-    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights)
+    /// <param name="workspace">Takes the result.</param>
+    /// <param name="input">[rows, K].</param>
+    /// <param name="rows">M.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="marked">Whether the kernel ahead has marked the outlier columns already.</param>
+    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, bool marked = false)
     {
         QuantizeArguments arguments = new()
         {
@@ -108,7 +129,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
         bool early = true;
-        if (spec.Outliers == OutlierPolicy.Columns)
+        if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
             Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace, early);
         }
