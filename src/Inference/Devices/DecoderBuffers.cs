@@ -69,6 +69,9 @@ internal sealed class DecoderBuffers : IDisposable
                 + InnerWidth(plan) + description.TokenEmbedding.Size));
     }
 
+    /// <summary>Copies the first logits to the host, and waits for them.</summary>
+    public void ReadLogits(Span<float> destination, CudaStream stream) => _buffers[^1].Download(destination, stream);
+
     public void Dispose()
     {
         foreach (CudaBuffer buffer in _buffers)

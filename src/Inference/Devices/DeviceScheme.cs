@@ -1,4 +1,5 @@
 using KernelGen.Backends.Cuda;
+using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Devices;
 
@@ -22,9 +23,16 @@ internal sealed record DeviceScheme(Int8KernelSet? Kernels, bool KeepsOriginals)
             : (n * k * sizeof(ushort)) + bias;
     }
 
-    /// <summary>Bytes of its weights in 16 bits, for comparison.</summary>
-    public static long SixteenBitBytesOf(MatrixPlan matrix) =>
-        ((long)matrix.OutputFeatures * matrix.InputFeatures * sizeof(ushort)) + (matrix.HasBias ? (long)matrix.OutputFeatures * sizeof(ushort) : 0);
+    /// <summary>Bytes of all parameters of a model in 16 bits, for comparison.</summary>
+    public static long SixteenBitBytesOf(DecoderPlan plan)
+    {
+        DecoderDescription description = plan.Description;
+        long values = plan.Matrices.Sum(static matrix => (long)matrix.OutputFeatures * (matrix.InputFeatures + (matrix.HasBias ? 1 : 0)))
+            + plan.Norms.Sum(static norm => (long)norm.Size * ((norm.IsAffine ? 1 : 0) + (norm.HasBias ? 1 : 0)))
+            + ((long)description.TokenEmbedding.Rows * description.TokenEmbedding.Size * (description.OutputEmbedding is null ? 1 : 2))
+            + (description.Positions is LearnedPositions learned ? (long)learned.Table.Rows * learned.Table.Size : 0);
+        return values * sizeof(ushort);
+    }
 
     public static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 }

@@ -39,7 +39,7 @@ public sealed record PerplexityResult(double Perplexity, long TokensScored, int 
 /// </summary>
 public static class Perplexity
 {
-    private const int DefaultWindowLength = 512;
+    internal const int DefaultWindowLength = 512;
 
     /// <summary>Logits that exist at a time: 32 MB.</summary>
     private const int LogitsPerBlock = 8 << 20;

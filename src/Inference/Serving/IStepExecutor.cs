@@ -6,8 +6,8 @@ namespace KernelGen.Inference.Serving;
 /// <param name="Slot">The sequence's slot.</param>
 /// <param name="Token">Its last token, which the step feeds in.</param>
 /// <param name="Position">That token's position.</param>
-/// <param name="Sampler">Chooses the next token; null for the most probable one.</param>
-internal readonly record struct DecodeRow(int Slot, int Token, int Position, TokenSampler? Sampler);
+/// <param name="Options">How its next token is chosen.</param>
+internal readonly record struct DecodeRow(int Slot, int Token, int Position, GenerationOptions Options);
 
 /// <summary>
 /// What computes a scheduler's steps: a model with a paged key-value cache and a number of slots, each for one sequence at a time. One thread uses it.
@@ -42,9 +42,9 @@ internal interface IStepExecutor
     /// <param name="tokens">From 1 to <see cref="PrefillChunk"/> tokens.</param>
     /// <param name="position">Position of the first; all before it have been run.</param>
     /// <param name="isLast">Whether the prompt ends with them, so that the next token is asked for.</param>
-    /// <param name="sampler">Chooses the next token; null for the most probable one.</param>
+    /// <param name="options">How the next token is chosen.</param>
     /// <returns>The next token, or <see cref="NoToken"/>; 0 where it was not asked for.</returns>
-    int Prefill(int slot, ReadOnlySpan<int> tokens, int position, bool isLast, TokenSampler? sampler);
+    int Prefill(int slot, ReadOnlySpan<int> tokens, int position, bool isLast, GenerationOptions options);
 
     /// <summary>Runs one token of each of several sequences.</summary>
     /// <param name="rows">From 1 to <see cref="Slots"/> sequences, each once.</param>

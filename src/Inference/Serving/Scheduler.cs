@@ -127,7 +127,7 @@ internal sealed class Scheduler
     {
         int count = Math.Min(_executor.PrefillChunk, sequence.Prompt.Length - sequence.Length);
         bool isLast = sequence.Length + count == sequence.Prompt.Length;
-        int token = _executor.Prefill(sequence.Slot, sequence.Prompt.AsSpan(sequence.Length, count), sequence.Length, isLast, sequence.Sampler);
+        int token = _executor.Prefill(sequence.Slot, sequence.Prompt.AsSpan(sequence.Length, count), sequence.Length, isLast, sequence.Options);
         sequence.Length += count;
         if (isLast)
         {
@@ -145,7 +145,7 @@ internal sealed class Scheduler
         for (int i = 0; i < count; i++)
         {
             Sequence sequence = _decoding[i];
-            _rows[i] = new DecodeRow(sequence.Slot, sequence.LastToken, sequence.Length, sequence.Sampler);
+            _rows[i] = new DecodeRow(sequence.Slot, sequence.LastToken, sequence.Length, sequence.Options);
         }
 
         _executor.Decode(_rows.AsSpan(0, count), _next.AsSpan(0, count));

@@ -19,7 +19,7 @@ internal sealed class Sequence
         NewTokens = newTokens;
         EndTokens = endTokens;
         Cancellation = cancellation;
-        Sampler = options.Temperature == 0 ? null : new TokenSampler(options);
+        Options = options;
     }
 
     public int[] Prompt { get; }
@@ -30,7 +30,7 @@ internal sealed class Sequence
 
     public CancellationToken Cancellation { get; }
 
-    public TokenSampler? Sampler { get; }
+    public GenerationOptions Options { get; }
 
     /// <summary>The tokens as they come; its end has the error, if there was one.</summary>
     public ChannelReader<int> Output => _output.Reader;

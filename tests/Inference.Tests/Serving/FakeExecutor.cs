@@ -61,7 +61,7 @@ internal sealed class FakeExecutor(int slots = 4, int pages = 32, int pageSize =
 
     public void Place(int slot, ReadOnlySpan<int> table) => _tables[slot] = table.ToArray();
 
-    public int Prefill(int slot, ReadOnlySpan<int> tokens, int position, bool isLast, TokenSampler? sampler)
+    public int Prefill(int slot, ReadOnlySpan<int> tokens, int position, bool isLast, GenerationOptions options)
     {
         BeforeStep?.Invoke();
         Chunks.Add((slot, tokens.Length, position));

@@ -125,22 +125,51 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
-            Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
+            Aligned = IsAligned(input) ? 1u : 0u,
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
         bool early = true;
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace, early);
+            Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace.Stream, early);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace, early: false);
+            Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace.Stream, early: false);
         }
 
-        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace, early);
+        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace.Stream, early);
+    }
+
+    /// <summary>
+    /// Queues the quantization of a block of weights: the same rounding that activations get, a scale per row and nothing left apart, so these must be
+    /// kernels without outliers.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="input">The block, [rows, K].</param>
+    /// <param name="rows">Rows of the block.</param>
+    /// <param name="weights">Receives the rows and their steps; a step is NaN where the row is not finite.</param>
+    /// <param name="firstRow">The block's first row there.</param>
+    public void QuantizeWeights(CudaStream stream, CudaMatrix input, int rows, CudaInt8Weights weights, int firstRow)
+    {
+        if (spec is not { Outliers: OutlierPolicy.None, Activations: ActivationQuantization.Symmetric, Granularity: QuantizationGranularity.Vector })
+        {
+            throw new InvalidOperationException("Weights are quantized by kernels without outliers or zero-points, with a scale per row.");
+        }
+
+        QuantizeArguments arguments = new()
+        {
+            Input = input.Address,
+            Quantized = weights.Quantized.Address + (ulong)((long)firstRow * weights.KPadded),
+            RowSteps = weights.ColumnSteps + (ulong)((long)firstRow * sizeof(float)),
+            K = (uint)weights.InputFeatures,
+            KPadded = (uint)weights.KPadded,
+            InputStride = (uint)input.RowStride,
+            Aligned = IsAligned(input) ? 1u : 0u,
+        };
+        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, stream, early: false);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -249,6 +278,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
         weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
 
+    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
+
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
 
@@ -280,7 +311,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
 
     private void Launch(
-        CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+        CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
         int groups = (int)(arguments.KPadded / QuantizeGroup);
         int perThread = groups <= 256 ? 1 : 2;
@@ -295,7 +326,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
 
         void** parameters = stackalloc void*[] { &arguments };
-        kernel.Launch(workspace.Stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+        kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
     }
 
     private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);
