@@ -37,8 +37,6 @@ internal static class BenchModelCommand
         };
         command.SetAction(parsed =>
         {
-            CudaDevice gpu = DeviceOption.Parse(parsed.GetValue(device) ?? DefaultDevice)
-                ?? throw new BadInputException("--device: bench-model times a whole model on a GPU. Use cuda:0; on the processor, 'kernelgen eval' and 'kernelgen generate' show their speed.");
             (DecoderDescription description, string? folder, string name) = Find(parsed.GetValue(shape), parsed.GetValue(random), parsed.GetValue(model));
             ModelBenchmarkOptions options = new()
             {
@@ -52,9 +50,16 @@ internal static class BenchModelCommand
                     $"--context: {options.Context} positions and {options.Steps} steps exceed the model's context of {description.ContextLength}. Use at most {description.ContextLength - options.Steps - 1}.");
             }
 
-            foreach (QuantizationScheme one in SchemeOption.ParseList(parsed.GetValue(scheme) ?? DefaultScheme))
+            IReadOnlyList<QuantizationScheme> schemes = SchemeOption.ParseList(parsed.GetValue(scheme) ?? DefaultScheme);
+            CudaDevice gpu = DeviceOption.Parse(parsed.GetValue(device) ?? DefaultDevice)
+                ?? throw new BadInputException("--device: bench-model times a whole model on a GPU. Use cuda:0; on the processor, 'kernelgen eval' and 'kernelgen generate' show their speed.");
+            foreach (QuantizationScheme one in schemes)
             {
                 DeviceOption.Check(one, gpu);
+            }
+
+            foreach (QuantizationScheme one in schemes)
+            {
                 Run(context, gpu, description, folder, name, one, options, parsed.GetValue(json));
             }
 

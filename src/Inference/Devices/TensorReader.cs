@@ -60,7 +60,7 @@ internal sealed unsafe class TensorReader : IDisposable
                 int count = RandomAccess.Read(file, left, offset);
                 if (count == 0)
                 {
-                    throw CheckpointException.For(tensor.File, tensor.Name, $"the file ends at byte {offset} now.", "Download or convert it again.");
+                    throw CheckpointException.For(tensor.File, tensor.Name, $"the file ends before byte {offset + left.Length} now.", "Download or convert it again.");
                 }
 
                 left = left[count..];
