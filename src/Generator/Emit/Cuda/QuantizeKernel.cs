@@ -26,18 +26,8 @@ internal static class QuantizeKernel
             .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{System.Runtime.InteropServices.Marshal.SizeOf<QuantizeArguments>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid 1024, 1, 1
             {
-            .shared .align 4 .b32 warpBits[32];
-            .shared .align 4 .f32 warpHigh[32];
-            .shared .align 4 .f32 warpLow[32];
-            .reg .b32 thread, threads, row, groups, group, element, lane, warp, warps, k, kPadded, stride, cached, aligned, cacheAddress, scratch, remote, magnitudeBits, largestBits, maskByte, maskShift, known, address32;
-            .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, tensorRange, pointer, offset, groupPointer;
-            .reg .f32 threshold, high, low, remoteFloat, prescale, scale, half, scaledLow, scaledHigh, rowStep, scaledValue;
-            .reg .b32 zeroPoint, packedLow, packedHigh, quantizedValue;
-            .reg .pred again, full, vectors, isCached, isExcluded, isFinite, present, isFirst, isZero;
-            .reg .b32 raw<8>, q<8>;
-            .reg .b16 h<8>, hZero;
-            .reg .f32 x<8>, magnitude;
             """);
+        Declare(ptx);
         Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
         Field(ptx, "quantized", nameof(QuantizeArguments.Quantized), "u64");
         Field(ptx, "rowSteps", nameof(QuantizeArguments.RowSteps), "u64");
@@ -114,6 +104,21 @@ internal static class QuantizeKernel
             }
             """).ToString();
     }
+
+    /// <summary>Registers and shared memory of the parts below.</summary>
+    public static void Declare(PtxWriter ptx) => ptx.Add("""
+        .shared .align 4 .b32 warpBits[32];
+        .shared .align 4 .f32 warpHigh[32];
+        .shared .align 4 .f32 warpLow[32];
+        .reg .b32 thread, threads, row, groups, group, element, lane, warp, warps, k, kPadded, stride, cached, aligned, cacheAddress, scratch, remote, magnitudeBits, largestBits, maskByte, maskShift, known, address32;
+        .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, tensorRange, pointer, offset, groupPointer;
+        .reg .f32 threshold, high, low, remoteFloat, prescale, scale, half, scaledLow, scaledHigh, rowStep, scaledValue;
+        .reg .b32 zeroPoint, packedLow, packedHigh, quantizedValue;
+        .reg .pred again, full, vectors, isCached, isExcluded, isFinite, present, isFirst, isZero;
+        .reg .b32 raw<8>, q<8>;
+        .reg .b16 h<8>, hZero;
+        .reg .f32 x<8>, magnitude;
+        """);
 
     private static int Shift(QuantizePlan plan) => plan.Input == ElementFormat.Float32 ? 2 : 1;
 
@@ -219,7 +224,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>The eight mask bits of the group's columns.</summary>
-    private static void LoadMaskByte(PtxWriter ptx) => ptx.Add("""
+    public static void LoadMaskByte(PtxWriter ptx) => ptx.Add("""
         cvt.u64.u32 offset, group;
         add.u64 pointer, mask, offset;
         ld.global.u8 maskByte, [pointer];
@@ -230,7 +235,7 @@ internal static class QuantizeKernel
         ? $"abs.f32 magnitude, x{i};\nsetp.ge.f32 isExcluded, magnitude, threshold;"
         : $"and.b32 scratch, maskByte, {1 << i};\nsetp.ne.u32 isExcluded, scratch, 0;");
 
-    private static void Measure(PtxWriter ptx, QuantizePlan plan, int i)
+    public static void Measure(PtxWriter ptx, QuantizePlan plan, int i)
     {
         ptx.Add($"""
             mov.b32 magnitudeBits, x{i};
@@ -258,7 +263,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>Largest magnitude, high and low over the block; every thread gets them.</summary>
-    private static void Reduce(PtxWriter ptx, QuantizePlan plan)
+    public static void Reduce(PtxWriter ptx, QuantizePlan plan)
     {
         WarpReduce(ptx, plan);
         ptx.Add("""
@@ -319,7 +324,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>Sets the bits of the group's outliers. Most are known from rows before: an atomic is spent on new ones only.</summary>
-    private static void MarkGroup(PtxWriter ptx)
+    public static void MarkGroup(PtxWriter ptx)
     {
         string done = ptx.Label("MARKED");
         ptx.Add("mov.u32 maskByte, 0;");
@@ -382,7 +387,7 @@ internal static class QuantizeKernel
         """);
 
     /// <summary>prescale, scale, zeroPoint and the stored statistics, as AbsmaxScaling of the runtime has them.</summary>
-    private static void Factors(PtxWriter ptx, QuantizePlan plan)
+    public static void Factors(PtxWriter ptx, QuantizePlan plan)
     {
         if (plan.TensorScale)
         {
@@ -470,6 +475,20 @@ internal static class QuantizeKernel
             @!isFinite bra STORE_GROUP;
             """);
         ReloadGroup(ptx, plan);
+        QuantizeGroup(ptx, plan);
+        ptx.Add("""
+            STORE_GROUP:
+            mul.wide.u32 offset, group, 8;
+            add.u64 pointer, quantized, offset;
+            st.global.v2.b32 [pointer], {packedLow, packedHigh};
+            add.u32 group, group, threads;
+            bra QUANTIZE;
+            """);
+    }
+
+    /// <summary>x0 to x7 of a finite row to packedLow and packedHigh, which are zero before.</summary>
+    public static void QuantizeGroup(PtxWriter ptx, QuantizePlan plan)
+    {
         if (plan.ExcludesColumns)
         {
             LoadMaskByte(ptx);
@@ -505,14 +524,5 @@ internal static class QuantizeKernel
             string packed = i < 4 ? "packedLow" : "packedHigh";
             ptx.Add($"shl.b32 scratch, q{i}, {i % 4 * 8};").Add($"or.b32 {packed}, {packed}, scratch;");
         }
-
-        ptx.Add("""
-            STORE_GROUP:
-            mul.wide.u32 offset, group, 8;
-            add.u64 pointer, quantized, offset;
-            st.global.v2.b32 [pointer], {packedLow, packedHigh};
-            add.u32 group, group, threads;
-            bra QUANTIZE;
-            """);
     }
 }

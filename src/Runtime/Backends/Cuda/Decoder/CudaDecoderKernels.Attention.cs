@@ -44,7 +44,8 @@ internal sealed unsafe partial class CudaDecoderKernels
             Pairs = (uint)rotary.Pairs,
             MaxPages = (uint)pages.MaxPages,
         };
-        Launch(stream, DecoderKernelNames.Store(Capability), arguments, rows, StoreThreads);
+        long pieces = (shape.Heads + (2L * shape.KeyValueHeads)) * shape.HeadSize / 8;
+        Launch(stream, DecoderKernelNames.Store(Capability), arguments, rows * ((pieces + StoreThreads - 1) / StoreThreads), StoreThreads);
     }
 
     /// <summary>
