@@ -187,6 +187,9 @@ public sealed class DeviceModel : IDisposable
         }
     }
 
+    /// <summary>For tests: the first rows of logits of the last step.</summary>
+    internal void ReadLogits(Span<float> destination) => _decoder.ReadLogits(destination);
+
     /// <summary>The model as an evaluation sees it.</summary>
     internal IWindowModel Windows => new CudaWindows(Description, Memory, _decoder, _inputs, _stream);
 
