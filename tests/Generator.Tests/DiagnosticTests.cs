@@ -48,7 +48,18 @@ public sealed class DiagnosticTests
         { "file partial class Outer { [Int8Kernel] partial class Kernel; }", "KG0007 at `Outer`: 'Outer' is local to its file, which generated code cannot extend: remove the file modifier" },
         { Spec("CpuTileM = []"), "KG0008 at `[]`: CpuTileM is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles" },
         { Spec("CpuTileN = new int[0]"), "KG0008 at `new int[0]`: CpuTileN is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles" },
+        { Heads("[100]"), $"KG0009 at `[100]`: HeadSizes has 100: {HeadSizes}" },
+        { Heads("[64, 0, 128]"), $"KG0009 at `[64, 0, 128]`: HeadSizes has 0: {HeadSizes}" },
+        { Heads("[-16]"), $"KG0009 at `[-16]`: HeadSizes has -16: {HeadSizes}" },
+        { Heads("[144]"), $"KG0009 at `[144]`: HeadSizes has 144: {HeadSizes}" },
+        { Heads("[]"), $"KG0009 at `[]`: HeadSizes has an empty list: {HeadSizes}" },
+        { "[DecoderKernels] class Kernel;", "KG0001 at `Kernel`: 'Kernel' must be declared partial, so that kernels can be generated into it" },
+        { "[DecoderKernels] partial class Kernel { int DecoderKernels; }", "KG0006 at `DecoderKernels`: 'Kernel' uses the name 'DecoderKernels', which a generated member must have: rename what has it" },
     };
+
+    private const string HeadSizes = "use widths that are multiples of 16 from 16 to 128, or leave the list out for those of the usual models";
+
+    private static string Heads(string list) => $"[DecoderKernels(HeadSizes = {list})] static partial class Kernel;";
 
     private static string Targets => string.Join(", ", Enum.GetNames<KernelTargets>());
 

@@ -4,8 +4,10 @@ using KernelGen.Kernels.Gpu;
 using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
+// decoder                    the decoder's kernels alone
 // prove FILE                 run it and, if all passed, write the list of proven kernels
 // sanitize                   every kernel briefly, for compute-sanitizer
+// bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
 // bench OP SHAPES [POLICY] [OUTLIERS]   JSON lines; OP int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns, Elements or None
 if (CudaDevice.Unavailable is { } reason)
 {
@@ -34,6 +36,13 @@ if (args is ["bench", string op, string shapes, ..])
     return 0;
 }
 
+if (args is ["bench-decoder", ..])
+{
+    using DecoderBenchmark benchmark = new(device);
+    benchmark.Run(Console.Out);
+    return 0;
+}
+
 using CudaSuite suite = new(device, Console.Error);
 if (args is ["sanitize"])
 {
@@ -41,7 +50,15 @@ if (args is ["sanitize"])
     return 0;
 }
 
-suite.Run();
+if (args is ["decoder"])
+{
+    suite.RunDecoder();
+}
+else
+{
+    suite.Run();
+}
+
 foreach (string failure in suite.Failures.Take(50))
 {
     Console.WriteLine(failure);

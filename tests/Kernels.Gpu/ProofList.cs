@@ -18,7 +18,7 @@ internal static class ProofList
     public static SortedDictionary<string, string> Emitted()
     {
         SortedDictionary<string, string> result = new(StringComparer.Ordinal);
-        foreach (CudaKernelVariant variant in CudaSpecs.All.SelectMany(set => set.CudaVariants))
+        foreach (CudaKernelVariant variant in CudaSpecs.All.SelectMany(set => set.CudaVariants).Concat(Specs.Decoder.DecoderKernels.Variants))
         {
             result[variant.Name + "@" + Digest(variant)[..12]] = Digest(variant);
         }

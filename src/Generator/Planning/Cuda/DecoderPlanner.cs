@@ -133,7 +133,6 @@ internal static class DecoderPlanner
             Add(DecoderKernelNames.Sample(capability), ElementFormat.Float32, 0, 0, new SamplePlan(capability));
         }
 
-        plans.RemoveAll(plan => plan.Body is SamplePlan);
         return plans;
 
         void Add(string name, ElementFormat format, int threads, int sharedBytes, DecoderBody body) =>

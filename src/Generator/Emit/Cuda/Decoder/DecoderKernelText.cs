@@ -15,6 +15,7 @@ internal static class DecoderKernelText
         PrefillAttentionPlan attention => PrefillAttentionKernel.Emit(plan, attention),
         ManyRowsGemmPlan => ManyRowsGemmKernel.Emit(plan),
         ArgMaxPlan => ArgMaxKernel.Emit(plan),
+        SamplePlan => SampleKernel.Emit(plan),
         _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),
     };
 }
