@@ -14,6 +14,9 @@ internal sealed class DecoderSuite(CudaDevice device, string models, TextWriter 
     public static IReadOnlyList<string> Families { get; } =
         ["families/opt-pre-ln", "families/opt-post-ln-projected", "families/bloom", "families/gpt2", "families/gpt-neox", "families/llama-gqa"];
 
+    /// <summary>Trained models that lie in the folder, the smaller one first.</summary>
+    public IReadOnlyList<string> Trained => [.. ((string[])["opt-1.5m", "opt-30m-outliers"]).Where(name => Directory.Exists(Folder(name)))];
+
     public CudaDevice Device => device;
 
     /// <summary>Runs the checks whose name holds a text.</summary>

@@ -23,7 +23,7 @@ internal sealed class GoldenChecks(DecoderSuite suite)
             Family(name);
         }
 
-        foreach (string name in (string[])["opt-1.5m", "opt-30m-outliers"])
+        foreach (string name in suite.Trained)
         {
             foreach (string scheme in (string[])["fp16", "llm-int8"])
             {

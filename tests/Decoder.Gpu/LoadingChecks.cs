@@ -14,7 +14,7 @@ internal sealed class LoadingChecks(DecoderSuite suite)
 {
     public void Run()
     {
-        foreach (string name in DecoderSuite.Families.Append("opt-1.5m").Append("opt-30m-outliers"))
+        foreach (string name in DecoderSuite.Families.Concat(suite.Trained))
         {
             Compare(name, suite.Folder(name));
         }
@@ -91,23 +91,24 @@ internal sealed class LoadingChecks(DecoderSuite suite)
     /// <summary>What a model takes of the device is what was planned, and all of it comes back.</summary>
     private void PlannedMemory()
     {
+        string name = suite.Trained[^1];
         using CudaContext context = new(suite.Device);
-        using (suite.Load("opt-30m-outliers", QuantizationScheme.Parse("llm-int8"), new DeviceOptions()))
+        using (suite.Load(name, QuantizationScheme.Parse("llm-int8"), new DeviceOptions()))
         {
             // Kernels that were loaded once may stay with the context.
         }
 
         long before = context.Memory().Free;
-        using (DeviceModel model = suite.Load("opt-30m-outliers", QuantizationScheme.Parse("llm-int8"), new DeviceOptions()))
+        using (DeviceModel model = suite.Load(name, QuantizationScheme.Parse("llm-int8"), new DeviceOptions()))
         {
             long taken = before - context.Memory().Free;
-            suite.Expect(taken <= model.Memory.TotalBytes, $"opt-30m-outliers takes {taken} bytes of the device, {model.Memory.TotalBytes} were planned");
+            suite.Expect(taken <= model.Memory.TotalBytes, $"{name} takes {taken} bytes of the device, {model.Memory.TotalBytes} were planned");
             suite.Expect(model.Bytes == model.Memory.ParameterBytes, $"parameters take {model.Bytes} bytes, {model.Memory.ParameterBytes} were planned");
         }
 
         for (int i = 0; i < 5; i++)
         {
-            suite.Load("opt-30m-outliers", QuantizationScheme.Parse("llm-int8"), new DeviceOptions()).Dispose();
+            suite.Load(name, QuantizationScheme.Parse("llm-int8"), new DeviceOptions()).Dispose();
         }
 
         long lost = before - context.Memory().Free;

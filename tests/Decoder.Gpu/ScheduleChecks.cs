@@ -14,10 +14,10 @@ internal sealed class ScheduleChecks(DecoderSuite suite)
 
     public async Task RunAsync()
     {
-        const string Name = "opt-30m-outliers";
-        int[] tokens = Tokenizer.Load(suite.Folder(Name)).Encode(File.ReadAllText(Path.Combine(suite.Folder(Name), "text.txt")));
+        string name = suite.Trained[^1];
+        int[] tokens = Tokenizer.Load(suite.Folder(name)).Encode(File.ReadAllText(Path.Combine(suite.Folder(name), "text.txt")));
         using DeviceModel model = suite.Load(
-            Name, QuantizationScheme.Parse("llm-int8-elements"), new DeviceOptions { MaxBatch = Batch, MaxContext = 256, PrefillChunk = 48 });
+            name, QuantizationScheme.Parse("llm-int8-elements"), new DeviceOptions { MaxBatch = Batch, MaxContext = 256, PrefillChunk = 48 });
         Logits(model, tokens);
         (int[] Prompt, GenerationOptions Options, int[] Alone)[] texts = new (int[], GenerationOptions, int[])[Texts];
         await using GenerationEngine engine = model.StartEngine();
@@ -51,7 +51,7 @@ internal sealed class ScheduleChecks(DecoderSuite suite)
             await Task.WhenAll(running);
         }
 
-        suite.Expect(different == 0, $"{different} of {compared} texts in {Schedules} random schedules differ from the text alone");
+        suite.Expect(different == 0, $"{name}: {different} of {compared} texts in {Schedules} random schedules differ from the text alone");
     }
 
     /// <summary>Logits of one text alone, and of the same text among others, bit for bit.</summary>

@@ -145,7 +145,7 @@ internal sealed unsafe class CheckpointWeights : DecoderWeights
         fixed (byte* pointer = pieces)
         {
             byte* source = pointer;
-            _ = Parallel.For(0, k, row => _reader.Read(info, (((long)row * n) + first) * size, pieceBytes, source + ((long)row * pieceBytes)));
+            TensorReader.Run(k, row => _reader.Read(info, (((long)row * n) + first) * size, pieceBytes, source + ((long)row * pieceBytes)));
             _ = Parallel.For(0, count, column =>
             {
                 for (int row = 0; row < k; row++)

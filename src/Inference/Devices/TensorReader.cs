@@ -6,7 +6,7 @@ namespace KernelGen.Inference.Devices;
 
 /// <summary>
 /// Reads parts of tensors from their files, on all processors: reading leaves nothing in the process's memory, where the pages of a mapping would
-/// count as its own, and a file that somebody truncates is an error.
+/// count as its own, and a file that somebody truncates is an error. Several threads may read at once.
 /// </summary>
 internal sealed unsafe class TensorReader : IDisposable
 {
@@ -28,13 +28,19 @@ internal sealed unsafe class TensorReader : IDisposable
             return;
         }
 
+        Run(parts, part =>
+        {
+            long first = (long)part * PartBytes;
+            ReadPart(tensor, file, start + first, Math.Min(PartBytes, bytes - first), destination + first);
+        });
+    }
+
+    /// <summary>Runs a body on all processors; the first exception comes out as it was thrown.</summary>
+    public static void Run(int count, Action<int> body)
+    {
         try
         {
-            _ = Parallel.For(0, parts, part =>
-            {
-                long first = (long)part * PartBytes;
-                ReadPart(tensor, file, start + first, Math.Min(PartBytes, bytes - first), destination + first);
-            });
+            _ = Parallel.For(0, count, body);
         }
         catch (AggregateException exception)
         {
@@ -75,20 +81,24 @@ internal sealed unsafe class TensorReader : IDisposable
 
     private SafeFileHandle Open(string path)
     {
-        if (!_files.TryGetValue(path, out SafeFileHandle? file))
+        // Pieces of a transposed matrix are read by several threads.
+        lock (_files)
         {
-            try
+            if (!_files.TryGetValue(path, out SafeFileHandle? file))
             {
-                file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read, FileOptions.SequentialScan);
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw CheckpointException.For(path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
+                try
+                {
+                    file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read, FileOptions.SequentialScan);
+                }
+                catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+                {
+                    throw CheckpointException.For(path, $"the file cannot be read ({exception.Message}).", "Check that it exists and that you may read it.", exception);
+                }
+
+                _files.Add(path, file);
             }
 
-            _files.Add(path, file);
+            return file;
         }
-
-        return file;
     }
 }
