@@ -1,5 +1,3 @@
-using KernelGen.Backends.Cuda;
-
 namespace KernelGen.Kernels.Gpu;
 
 /// <content>Drawn tokens.</content>

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace KernelGen.Backends.Cuda;
 
 /// <summary>One line of <c>kernelgen bench</c>.</summary>
-/// <param name="Op"><c>int8-gemm</c> (quantized activations to rounded results) or <c>llm-int8</c> (all of it).</param>
+/// <param name="Op"><c>quantize</c> (activations to int8), <c>int8-gemm</c> (quantized activations to rounded results) or <c>llm-int8</c> (all of it).</param>
 /// <param name="M">Rows of A.</param>
 /// <param name="K">Input features.</param>
 /// <param name="N">Output features.</param>
@@ -41,18 +41,25 @@ internal sealed class CudaBenchmark : IDisposable
         matMul = new CudaInt8MatMul(context, set.Spec, set.CudaVariants);
     }
 
-    /// <param name="op"><c>int8-gemm</c> or <c>llm-int8</c>.</param>
+    /// <summary>The fastest variant of a shape.</summary>
+    /// <inheritdoc cref="RunAll"/>
+    public CudaBenchmarkResult Run(string op, int m, int k, int n, int outliers) =>
+        RunAll(op, m, k, n, outliers).MinBy(result => result.MicrosecondsMedian)
+        ?? throw new InvalidOperationException($"No generated kernel runs on {context.Device}.");
+
+    /// <summary>Every variant that can run a shape.</summary>
+    /// <param name="op"><c>quantize</c>, <c>int8-gemm</c> or <c>llm-int8</c>.</param>
     /// <param name="m">Rows of A.</param>
     /// <param name="k">Input features.</param>
     /// <param name="n">Output features.</param>
     /// <param name="outliers">Columns of A that hold outliers; the other values stay below 5.</param>
     /// <exception cref="ArgumentException">The operation is not known.</exception>
     /// <exception cref="CudaException">Out of device memory, or a kernel does not run.</exception>
-    public CudaBenchmarkResult Run(string op, int m, int k, int n, int outliers)
+    public IReadOnlyList<CudaBenchmarkResult> RunAll(string op, int m, int k, int n, int outliers)
     {
-        if (op is not "int8-gemm" and not "llm-int8")
+        if (op is not "quantize" and not "int8-gemm" and not "llm-int8")
         {
-            throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use int8-gemm or llm-int8.", nameof(op));
+            throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use quantize, int8-gemm or llm-int8.", nameof(op));
         }
 
         int sets = (int)Math.Clamp(RotatedBytes / ((double)n * k), 1, 8);
@@ -62,7 +69,14 @@ internal sealed class CudaBenchmark : IDisposable
             CudaMatMulWorkspace workspace = Own(owned, new CudaMatMulWorkspace(context, stream));
             (CudaInt8Weights Weights, CudaMatrix Input, CudaMatrix Output)[] data =
                 [.. Enumerable.Range(0, sets).Select(i => Inputs(owned, m, k, n, outliers, i))];
-            CudaBenchmarkResult? best = null;
+            if (op == "quantize")
+            {
+                CudaInt8MatMul.Reserve(workspace, matMul.Choose(m, n, k, ElementFormat.Float16), m, data[0].Weights);
+                (double median, double min) = Time(sets, i => matMul.QuantizeActivations(workspace, data[i].Input, m, data[i].Weights));
+                return [new CudaBenchmarkResult(op, m, k, n, median, min, "quantize")];
+            }
+
+            List<CudaBenchmarkResult> results = [];
             foreach (CudaKernelVariant variant in matMul.CandidatesFor(m, ElementFormat.Float16))
             {
                 // What the kernel multiplies must be real data: zeros need less power and run faster.
@@ -79,13 +93,10 @@ internal sealed class CudaBenchmark : IDisposable
                         matMul.Gemm(workspace, data[i].Input, m, data[i].Weights, data[i].Output, 0, Activation.None, variant, early: true);
                     }
                 });
-                if (best is null || median < best.MicrosecondsMedian)
-                {
-                    best = new CudaBenchmarkResult(op, m, k, n, median, min, variant.Name);
-                }
+                results.Add(new CudaBenchmarkResult(op, m, k, n, median, min, variant.Name));
             }
 
-            return best ?? throw new InvalidOperationException($"No generated kernel runs on {context.Device}.");
+            return results;
         }
         finally
         {

@@ -126,21 +126,23 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
             Aligned = IsAligned(input) ? 1u : 0u,
+            Rows = (uint)rows,
+            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
         bool early = true;
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace.Stream, early);
+            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace.Stream, early: false);
+            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace.Stream, early: false);
         }
 
-        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace.Stream, early);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early);
     }
 
     /// <summary>
@@ -168,8 +170,10 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
             Aligned = IsAligned(input) ? 1u : 0u,
+            Rows = (uint)rows,
+            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
-        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, stream, early: false);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, stream, early: false);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -306,13 +310,24 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         return (uint)(balanced ? tiles : Math.Min(slots, tiles * ((kBlocks + 1) / 2)));
     }
 
-    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input) =>
-        usable.Where(variant => variant.Role == role && variant.Format == input).MaxBy(variant => variant.Capability)
-        ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
-
-    private void Launch(
-        CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
+    /// <summary>The newest kernel of a role that takes such rows.</summary>
+    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input, in QuantizeArguments arguments)
     {
+        (uint kPadded, bool aligned) = (arguments.KPadded, arguments.Aligned != 0);
+        return usable.Where(variant => variant.Role == role && variant.Format == input && (variant.BlockN == 0 || (aligned && kPadded <= variant.BlockN)))
+            .MaxBy(variant => variant.Capability)
+            ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
+    }
+
+    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
+    {
+        CudaKernelVariant variant = RowKernel(role, input.Format, arguments);
+        if (variant.BlockN > 0)
+        {
+            LaunchInRegisters(variant, arguments, rows, stream, early);
+            return;
+        }
+
         int groups = (int)(arguments.KPadded / QuantizeGroup);
         int perThread = groups <= 256 ? 1 : 2;
         int threads = Math.Clamp((((groups + perThread - 1) / perThread) + 31) / 32 * 32, 32, MaxQuantizeThreads);
@@ -327,6 +342,37 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
         void** parameters = stackalloc void*[] { &arguments };
         kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+    }
+
+    /// <summary>
+    /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
+    /// </summary>
+    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
+    {
+        const int FewRows = 64, BlockWarps = 16, MostRows = 8, MaxWarps = MaxQuantizeThreads / 32;
+        int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
+        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
+        int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostRows, rows));
+        arguments.WarpsPerRow = (uint)warps;
+        void** parameters = stackalloc void*[] { &arguments };
+        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+    }
+
+    /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>
+    private static uint ThresholdPair(float threshold, ElementFormat format)
+    {
+        uint bits = 0;
+        if (format == ElementFormat.Float16)
+        {
+            Half nearest = (Half)threshold;
+            bits = BitConverter.HalfToUInt16Bits((float)nearest < threshold ? Half.BitIncrement(nearest) : nearest);
+        }
+        else if (format == ElementFormat.BFloat16)
+        {
+            bits = (uint)(((ulong)BitConverter.SingleToUInt32Bits(threshold) + 0xFFFF) >> 16);
+        }
+
+        return bits | (bits << 16);
     }
 
     private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);

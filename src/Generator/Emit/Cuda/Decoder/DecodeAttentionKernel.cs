@@ -11,6 +11,9 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// </summary>
 internal static class DecodeAttentionKernel
 {
+    /// <summary>Partial results that a thread combines at a time.</summary>
+    private const int Pieces = DecoderRow.MaxSplits;
+
     private const string MinusInfinity = "0fFF800000";
 
     public static string Emit(DecoderKernelPlan plan, DecodeAttentionPlan shape)
@@ -43,6 +46,7 @@ internal static class DecodeAttentionKernel
            .Registers("pred", "isActive", "hasNew", "isIdle", "isNew", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
            .Registers("b16", "halfLow", "halfHigh")
            .Registers("f32", Names("x", 8))
+           .Registers("f32", Names("piece", Pieces)).Registers("f32", Names("pieceHigh", Pieces)).Registers("f32", Names("pieceTotal", Pieces))
            .Registers("b32", Names("raw", 4));
         for (int pass = 0; pass < shape.Passes; pass++)
         {
@@ -434,9 +438,9 @@ internal static class DecodeAttentionKernel
             GROUPS_COMBINED:
             setp.eq.u32 again, parts, 1;
             @again bra DONE;
-            fence.acq_rel.gpu;
             bar.sync 0;
             setp.eq.u32 isFirst, thread, 0;
+            @isFirst fence.acq_rel.gpu;
             @isFirst atom.acq_rel.gpu.global.add.u32 ticket, [ticketAddress], 1;
             @isFirst st.shared.b32 [drawnTicket], ticket;
             bar.sync 0;
@@ -444,7 +448,6 @@ internal static class DecodeAttentionKernel
             add.u32 ticket, ticket, 1;
             setp.ne.u32 again, ticket, parts;
             @again bra DONE;
-            fence.acq_rel.gpu;
             @isFirst st.global.u32 [ticketAddress], 0;
             mov.u32 query, 0;
             PARTS_OF_QUERY:
@@ -459,19 +462,10 @@ internal static class DecodeAttentionKernel
             """);
     }
 
-    /// <summary>high, total and this thread's dimension in sum, over the block's groups.</summary>
-    private static void CombineGroups(PtxWriter ptx, DecodeAttentionPlan shape, int width) => Merge(
-        ptx,
-        $"{shape.Groups}",
-        () => ptx.Add("""
-            mov.u32 at, groupHighs;
-            add.u32 at, at, item;
-            """),
-        () => ptx.Add("""
-            ld.shared.f32 remote, [at];
-            add.u32 at, at, 4;
-            """),
-        () => ptx.Add($"""
+    /// <summary>high, total and this thread's dimension in sum, over the block's groups: all loads first, so that they take one latency.</summary>
+    private static void CombineGroups(PtxWriter ptx, DecodeAttentionPlan shape, int width)
+    {
+        ptx.Add($"""
             mov.u32 at, groupHighs;
             add.u32 at, at, item;
             mov.u32 head, groupTotals;
@@ -482,75 +476,86 @@ internal static class DecodeAttentionKernel
             mov.u32 scratch, groupSums;
             add.u32 rest, rest, scratch;
             setp.lt.u32 present, thread, {width};
-            mov.f32 value, 0f00000000;
-            """),
-        () => ptx.Add($"""
-            ld.shared.f32 remote, [at];
-            ld.shared.f32 distance, [head];
-            @present ld.shared.f32 value, [rest];
-            add.u32 at, at, 4;
-            add.u32 head, head, 4;
-            add.u32 rest, rest, {width * 4};
-            """));
+            """);
+        Start(ptx);
+        for (int first = 0; first < shape.Groups; first += Pieces)
+        {
+            int count = System.Math.Min(Pieces, shape.Groups - first);
+            for (int i = 0; i < count; i++)
+            {
+                ptx.Add($"""
+                    ld.shared.f32 pieceHigh{i}, [at+{(first + i) * 4}];
+                    ld.shared.f32 pieceTotal{i}, [head+{(first + i) * 4}];
+                    mov.f32 piece{i}, 0f00000000;
+                    @present ld.shared.f32 piece{i}, [rest+{(first + i) * width * 4}];
+                    """);
+            }
+
+            Merge(ptx, count);
+        }
+    }
 
     /// <summary>The same over the parts, which other blocks wrote.</summary>
-    private static void CombineParts(PtxWriter ptx, DecodeAttentionPlan shape, int stride) => Merge(
-        ptx,
-        "parts",
-        () => ptx.Add($"""
+    private static void CombineParts(PtxWriter ptx, DecodeAttentionPlan shape, int stride)
+    {
+        ptx.Add($"""
             mul.wide.u32 offset, query, {DecoderRow.MaxSplits * stride * 4};
-            add.u64 pointer, partials, offset;
-            """),
-        () => ptx.Add($"""
-            ld.relaxed.gpu.global.f32 remote, [pointer+{shape.HeadSize * 4}];
-            add.u64 pointer, pointer, {stride * 4};
-            """),
-        () => ptx.Add($"""
             add.u64 pointer, partials, offset;
             mul.wide.u32 offset, thread, 4;
             add.u64 offset, pointer, offset;
             setp.lt.u32 present, thread, {shape.HeadSize};
-            mov.f32 value, 0f00000000;
-            """),
-        () => ptx.Add($"""
-            ld.relaxed.gpu.global.f32 remote, [pointer+{shape.HeadSize * 4}];
-            ld.relaxed.gpu.global.f32 distance, [pointer+{(shape.HeadSize + 1) * 4}];
-            @present ld.relaxed.gpu.global.f32 value, [offset];
-            add.u64 pointer, pointer, {stride * 4};
-            add.u64 offset, offset, {stride * 4};
-            """));
+            """);
+        Start(ptx);
+        for (int i = 0; i < DecoderRow.MaxSplits; i++)
+        {
+            ptx.Add($"""
+                setp.gt.u32 again, parts, {i};
+                mov.f32 pieceHigh{i}, {MinusInfinity};
+                mov.f32 pieceTotal{i}, 0f00000000;
+                mov.f32 piece{i}, 0f00000000;
+                @again ld.relaxed.gpu.global.f32 pieceHigh{i}, [pointer+{((i * stride) + shape.HeadSize) * 4}];
+                @again ld.relaxed.gpu.global.f32 pieceTotal{i}, [pointer+{((i * stride) + shape.HeadSize + 1) * 4}];
+                and.pred again, again, present;
+                @again ld.relaxed.gpu.global.f32 piece{i}, [offset+{i * stride * 4}];
+                """);
+        }
 
-    /// <summary>Two loops over pieces: the largest maximum, then totals and sums relative to it, piece after piece.</summary>
-    private static void Merge(PtxWriter ptx, string count, System.Action startHighs, System.Action nextHigh, System.Action startSums, System.Action nextSum)
+        Merge(ptx, DecoderRow.MaxSplits);
+    }
+
+    private static void Start(PtxWriter ptx) => ptx.Add($"""
+        mov.f32 high, {MinusInfinity};
+        mov.f32 total, 0f00000000;
+        mov.f32 sum, 0f00000000;
+        """);
+
+    /// <summary>Pieces in registers join high, total and sum, in their order. One that is not there weighs nothing.</summary>
+    private static void Merge(PtxWriter ptx, int count)
     {
-        string highs = ptx.Label("HIGHS"), sums = ptx.Label("SUMS");
-        ptx.Add($"mov.f32 high, {MinusInfinity};").Add("mov.u32 distance32, 0;");
-        startHighs();
-        ptx.Add($"{highs}:");
-        nextHigh();
+        ptx.Add("mov.f32 newHigh, high;");
+        for (int i = 0; i < count; i++)
+        {
+            ptx.Add($"max.f32 newHigh, newHigh, pieceHigh{i};");
+        }
+
         ptx.Add($"""
-            max.f32 high, high, remote;
-            add.u32 distance32, distance32, 1;
-            setp.lt.u32 again, distance32, {count};
-            @again bra {highs};
-            setp.eq.f32 isEmpty, high, {MinusInfinity};
-            selp.f32 safe, 0f00000000, high, isEmpty;
-            mov.f32 total, 0f00000000;
-            mov.f32 sum, 0f00000000;
-            mov.u32 distance32, 0;
+            setp.eq.f32 isEmpty, newHigh, {MinusInfinity};
+            selp.f32 safe, 0f00000000, newHigh, isEmpty;
+            sub.rn.f32 decay, high, safe;
+            ex2.approx.f32 decay, decay;
+            mov.f32 high, newHigh;
+            mul.rn.f32 total, total, decay;
+            mul.rn.f32 sum, sum, decay;
             """);
-        startSums();
-        ptx.Add($"{sums}:");
-        nextSum();
-        ptx.Add($"""
-            sub.rn.f32 weight, remote, safe;
-            ex2.approx.f32 weight, weight;
-            fma.rn.f32 total, distance, weight, total;
-            fma.rn.f32 sum, value, weight, sum;
-            add.u32 distance32, distance32, 1;
-            setp.lt.u32 again, distance32, {count};
-            @again bra {sums};
-            """);
+        for (int i = 0; i < count; i++)
+        {
+            ptx.Add($"""
+                sub.rn.f32 weight, pieceHigh{i}, safe;
+                ex2.approx.f32 weight, weight;
+                fma.rn.f32 total, pieceTotal{i}, weight, total;
+                fma.rn.f32 sum, piece{i}, weight, sum;
+                """);
+        }
     }
 
     private static void StoreOutput(PtxWriter ptx, DecodeAttentionPlan shape) => ptx.Add($"""

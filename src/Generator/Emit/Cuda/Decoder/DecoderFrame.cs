@@ -9,7 +9,11 @@ internal static class DecoderFrame
 {
     /// <summary>Header, entry point with a parameter block, and the permission for the next kernel to start.</summary>
     /// <typeparam name="T">The parameter block.</typeparam>
-    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false)
+    /// <param name="plan">The kernel.</param>
+    /// <param name="maxThreads">Most threads of a block.</param>
+    /// <param name="dynamicShared">Whether it has dynamic shared memory.</param>
+    /// <param name="blocks">Blocks that the registers of a multiprocessor must suffice for.</param>
+    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false, int blocks = 1)
     {
         PtxWriter ptx = new();
         return ptx.Add($$"""
@@ -19,6 +23,7 @@ internal static class DecoderFrame
             {{(dynamicShared ? ".extern .shared .align 16 .b8 dynamicShared[];" : "")}}
             .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<T>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid {{maxThreads.ToString(CultureInfo.InvariantCulture)}}, 1, 1
+            {{(blocks > 1 ? $".minnctapersm {blocks.ToString(CultureInfo.InvariantCulture)}" : "")}}
             {
             """);
     }

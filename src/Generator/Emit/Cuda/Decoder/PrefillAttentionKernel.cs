@@ -16,7 +16,7 @@ internal static class PrefillAttentionKernel
 
     public static string Emit(DecoderKernelPlan plan, PrefillAttentionPlan shape)
     {
-        PtxWriter ptx = Begin<AttentionArguments>(plan, PrefillAttentionPlan.Threads, dynamicShared: true);
+        PtxWriter ptx = Begin<AttentionArguments>(plan, PrefillAttentionPlan.Threads, dynamicShared: true, blocks: PrefillAttentionPlan.BlocksPerMultiprocessor);
         Declare(ptx, shape);
         ptx.LaunchNext(plan);
         Arguments(ptx);
@@ -113,6 +113,7 @@ internal static class PrefillAttentionKernel
         add.u64 pointer, slopes, offset;
         @hasSlope ld.global.nc.f32 slope, [pointer];
         mul.rn.f32 slope, slope, {{PtxWriter.F32(1.4426950408889634f)}};
+        div.rn.f32 slope, slope, scale;
         shr.u32 copyRow, thread, 1;
         and.b32 scratch, thread, 1;
         shl.b32 scratch, scratch, 4;
@@ -293,17 +294,12 @@ internal static class PrefillAttentionKernel
         }
     }
 
-    /// <summary>Scales the scores, lowers them by the slope, and takes out what a query does not see. A page that all queries of the warp see whole needs no look.</summary>
+    /// <summary>
+    /// Lowers the scores by the slope, which is in their unit before they are scaled, and takes out what a query does not see. A page that all
+    /// queries of the warp see whole needs no look.
+    /// </summary>
     private static void Mask(PtxWriter ptx)
     {
-        for (int n = 0; n < ScoreTiles; n++)
-        {
-            foreach (string s in Names($"s{n}_", 4))
-            {
-                ptx.Add($"mul.rn.f32 {s}, {s}, scale;");
-            }
-        }
-
         // The window reaches the page's start from the warp's last query.
         ptx.Add("""
             setp.le.u32 isFull, pageEnd, warpFirst;
@@ -356,7 +352,9 @@ internal static class PrefillAttentionKernel
             ptx.Add($"""
                 setp.eq.f32 isEmpty, newHigh{row}, {MinusInfinity};
                 selp.f32 safe{row}, 0f00000000, newHigh{row}, isEmpty;
-                sub.rn.f32 decay{row}, high{row}, safe{row};
+                mul.rn.f32 safe{row}, safe{row}, scale;
+                neg.f32 safe{row}, safe{row};
+                fma.rn.f32 decay{row}, high{row}, scale, safe{row};
                 ex2.approx.f32 decay{row}, decay{row};
                 mov.f32 high{row}, newHigh{row};
                 mul.rn.f32 total{row}, total{row}, decay{row};
@@ -366,7 +364,7 @@ internal static class PrefillAttentionKernel
                 for (int i = 2 * row; i < (2 * row) + 2; i++)
                 {
                     ptx.Add($"""
-                        sub.rn.f32 s{n}_{i}, s{n}_{i}, safe{row};
+                        fma.rn.f32 s{n}_{i}, s{n}_{i}, scale, safe{row};
                         ex2.approx.f32 s{n}_{i}, s{n}_{i};
                         add.rn.f32 total{row}, total{row}, s{n}_{i};
                         """);

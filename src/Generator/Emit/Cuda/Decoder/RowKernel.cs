@@ -4,13 +4,13 @@ using static KernelGen.Generator.Emit.Cuda.Decoder.DecoderFrame;
 namespace KernelGen.Generator.Emit.Cuda.Decoder;
 
 /// <summary>
-/// A norm or a gate and what follows it, a thread block per row. The row is read once and waits in shared memory, in f32; every thread comes
-/// back to the values that it brought itself, so only the sums over the row need barriers. What is quantized is the row as rounded to f16,
-/// by the code of <see cref="QuantizeKernel"/>.
+/// A norm or a gate and what follows it, a thread block per row. The row is read once, in f32; every thread comes back to the values that it brought
+/// itself, so only the sums over the row need barriers. A group of eight values stays in registers; where a thread has several (rows of more
+/// than 8,192), they wait in shared memory. What is quantized is the row as rounded to f16, by the code of <see cref="QuantizeKernel"/>.
 /// </summary>
 internal static class RowKernel
 {
-    private static readonly string[] X = Names("x", 8), Y = Names("y", 8), Raw = Names("raw", 4);
+    private static readonly string[] X = Names("x", 8), Y = Names("y", 8), W = Names("w", 8), B = Names("b", 8), Raw = Names("raw", 4);
 
     public static string Emit(DecoderKernelPlan plan, RowPlan row)
     {
@@ -31,9 +31,9 @@ internal static class RowKernel
            .Registers("b32", "function", "replace", "position", "strideFirst", "strideSecond", "strideOutput", "item")
            .Registers("b64", "residual", "first", "second", "weight", "biasAt", "outputAt", "positions", "rowOffset", "address")
            .Registers("f32", "sum", "mean", "factor", "epsilon", "widthFloat", "term")
-           .Registers("f32", Y)
+           .Registers("f32", Y).Registers("f32", W).Registers("f32", B)
            .Registers("b16", "halfLow", "halfHigh")
-           .Registers("pred", "isActive", "hasFirst", "hasSecond", "hasWeight", "hasBiasRow", "hasOutput", "isLayer", "isPlain", "inRow", "writes", "replaces")
+           .Registers("pred", "isActive", "hasFirst", "hasSecond", "hasWeight", "hasBiasRow", "hasOutput", "isLayer", "isPlain", "inRow", "writes", "replaces", "spans")
            .LaunchNext(plan);
         Load(ptx, row);
         ptx.WaitForPrevious(plan).Add($"""
@@ -140,6 +140,7 @@ internal static class RowKernel
             shr.u32 warp, thread, 5;
             shr.u32 warps, threads, 5;
             shr.u32 groups, kPadded, 3;
+            setp.gt.u32 spans, groups, threads;
             setp.ne.u64 hasFirst, first, 0;
             setp.ne.u64 hasSecond, second, 0;
             setp.ne.u64 hasWeight, weight, 0;
@@ -161,32 +162,29 @@ internal static class RowKernel
             """);
         if (!row.Gate)
         {
-            // The weights do not come from the kernel ahead: they are on their way while it ends.
+            // The weights do not come from the kernel ahead: the first group's are read while it ends.
             ptx.Add("""
-                shl.b32 element, thread, 3;
+                mov.u32 group, thread;
+                shl.b32 element, group, 3;
                 setp.lt.u32 inRow, element, k;
-                mul.wide.u32 offset, element, 4;
-                add.u64 address, weight, offset;
-                and.pred present, inRow, hasWeight;
-                @present prefetch.global.L2 [address];
-                add.u64 address, biasAt, offset;
-                and.pred present, inRow, hasBiasRow;
-                @present prefetch.global.L2 [address];
                 """);
+            LoadFloats(ptx, "weight", "hasWeight", W, 1);
+            LoadFloats(ptx, "biasAt", "hasBiasRow", B, 0);
         }
     }
 
-    /// <summary>This group's eight values to or from shared memory.</summary>
-    private static void Cached(PtxWriter ptx, string operation, string[] values)
+    /// <summary>This group's eight values to or from shared memory, where the thread has more than one group.</summary>
+    private static void Cached(PtxWriter ptx, string operation, string[] values, bool always = false)
     {
+        string when = always ? "" : "@spans ";
         string low = Vector(values.Take(4).ToArray()), high = Vector(values.Skip(4).ToArray());
         ptx.Add("""
             mov.u32 cacheAddress, dynamicShared;
             mad.lo.u32 cacheAddress, group, 32, cacheAddress;
             """);
         ptx.Add(operation == "ld"
-            ? $"ld.shared.v4.f32 {low}, [cacheAddress];\nld.shared.v4.f32 {high}, [cacheAddress+16];"
-            : $"st.shared.v4.f32 [cacheAddress], {low};\nst.shared.v4.f32 [cacheAddress+16], {high};");
+            ? $"{when}ld.shared.v4.f32 {low}, [cacheAddress];\n{when}ld.shared.v4.f32 {high}, [cacheAddress+16];"
+            : $"{when}st.shared.v4.f32 [cacheAddress], {low};\n{when}st.shared.v4.f32 [cacheAddress+16], {high};");
     }
 
     private static void Clear(PtxWriter ptx)
@@ -255,7 +253,7 @@ internal static class RowKernel
         Clear(ptx);
         ptx.Add($"@!inRow bra {outside};");
         LoadHalves(ptx, "first");
-        Cached(ptx, "st", Y);
+        Cached(ptx, "st", Y, always: true);
         ptx.Add($"""
             mov.u32 item, 8;
             {element}:
@@ -269,7 +267,7 @@ internal static class RowKernel
             setp.ne.u32 again, item, 0;
             @again bra {element};
             """);
-        Cached(ptx, "ld", X);
+        Cached(ptx, "ld", X, always: true);
         ptx.Add($"@!hasSecond bra {single};");
         LoadHalves(ptx, "second");
         for (int i = 0; i < X.Length; i++)
@@ -383,25 +381,27 @@ internal static class RowKernel
             """);
         Locate(ptx);
         Cached(ptx, "ld", X);
-        string done = ptx.Label("NORMALIZED_GROUP"), noWeight = ptx.Label("NO_WEIGHT"), noBias = ptx.Label("NO_BIAS");
-        ptx.Add($"@!inRow bra {done};");
-        foreach (string x in X)
-        {
-            ptx.Add($"sub.rn.f32 {x}, {x}, mean;").Add($"mul.rn.f32 {x}, {x}, factor;");
-        }
-
-        ptx.Add($"@!hasWeight bra {noWeight};");
-        LoadFloats(ptx, "weight");
+        string done = ptx.Label("NORMALIZED_GROUP"), loaded = ptx.Label("PARAMETERS_LOADED"), plain = ptx.Label("PLAIN");
+        ptx.Add($"""
+            @!inRow bra {done};
+            @isPlain bra {plain};
+            setp.eq.u32 present, group, thread;
+            @present bra {loaded};
+            """);
+        LoadFloats(ptx, "weight", "hasWeight", W, 1);
+        LoadFloats(ptx, "biasAt", "hasBiasRow", B, 0);
+        ptx.Add($"{loaded}:");
         for (int i = 0; i < X.Length; i++)
         {
-            ptx.Add($"mul.rn.f32 {X[i]}, {X[i]}, {Y[i]};");
+            ptx.Add($"""
+                sub.rn.f32 {X[i]}, {X[i]}, mean;
+                mul.rn.f32 {X[i]}, {X[i]}, factor;
+                fma.rn.f32 {X[i]}, {X[i]}, {W[i]}, {B[i]};
+                """);
         }
 
-        ptx.Add($"{noWeight}:").Add($"@!hasBiasRow bra {noBias};");
-        LoadFloats(ptx, "biasAt");
-        Add(ptx);
         ptx.Add($$"""
-            {{noBias}}:
+            {{plain}}:
             mul.wide.u32 offset, element, 4;
             add.u64 pointer, residual, offset;
             @replaces st.global.v4.f32 [pointer], {x0, x1, x2, x3};
@@ -424,13 +424,22 @@ internal static class RowKernel
         }
     }
 
-    /// <summary>Eight f32 values of a row that all rows share to y.</summary>
-    private static void LoadFloats(PtxWriter ptx, string source) => ptx.Add($$"""
-        mul.wide.u32 offset, element, 4;
-        add.u64 address, {{source}}, offset;
-        ld.global.nc.v4.f32 {y0, y1, y2, y3}, [address];
-        ld.global.nc.v4.f32 {y4, y5, y6, y7}, [address+16];
-        """);
+    /// <summary>This group's eight values of a vector that all rows share; a constant where there is none.</summary>
+    private static void LoadFloats(PtxWriter ptx, string source, string has, string[] values, float otherwise)
+    {
+        foreach (string value in values)
+        {
+            ptx.Add($"mov.f32 {value}, {PtxWriter.F32(otherwise)};");
+        }
+
+        ptx.Add($"""
+            and.pred present, inRow, {has};
+            mul.wide.u32 offset, element, 4;
+            add.u64 address, {source}, offset;
+            @present ld.global.nc.v4.f32 {Vector(values.Take(4).ToArray())}, [address];
+            @present ld.global.nc.v4.f32 {Vector(values.Skip(4).ToArray())}, [address+16];
+            """);
+    }
 
     /// <summary>The sum over the block, in an order that depends on the width alone; every thread gets it.</summary>
     private static void BlockSum(PtxWriter ptx, string scratch)

@@ -46,7 +46,7 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// Queues <c>residual += add + addSecond; output = norm(residual) * weight + bias</c> and, for the multiplication that follows, its quantization.
     /// </summary>
     /// <param name="stream">Where.</param>
-    /// <param name="norm">The norm; <see cref="CudaNorm.None"/> adds and rounds alone.</param>
+    /// <param name="norm">The norm; <see cref="CudaNorm.None"/> adds and rounds alone, without weight and bias.</param>
     /// <param name="rows">Rows, at least 1.</param>
     /// <param name="width">Values per row, a multiple of 8, at most <see cref="MaxWidth"/>.</param>
     /// <param name="residual">f32 [rows, width]; written where something is added or <paramref name="replace"/> is set.</param>
