@@ -51,9 +51,9 @@ internal sealed class DecoderSuite(CudaDevice device, string models, TextWriter 
     }
 
     /// <summary>A prompt and a few tokens by every scheme and family: what a checking tool that slows the device down hundredfold gets through.</summary>
-    public int RunBriefly()
+    public int RunBriefly(string filter)
     {
-        foreach (string name in Families)
+        foreach (string name in Families.Where(name => name.Contains(filter, StringComparison.Ordinal)))
         {
             foreach (QuantizationScheme scheme in QuantizationScheme.OnDevices)
             {

@@ -2,7 +2,7 @@ using KernelGen;
 using KernelGen.Decoder.Gpu;
 
 // check MODELS [NAME]   every check, or those whose name holds NAME, with the models of a folder: opt-1.5m, opt-30m-outliers, families/*
-// sanitize MODELS       a short generation by every scheme, for compute-sanitizer
+// sanitize MODELS [NAME]   a short generation of every family, or those whose name holds NAME, by every scheme, for compute-sanitizer
 if (CudaDevice.Unavailable is { } reason)
 {
     Console.Error.WriteLine(reason);
@@ -18,4 +18,4 @@ if (args is not ["check" or "sanitize", string models, ..])
 CudaDevice device = CudaDevice.All[0];
 Console.WriteLine(device);
 DecoderSuite suite = new(device, models, Console.Out);
-return args[0] == "sanitize" ? suite.RunBriefly() : await suite.RunAsync(args.Length > 2 ? args[2] : "");
+return args[0] == "sanitize" ? suite.RunBriefly(args.Length > 2 ? args[2] : "") : await suite.RunAsync(args.Length > 2 ? args[2] : "");
