@@ -46,8 +46,7 @@ internal sealed record DecodeAttentionPlan(int HeadSize, int Queries, int Capabi
 /// <summary>Attention of many queries on tensor cores.</summary>
 internal sealed record PrefillAttentionPlan(int HeadSize, int Capability) : DecoderBody(Capability)
 {
-    /// <summary>Three blocks, so that one's exponentials hide behind the others' products.</summary>
-    public const int Warps = DecoderRow.TileQueries / 16, Threads = Warps * 32, Stages = 2, BlocksPerMultiprocessor = 3;
+    public const int Warps = DecoderRow.TileQueries / 16, Threads = Warps * 32, Stages = 2;
 
     /// <summary>Bytes of a row in shared memory: an odd multiple of 16, so that eight rows' pieces lie in different banks.</summary>
     public int Pitch => (HeadSize * 2) + 16;

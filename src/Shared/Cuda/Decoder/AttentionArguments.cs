@@ -39,7 +39,7 @@ internal struct AttentionArguments
     /// <summary>f16 [rows, Heads * HeadSize] with a row every OutputStride elements.</summary>
     public ulong Output;
 
-    /// <summary>Decoding: f32 [rows][Heads][Splits][HeadSize + 2]: sums weighted by exponentials, the largest score and the sum of exponentials.</summary>
+    /// <summary>Decoding: f32 [rows][Heads][16][HeadSize + 2]: sums weighted by exponentials, the largest score and the sum of exponentials.</summary>
     public ulong Partials;
 
     /// <summary>Decoding: u32 [rows][Heads], zero between launches.</summary>

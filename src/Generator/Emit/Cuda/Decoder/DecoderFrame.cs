@@ -12,8 +12,7 @@ internal static class DecoderFrame
     /// <param name="plan">The kernel.</param>
     /// <param name="maxThreads">Most threads of a block.</param>
     /// <param name="dynamicShared">Whether it has dynamic shared memory.</param>
-    /// <param name="blocks">Blocks that the registers of a multiprocessor must suffice for.</param>
-    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false, int blocks = 1)
+    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false)
     {
         PtxWriter ptx = new();
         return ptx.Add($$"""
@@ -23,7 +22,6 @@ internal static class DecoderFrame
             {{(dynamicShared ? ".extern .shared .align 16 .b8 dynamicShared[];" : "")}}
             .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<T>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid {{maxThreads.ToString(CultureInfo.InvariantCulture)}}, 1, 1
-            {{(blocks > 1 ? $".minnctapersm {blocks.ToString(CultureInfo.InvariantCulture)}" : "")}}
             {
             """);
     }

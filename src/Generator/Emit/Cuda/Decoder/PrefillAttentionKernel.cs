@@ -16,7 +16,7 @@ internal static class PrefillAttentionKernel
 
     public static string Emit(DecoderKernelPlan plan, PrefillAttentionPlan shape)
     {
-        PtxWriter ptx = Begin<AttentionArguments>(plan, PrefillAttentionPlan.Threads, dynamicShared: true, blocks: PrefillAttentionPlan.BlocksPerMultiprocessor);
+        PtxWriter ptx = Begin<AttentionArguments>(plan, PrefillAttentionPlan.Threads, dynamicShared: true);
         Declare(ptx, shape);
         ptx.LaunchNext(plan);
         Arguments(ptx);
@@ -349,12 +349,14 @@ internal static class PrefillAttentionKernel
                     """);
             }
 
+            // Rounded like the maximum itself, so that a maximum that stays decays nothing: by exactly 1.
             ptx.Add($"""
                 setp.eq.f32 isEmpty, newHigh{row}, {MinusInfinity};
                 selp.f32 safe{row}, 0f00000000, newHigh{row}, isEmpty;
                 mul.rn.f32 safe{row}, safe{row}, scale;
                 neg.f32 safe{row}, safe{row};
-                fma.rn.f32 decay{row}, high{row}, scale, safe{row};
+                mul.rn.f32 decay{row}, high{row}, scale;
+                add.rn.f32 decay{row}, decay{row}, safe{row};
                 ex2.approx.f32 decay{row}, decay{row};
                 mov.f32 high{row}, newHigh{row};
                 mul.rn.f32 total{row}, total{row}, decay{row};
