@@ -170,11 +170,7 @@ internal sealed class CudaDecoder : IDisposable
             _kernels.AttentionPrefill(_stream, _inputs.Tiles, rows.Tiles, shape, queries, pages, _buffers.Attended);
         }
 
-        // A row alone is quantized by one kernel, whatever its outliers; more rows need a look at all of them first under some policies.
-        Prepared prepared = rows.Rows > 1 ? Prepared.Nothing : _multiplication.Prepare(layer.Output, 1, target =>
-            target is not null && _kernels.Gate(
-                _stream, Activation.None, 1, _buffers.Attended.RowStride, _buffers.Attended, default, _buffers.Attended, _inputs.Positions, target));
-        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch, prepared);
+        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch);
 
         CudaHeads Heads(int first) => new(_buffers.QueryKeyValue.Address + (ulong)((long)first * size * sizeof(ushort)), stride, size);
     }
