@@ -18,7 +18,7 @@ internal static class EvalCommand
         Option<string?> model = SharedOptions.Model();
         Option<string?> text = OptionFactory.Text("--text", "FILE", "A text in UTF-8.", required: true);
         Option<string?> scheme = OptionFactory.Text(
-            SchemeOption.Name, "S[,S...]", $"The schemes to measure; all unless given: {SchemeOption.Names}.");
+            SchemeOption.Name, "S[,S...]", $"The schemes to measure; all that the device runs unless given: {SchemeOption.Names}.");
         Option<int?> windows = SharedOptions.Windows("Most windows of the text to score; all unless given.");
         Option<int?> window = OptionFactory.WholeNumber("--context", "C", "Tokens per window; 512, or the model's context if that is less, unless given.", 2);
         Option<int?> batch = OptionFactory.WholeNumber(
@@ -44,11 +44,9 @@ internal static class EvalCommand
                 context,
                 parsed.GetValue(model)!,
                 parsed.GetValue(text)!,
-                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : QuantizationScheme.All,
+                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : null,
                 options,
-                parsed.GetValue(threshold),
-                parsed.GetValue(threads),
-                DeviceOption.Parse(parsed.GetValue(device)),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device))),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -59,26 +57,22 @@ internal static class EvalCommand
         CommandContext context,
         string model,
         string textFile,
-        IReadOnlyList<QuantizationScheme> schemes,
+        IReadOnlyList<QuantizationScheme>? chosen,
         PerplexityOptions options,
-        float? threshold,
-        int? threads,
-        CudaDevice? device,
+        ModelSettings settings,
         bool json)
     {
-        SchemeOption.CheckThreshold(threshold, schemes);
-        if (device is not null)
+        IReadOnlyList<QuantizationScheme> schemes = chosen ?? (settings.Device is null ? QuantizationScheme.All : QuantizationScheme.OnDevices);
+        SchemeOption.CheckThreshold(settings.Threshold, schemes);
+        foreach (QuantizationScheme scheme in schemes)
         {
-            foreach (QuantizationScheme scheme in schemes)
-            {
-                DeviceOption.Check(scheme);
-            }
+            DeviceOption.Check(scheme, settings.Device);
         }
 
         string folder = InputFiles.ModelFolder("--model", model);
         string text = InputFiles.ReadText("--text", textFile);
         int[] tokens = Tokenizer.Load(folder).Encode(text);
-        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads, device);
+        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, settings);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(schemes, context, json, json ? result => WriteJson(context, result) : null);
         if (options.Windows > results[0].Windows)
         {
@@ -102,8 +96,8 @@ internal static class EvalCommand
 
     private static void ShowTable(CommandContext context, IReadOnlyList<SchemeResult> results)
     {
-        SchemeResult? reference = results.FirstOrDefault(static result => result.Scheme.Name == "fp32");
-        Table table = Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">tokens scored", ">seconds", ">model");
+        SchemeResult? reference = results.FirstOrDefault(static result => result.Scheme.Name is "fp32" or "fp16");
+        Table table = Report.CreateTable(context, "scheme", ">perplexity", $">against {reference?.Scheme.Name ?? "fp32"}", ">tokens scored", ">seconds", ">model");
         foreach (SchemeResult result in results)
         {
             table.AddCells(

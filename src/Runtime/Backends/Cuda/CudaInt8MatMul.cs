@@ -125,7 +125,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
-            Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
+            Aligned = IsAligned(input) ? 1u : 0u,
             Rows = (uint)rows,
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
@@ -133,16 +133,47 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         bool early = true;
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace, early);
+            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace, early: false);
+            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace.Stream, early: false);
         }
 
-        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace, early);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early);
+    }
+
+    /// <summary>
+    /// Queues the quantization of a block of weights: the same rounding that activations get, a scale per row and nothing left apart, so these must be
+    /// kernels without outliers.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="input">The block, [rows, K].</param>
+    /// <param name="rows">Rows of the block.</param>
+    /// <param name="weights">Receives the rows and their steps; a step is NaN where the row is not finite.</param>
+    /// <param name="firstRow">The block's first row there.</param>
+    public void QuantizeWeights(CudaStream stream, CudaMatrix input, int rows, CudaInt8Weights weights, int firstRow)
+    {
+        if (spec is not { Outliers: OutlierPolicy.None, Activations: ActivationQuantization.Symmetric, Granularity: QuantizationGranularity.Vector })
+        {
+            throw new InvalidOperationException("Weights are quantized by kernels without outliers or zero-points, with a scale per row.");
+        }
+
+        QuantizeArguments arguments = new()
+        {
+            Input = input.Address,
+            Quantized = weights.Quantized.Address + (ulong)((long)firstRow * weights.KPadded),
+            RowSteps = weights.ColumnSteps + (ulong)((long)firstRow * sizeof(float)),
+            K = (uint)weights.InputFeatures,
+            KPadded = (uint)weights.KPadded,
+            InputStride = (uint)input.RowStride,
+            Aligned = IsAligned(input) ? 1u : 0u,
+            Rows = (uint)rows,
+            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
+        };
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, stream, early: false);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -251,6 +282,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
         weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
 
+    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
+
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
 
@@ -286,12 +319,12 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
     }
 
-    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
         CudaKernelVariant variant = RowKernel(role, input.Format, arguments);
         if (variant.BlockN > 0)
         {
-            LaunchInRegisters(variant, arguments, rows, workspace, early);
+            LaunchInRegisters(variant, arguments, rows, stream, early);
             return;
         }
 
@@ -308,13 +341,13 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
 
         void** parameters = stackalloc void*[] { &arguments };
-        kernel.Launch(workspace.Stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+        kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
     }
 
     /// <summary>
     /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
     /// </summary>
-    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatMulWorkspace workspace, bool early)
+    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
         const int FewRows = 64, BlockWarps = 16, MostRows = 8, MaxWarps = MaxQuantizeThreads / 32;
         int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
@@ -322,7 +355,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostRows, rows));
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(workspace.Stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
     }
 
     /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>

@@ -8,6 +8,9 @@ internal sealed class CudaInt8Weights : IDisposable
 {
     public const int KBlock = 128, TilePadding = 256;
 
+    /// <summary>Bytes of statistics per padded output feature.</summary>
+    public const int StatisticsBytes = 8;
+
     private readonly CudaBuffer quantized;
 
     private readonly CudaBuffer statistics;
@@ -26,7 +29,7 @@ internal sealed class CudaInt8Weights : IDisposable
         quantized = new CudaBuffer(context, (long)outputFeatures * KPadded);
         try
         {
-            statistics = new CudaBuffer(context, (long)Padded * 8);
+            statistics = new CudaBuffer(context, (long)Padded * StatisticsBytes);
         }
         catch
         {
