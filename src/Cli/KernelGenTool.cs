@@ -49,5 +49,6 @@ internal static class KernelGenTool
         InspectCommand.Create(context),
         KernelsCommand.Create(context),
         BenchCommand.Create(context),
+        AutotuneCommand.Create(context),
     };
 }

@@ -29,8 +29,7 @@ internal static class BenchCommand
         Option<string?> device = DeviceOption.Create();
         Option<string?> operations = OptionFactory.Text(
             "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}.");
-        Option<string?> shapes = OptionFactory.Text(
-            "--shapes", "MxKxN[,...]", "Rows of activations, input and output features. Or --m, --k and --n.");
+        Option<string?> shapes = ShapesOption.Create("Rows of activations, input and output features. Or --m, --k and --n.");
         Option<string?> rows = OptionFactory.Text("--m", "M[,M...]", "Rows of activations, with --k and --n; 1,16,128,512 unless given.");
         Option<int?> inputs = OptionFactory.WholeNumber("--k", "K", "Input features.", 1);
         Option<int?> outputs = OptionFactory.WholeNumber("--n", "N", "Output features.", 1);
@@ -56,7 +55,7 @@ internal static class BenchCommand
             {
                 Operations = [.. (parsed.GetValue(operations) ?? "llm-int8").Split(',').Select(static name => Named("--op", name, Operations))],
                 Shapes = Shapes(parsed.GetValue(shapes), parsed.GetValue(rows), parsed.GetValue(inputs), parsed.GetValue(outputs)),
-                Threads = WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
+                Threads = ShapesOption.WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
                 OutlierColumns = parsed.GetValue(outliers) ?? defaults.OutlierColumns,
                 Policy = Named("--policy", parsed.GetValue(policy) ?? "columns", Policies),
                 InstructionSet = parsed.GetValue(instructionSet) is { } name ? Named("--instruction-set", name, InstructionSets) : null,
@@ -129,25 +128,13 @@ internal static class BenchCommand
     {
         if (shapes is not null)
         {
-            try
-            {
-                return [.. shapes.Split(',').Select(BenchmarkShape.Parse)];
-            }
-            catch (FormatException exception)
-            {
-                throw new BadInputException($"--shapes: {exception.Message}", exception);
-            }
+            return ShapesOption.Parse(shapes);
         }
 
         return inputs is { } k && outputs is { } n
-            ? [.. WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
+            ? [.. ShapesOption.WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
             : throw new BadInputException("--shapes: give the sizes, such as --shapes 128x4096x11008, or --k and --n.");
     }
-
-    private static int[] WholeNumbers(string option, string list) => [.. list.Split(',').Select(text =>
-        int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int value) && value > 0
-            ? value
-            : throw new BadInputException($"{option}: '{text}' is not a whole number from 1 to {int.MaxValue}."))];
 
     private static T Named<T>(string option, string name, Dictionary<string, T> values) => values.TryGetValue(name, out T? value)
         ? value

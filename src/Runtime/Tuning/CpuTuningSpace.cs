@@ -67,31 +67,29 @@ internal sealed class CpuTuningSpace
     /// <summary>What is taken without any record.</summary>
     public CpuVariant Untuned() => new(_set.Preferred, CpuSchedule.Default(_set.Preferred));
 
-    /// <summary>Why a variant need not be tried for a shape on this processor, or null.</summary>
-    public string? Prune(CpuVariant variant, int rows, int n, int k)
+    /// <summary>The variants that do different things for a shape, with why one need not be tried on this processor, or null. Of a family that cannot be tried, one.</summary>
+    public IEnumerable<(CpuVariant Variant, string? Pruned)> For(int rows, int n, int k) => All
+        .Where(variant => Effective(variant, rows, n, k) == variant.Schedule)
+        .GroupBy(static variant => variant.Family)
+        .SelectMany(family => PruneFamily(family.Key) is { } reason
+            ? [(family.Last(), reason)]
+            : family.Select(variant => (variant, Prune(variant, rows))));
+
+    private string? PruneFamily(CpuKernelFamily family) =>
+        !CpuFeatures.Supports(family.InstructionSet)
+            ? $"needs {CpuFeatures.Describe(family.InstructionSet)}"
+            : family.InstructionSet == CpuInstructionSet.Scalar && _set.Preferred.InstructionSet != CpuInstructionSet.Scalar
+                ? "portable code, and this processor has vector instructions"
+                : null;
+
+    private static string? Prune(CpuVariant variant, int rows)
     {
         CpuKernelFamily family = variant.Family;
-        if (!CpuFeatures.Supports(family.InstructionSet))
-        {
-            return $"needs {CpuFeatures.Describe(family.InstructionSet)}";
-        }
-
-        if (family.InstructionSet == CpuInstructionSet.Scalar && _set.Preferred.InstructionSet != CpuInstructionSet.Scalar)
-        {
-            return "portable code, and this processor has vector instructions";
-        }
-
         CpuSchedule schedule = variant.Schedule;
         long blockBytes = (long)Math.Min(schedule.BlockRows, rows) * schedule.BlockColumns * sizeof(int);
         if (blockBytes > MostBlockBytes)
         {
             return $"a block's sums take {blockBytes} bytes, more than {MostBlockBytes}";
-        }
-
-        CpuSchedule effective = Effective(variant, rows, n, k);
-        if (effective != schedule)
-        {
-            return $"for this shape the same as {effective.Name(family)}";
         }
 
         double best = family.Variants.Where(tile => tile.Tile.M <= rows).Max(static tile => Reuse(tile.Tile));

@@ -50,12 +50,13 @@ internal sealed class CpuTuningWorkload : TuningWorkload
             n,
             ElementFormat.Float32);
         _variants = space.All.ToDictionary(static variant => variant.Name);
-        string? Pruned(CpuVariant variant) => space.Prune(variant, rows, n, k) ?? PrunedByWeights(variant.Family);
         List<TuningCandidate> candidates = [];
-        foreach (IGrouping<CpuKernelFamily, CpuVariant> family in space.All.GroupBy(static variant => variant.Family))
+        foreach (IGrouping<CpuKernelFamily, (CpuVariant Variant, string? Pruned)> family in space.For(rows, n, k).GroupBy(static candidate => candidate.Variant.Family))
         {
             // What the rules would take leads its family, or what comes to the same for this shape.
-            (CpuVariant Variant, string? Pruned)[] members = [.. family.Select(variant => (variant, Pruned(variant)))];
+            (CpuVariant Variant, string? Pruned)[] members = PrunedByWeights(family.Key) is { } unsuitable
+                ? [(family.First().Variant, family.First().Pruned ?? unsuitable)]
+                : [.. family];
             CpuSchedule plain = CpuSchedule.Default(family.Key);
             CpuVariant? leader = members.Where(static member => member.Pruned is null).Select(static member => member.Variant)
                 .MaxBy(variant => (variant.Schedule.ProductsPerThread == plain.ProductsPerThread ? 4 : 0) + (variant.Schedule.BlockColumns == plain.BlockColumns ? 2 : 0)
