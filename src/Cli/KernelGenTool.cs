@@ -50,5 +50,6 @@ internal static class KernelGenTool
         KernelsCommand.Create(context),
         BenchCommand.Create(context),
         AutotuneCommand.Create(context),
+        TuningCommand.Create(context),
     };
 }

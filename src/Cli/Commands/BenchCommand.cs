@@ -1,6 +1,7 @@
 using System.CommandLine;
 using KernelGen.Backends.Cuda;
 using KernelGen.Cli.Errors;
+using KernelGen.Cli.Models;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
 using KernelGen.Inference.Benchmarks;
@@ -42,10 +43,12 @@ internal static class BenchCommand
         Option<float?> seconds = OptionFactory.Number(
             "--seconds", "S", "The least time to spend on the samples of a line; 0.3 unless given.", "a positive number", static value => value > 0);
         Option<int?> samples = OptionFactory.WholeNumber("--reps", "R", "The fewest samples of a line; 9 unless given.", 1);
+        Option<string?> against = OptionFactory.Text(
+            "--against", "FILE", "JSON lines of other libraries' benchmark programs: one table of theirs and ours, for the shapes that both have.");
         Option<bool> json = SharedOptions.Json("One JSON object per line: peer, op, M, K, N, threads, weights, copies, reps, times, speeds.");
         Command command = new("bench", "Times matrix multiplications, with weights that are in the cache (hot) and that are not (cold).")
         {
-            device, operations, shapes, rows, inputs, outputs, threads, outliers, policy, instructionSet, seconds, samples, json,
+            device, operations, shapes, rows, inputs, outputs, threads, outliers, policy, instructionSet, seconds, samples, against, json,
         };
         command.SetAction(parsed =>
         {
@@ -62,21 +65,25 @@ internal static class BenchCommand
                 Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
                 Samples = parsed.GetValue(samples) ?? defaults.Samples,
             };
+            bool asJson = parsed.GetValue(json);
+            BenchmarkComparison? comparison = parsed.GetValue(against) is { } file ? BenchmarkComparison.Read(file, asJson) : null;
             if (gpu is null)
             {
-                Run(context, options, parsed.GetValue(json));
+                Run(context, options, asJson, comparison);
             }
             else
             {
-                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8");
+                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8", comparison);
             }
+
+            comparison?.Show(context);
 
             return ExitCodes.Ok;
         });
         return command;
     }
 
-    private static void Run(CommandContext context, CpuBenchmarkOptions options, bool json)
+    private static void Run(CommandContext context, CpuBenchmarkOptions options, bool json, BenchmarkComparison? comparison)
     {
         IEnumerable<BenchmarkLine> lines;
         try
@@ -91,13 +98,19 @@ internal static class BenchCommand
         foreach (BenchmarkLine line in lines)
         {
             context.Cancellation.ThrowIfCancellationRequested();
+            if (comparison is not null)
+            {
+                comparison.Add(line.Compared);
+                continue;
+            }
+
             context.Output.WriteLine(json ? line.ToJson() : line.ToString());
             context.Output.Flush();
         }
     }
 
     /// <summary>Device time, every kernel that can run; float16 in and out, as JSON lines of the fastest.</summary>
-    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations)
+    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations, BenchmarkComparison? comparison)
     {
         Int8KernelSet kernels = options.Policy switch
         {
@@ -118,7 +131,14 @@ internal static class BenchCommand
             {
                 context.Cancellation.ThrowIfCancellationRequested();
                 int outliers = options.Policy == OutlierPolicy.None ? 0 : options.OutlierColumns;
-                context.Output.WriteLine(benchmark.Run(operation, shape.M, shape.K, shape.N, outliers).ToJson());
+                CudaBenchmarkResult result = benchmark.Run(operation, shape.M, shape.K, shape.N, outliers);
+                if (comparison is not null)
+                {
+                    comparison.Add(new ComparedLine($"kernelgen/{operation}", PeerLines.KindOf(operation), shape, ComparedLine.Gpu, result.MicrosecondsMedian));
+                    continue;
+                }
+
+                context.Output.WriteLine(result.ToJson());
                 context.Output.Flush();
             }
         }

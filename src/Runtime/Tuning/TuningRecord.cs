@@ -36,6 +36,17 @@ internal sealed record TuningRecord(
     /// <summary>The bytes that one multiplication must move: int8 weights, activations and results once.</summary>
     public double Bytes => ((double)Key.N * Key.K) + ((double)Rows * Key.K * InputBytes) + ((double)Rows * Key.N * OutputBytes);
 
+    /// <summary>Without the variants that decide nothing: finalists, the untuned one and the best of each group stay.</summary>
+    public TuningRecord Compact()
+    {
+        HashSet<VariantResult> best =
+            [.. Variants.Where(static variant => variant.Timing is not null).GroupBy(static variant => variant.Group).Select(static group => group.MinBy(static variant => variant.Timing!.Median)!)];
+        return this with
+        {
+            Variants = [.. Variants.Where(variant => variant.Outcome == VariantOutcome.Finalist || variant.Name == Untuned || best.Contains(variant))],
+        };
+    }
+
     /// <summary>A variant's result; null where there is no such variant.</summary>
     public VariantResult? Find(string variant) => Variants.FirstOrDefault(candidate => candidate.Name == variant);
 
