@@ -23,4 +23,7 @@ public enum CudaKernelRole
 
     /// <summary>Multiplies with dp4a.</summary>
     Dp4aGemm,
+
+    /// <summary>Measures how fast the multiply units can be. Not generated: tuning brings it along.</summary>
+    MeasurePeak,
 }
