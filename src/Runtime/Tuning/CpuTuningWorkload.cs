@@ -27,7 +27,7 @@ internal sealed class CpuTuningWorkload : TuningWorkload
     private readonly Dictionary<string, CpuVariant> _variants;
     private readonly Dictionary<CpuKernelFamily, List<Int8Weights>> _weights = [];
     private readonly Dictionary<string, double> _last = [];
-    private int _turn;
+    private readonly Dictionary<CpuKernelFamily, int> _turns = [];
 
     public CpuTuningWorkload(Int8KernelSet set, int rows, int n, int k)
     {
@@ -99,12 +99,14 @@ internal sealed class CpuTuningWorkload : TuningWorkload
     {
         CpuVariant variant = _variants[candidate.Name];
         List<Int8Weights> copies = WeightsOf(variant.Family);
-        AddCopies(copies);
         int calls = (int)Math.Clamp(Math.Ceiling(microseconds / Math.Max(_last[candidate.Name], 1)), 1, 1 << 16);
+        int turn = _turns.GetValueOrDefault(variant.Family);
+        AddCopies(copies, turn + calls);
+        _turns[variant.Family] = turn + calls;
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < calls; i++)
         {
-            Multiply(variant, copies[_turn++ % copies.Count]);
+            Multiply(variant, copies[(turn + i) % copies.Count]);
         }
 
         return _last[candidate.Name] = Stopwatch.GetElapsedTime(start).TotalMicroseconds / calls;
@@ -142,10 +144,11 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         return copies;
     }
 
-    private void AddCopies(List<Int8Weights> copies)
+    /// <summary>Copies are made when their turn comes: a family that is soon left behind has few.</summary>
+    private void AddCopies(List<Int8Weights> copies, int needed)
     {
         int wanted = Rows > MostColdRows ? 1 : (int)Math.Clamp(Math.Ceiling(ColdBytes / ((double)_n * _k)), FewestCopies, MostCopies);
-        while (copies.Count < wanted)
+        while (copies.Count < Math.Min(wanted, needed))
         {
             copies.Add(copies[0].Copy());
         }
