@@ -7,10 +7,10 @@ namespace KernelGen.TuningBench;
 /// <summary>Every variant of a workload, each with the same number of samples.</summary>
 internal static class ExhaustiveSearch
 {
-    private const int Warmups = 3, Samples = 15, DuelSamples = 21;
+    private const int Warmups = 3, Samples = 9, DuelSamples = 25;
 
-    /// <summary>On a GPU as long as <c>kernelgen bench</c> spends on a sample; on a processor, where a sample is a single multiplication often, less.</summary>
-    private const double CudaSample = 3000, CpuSample = 1000;
+    /// <summary>As <c>kernelgen bench</c> times: nine samples of four milliseconds.</summary>
+    private const double SampleMicroseconds = 4000;
 
     /// <summary>Times every variant.</summary>
     /// <param name="workload">The shape.</param>
@@ -25,7 +25,7 @@ internal static class ExhaustiveSearch
                 throw new InvalidOperationException($"{candidate.Name} is wrong: {wrong}");
             }
 
-            double microseconds = quick ? 1 : SampleOf(workload);
+            double microseconds = quick ? 1 : SampleMicroseconds;
             for (int i = 0; i < (quick ? 0 : Warmups); i++)
             {
                 workload.Sample(candidate, microseconds);
@@ -52,7 +52,7 @@ internal static class ExhaustiveSearch
             // Not always in the same order.
             foreach (string name in i % 2 == 0 ? duelists : duelists.Reverse())
             {
-                samples[name].Add(workload.Sample(workload.Candidates.First(candidate => candidate.Name == name), SampleOf(workload)));
+                samples[name].Add(workload.Sample(workload.Candidates.First(candidate => candidate.Name == name), SampleMicroseconds / 2));
             }
         }
 
@@ -61,6 +61,4 @@ internal static class ExhaustiveSearch
             shape, record.Key.Bucket, record.Chosen, best, record.Untuned, Median(record.Chosen), Median(best), Median(record.Untuned), record.Seconds, seconds,
             workload.Candidates.Count(static candidate => candidate.Pruned is null), medians);
     }
-
-    private static double SampleOf(TuningWorkload workload) => workload.Key.Target.Device.Kind == TuningDevice.Cpu ? CpuSample : CudaSample;
 }

@@ -132,7 +132,7 @@ public sealed class TuningRaceTests
             return Wrong.GetValueOrDefault(candidate.Name);
         }
 
-        public override double Sample(TuningCandidate candidate, double microseconds)
+        public override double Sample(TuningCandidate candidate, double microseconds, bool rough = false)
         {
             Samples++;
             Sampled?.Invoke();

@@ -28,7 +28,7 @@ internal sealed class CpuDispatch
 
     /// <summary>
     /// The family to pack weights for: the one whose times, over those of the fastest, have the smallest geometric mean over the buckets of M
-    /// that were tuned for the layer or one near it.
+    /// that were tuned for the layer or one near it. A family that was left behind in the first round counts as slow as that takes.
     /// </summary>
     /// <param name="n">Output features.</param>
     /// <param name="k">Input features.</param>
@@ -42,8 +42,9 @@ internal sealed class CpuDispatch
             ? own
             : [.. Buckets().Select(bucket => table.Nearest(new ShapeKey(bucket, n, k))).OfType<Choice>().Distinct()];
         return _set.CpuFamilies
-            .Where(family => eligible(family) && choices.Length > 0 && choices.All(choice => double.IsFinite(choice.Times[family.Index])))
-            .MinBy(family => choices.Sum(choice => Math.Log(choice.Times[family.Index] / choice.Times.Min()))) ?? untuned;
+            .Where(family => eligible(family) && choices.Any(choice => double.IsFinite(choice.Times[family.Index])))
+            .MinBy(family => choices.Sum(choice => Math.Log(
+                double.IsFinite(choice.Times[family.Index]) ? choice.Times[family.Index] / choice.Times.Min() : TuningRace.GroupMargin))) ?? untuned;
     }
 
     private static IEnumerable<int> Buckets() => Enumerable.Range(0, RowBucket.Count);

@@ -84,6 +84,8 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
     public override IReadOnlyDictionary<string, string> Revoked => _verifier.Revoked;
 
+    public override bool RoughDiffers => Rows <= MostColdRows;
+
     public override string? Verify(TuningCandidate candidate)
     {
         CpuVariant variant = _variants[candidate.Name];
@@ -95,14 +97,18 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         return _verifier.Check(candidate.Name, MemoryMarshal.AsBytes<float>(_result));
     }
 
-    public override double Sample(TuningCandidate candidate, double microseconds)
+    public override double Sample(TuningCandidate candidate, double microseconds, bool rough = false)
     {
         CpuVariant variant = _variants[candidate.Name];
         List<Int8Weights> copies = WeightsOf(variant.Family);
         int calls = (int)Math.Clamp(Math.Ceiling(microseconds / Math.Max(_last[candidate.Name], 1)), 1, 1 << 16);
         int turn = _turns.GetValueOrDefault(variant.Family);
-        AddCopies(copies, turn + calls);
-        _turns[variant.Family] = turn + calls;
+        if (!rough)
+        {
+            AddCopies(copies);
+            _turns[variant.Family] = turn + calls;
+        }
+
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < calls; i++)
         {
@@ -144,11 +150,10 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         return copies;
     }
 
-    /// <summary>Copies are made when their turn comes: a family that is soon left behind has few.</summary>
-    private void AddCopies(List<Int8Weights> copies, int needed)
+    private void AddCopies(List<Int8Weights> copies)
     {
         int wanted = Rows > MostColdRows ? 1 : (int)Math.Clamp(Math.Ceiling(ColdBytes / ((double)_n * _k)), FewestCopies, MostCopies);
-        while (copies.Count < Math.Min(wanted, needed))
+        while (copies.Count < wanted)
         {
             copies.Add(copies[0].Copy());
         }

@@ -80,7 +80,7 @@ internal sealed class CudaTuningWorkload : TuningWorkload
         return _verifier.Check(candidate.Name, results);
     }
 
-    public override double Sample(TuningCandidate candidate, double microseconds) => _workload.Sample(_variants[candidate.Name], microseconds);
+    public override double Sample(TuningCandidate candidate, double microseconds, bool rough = false) => _workload.Sample(_variants[candidate.Name], microseconds);
 
     public override void Dispose()
     {

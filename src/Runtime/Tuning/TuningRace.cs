@@ -19,15 +19,18 @@ internal sealed class TuningRace
     private const double ShortSample = 250, LongSample = 800;
 
     /// <summary>A group this many times slower than the best one is left: no cut of the work makes that good.</summary>
-    private const double GroupMargin = 1.7;
+    public const double GroupMargin = 1.7;
 
-    /// <summary>After one sample, and after four, a variant may be so many times slower.</summary>
-    private const double FirstMargin = 1.25, SecondMargin = 1.08;
+    /// <summary>How much slower than the best a variant's fastest sample may be after the first and after the second round.</summary>
+    private const double FirstMargin = 1.25, SecondMargin = 1.1;
 
-    private const int LeaderSamples = 2, SecondSamples = 3, FinalSamples = 9;
+    private const int LeaderSamples = 2, SecondSamples = 3;
+
+    /// <summary>The final ends as soon as it is decided, which takes few samples where there is little noise.</summary>
+    private const int LeastFinalSamples = 5, MostFinalSamples = 25;
 
     /// <summary>The most variants that go on, beside the untuned one.</summary>
-    private const int MostSecond = 10, MostFinal = 3;
+    private const int MostSecond = 10, MostFinal = 5;
 
     /// <summary>The untuned variant stays unless another one is faster by more than that: less is noise.</summary>
     private const double LeastGain = 0.01;
@@ -56,24 +59,35 @@ internal sealed class TuningRace
     private IReadOnlyList<VariantResult> Run()
     {
         Entry[] leaders = Enter(static entry => entry.Candidate.Leads, 0, 0.3);
-        Sample(leaders, LeaderSamples, ShortSample);
+        Sample(leaders, LeaderSamples, ShortSample, rough: true);
         double best = Best();
         foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)))
         {
-            leader.Leave($"{leader.Minimum / best:F2} times the best of the first round");
+            leader.Leave($"{leader.Minimum / best:F2} times the best of the first round, {leader.Minimum:F1} us");
+            if (_workload.RoughDiffers)
+            {
+                leader.Forget();
+            }
+
             foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Group == leader.Candidate.Group && !IsUntuned(entry)))
             {
                 follower.Leave($"its group took {leader.Minimum / best:F2} times the best of the first round");
             }
         }
 
-        Sample(Enter(static entry => true, 0.3, 0.6), 1, ShortSample);
+        Enter(static entry => true, 0.3, 0.6);
+        foreach (Entry leader in leaders)
+        {
+            leader.Restart();
+        }
+
+        Sample(Running(), 1, ShortSample);
         KeepNear(FirstMargin, MostSecond, static entry => entry.Minimum);
         Report(0.65);
         Sample(Running(), SecondSamples, ShortSample);
-        KeepNear(SecondMargin, MostFinal, static entry => entry.Median);
+        KeepNear(SecondMargin, MostFinal, static entry => entry.Minimum);
         Report(0.8);
-        Sample(Running(), FinalSamples, LongSample);
+        Final();
         Report(1);
         Entry[] finalists = [.. Running().OrderBy(static entry => entry.Median)];
         Entry chosen = finalists.FirstOrDefault() ?? throw new InvalidOperationException(
@@ -117,14 +131,41 @@ internal sealed class TuningRace
         return entering;
     }
 
-    private void Sample(Entry[] entries, int samples, double microseconds)
+    private void Sample(Entry[] entries, int samples, double microseconds, bool rough = false)
     {
         for (int i = 0; i < samples; i++)
         {
             foreach (Entry entry in entries.Where(static entry => entry.Runs))
             {
                 _cancellation.ThrowIfCancellationRequested();
-                entry.Add(_workload.Sample(entry.Candidate, microseconds));
+                entry.Add(_workload.Sample(entry.Candidate, microseconds, rough));
+            }
+        }
+    }
+
+    /// <summary>
+    /// Samples until one variant is ahead of all others by more than their noise, or those that may still win are as good as equal. Who is behind
+    /// without a doubt needs no more samples.
+    /// </summary>
+    private void Final()
+    {
+        Entry[] open = Running();
+        foreach (Entry entry in open)
+        {
+            entry.Restart();
+        }
+
+        for (int i = 1; i <= MostFinalSamples && open.Length > 0; i++)
+        {
+            Sample(open, 1, LongSample);
+            if (i >= LeastFinalSamples)
+            {
+                Entry best = open.MinBy(static entry => entry.Median)!;
+                open = [.. open.Where(entry => entry.Minimum <= best.Maximum)];
+                if (open.Length == 1 || (i >= MostFinalSamples / 2 && open.Max(static entry => entry.Median) <= best.Median * (1 + LeastGain)))
+                {
+                    return;
+                }
             }
         }
     }
@@ -166,6 +207,7 @@ internal sealed class TuningRace
     private sealed class Entry(TuningCandidate candidate)
     {
         private readonly List<double> _samples = [];
+        private int _start;
         private VariantOutcome? _outcome = candidate.Pruned is null ? null : VariantOutcome.Pruned;
 
         public TuningCandidate Candidate => candidate;
@@ -178,13 +220,16 @@ internal sealed class TuningRace
         /// <summary>Whether it was verified and is not out.</summary>
         public bool Runs => _outcome == VariantOutcome.Finalist;
 
-        public bool HasSamples => _samples.Count > 0;
+        public bool HasSamples => _samples.Count > _start;
 
         public int Count => _samples.Count;
 
-        public double Minimum => _samples.Min();
+        /// <summary>Of this round and those before; from the final on of the final alone, whose samples are longer.</summary>
+        public double Minimum => _samples.Skip(_start).Min();
 
-        public double Median => TuningTiming.Of(_samples).Median;
+        public double Maximum => _samples.Skip(_start).Max();
+
+        public double Median => TuningTiming.Of(_samples.Skip(_start)).Median;
 
         public void Start(string? wrong) => (_outcome, Reason) = (wrong is null ? VariantOutcome.Finalist : VariantOutcome.Wrong, wrong);
 
@@ -195,7 +240,13 @@ internal sealed class TuningRace
 
         public void Add(double sample) => _samples.Add(sample);
 
+        /// <summary>Samples that cannot be put beside others' are no timing.</summary>
+        public void Forget() => _samples.Clear();
+
+        /// <summary>Counts only what comes from now on; a record has the samples of the last round that the variant ran in.</summary>
+        public void Restart() => _start = Runs ? _samples.Count : _start;
+
         public VariantResult Result() => new(
-            candidate.Name, candidate.Group, _outcome ?? VariantOutcome.Eliminated, Reason, HasSamples ? TuningTiming.Of(_samples) : null);
+            candidate.Name, candidate.Group, _outcome ?? VariantOutcome.Eliminated, Reason, HasSamples ? TuningTiming.Of(_samples.Skip(_start)) : null);
     }
 }

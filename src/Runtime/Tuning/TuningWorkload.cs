@@ -29,14 +29,18 @@ internal abstract class TuningWorkload : IDisposable
     /// <returns>What is wrong with them; null where nothing is.</returns>
     public abstract string? Verify(TuningCandidate candidate);
 
+    /// <summary>Whether rough samples are of other data than the others, so that they cannot be compared.</summary>
+    public virtual bool RoughDiffers => false;
+
     /// <summary>Variants that passed <see cref="Verify"/> and turned out to be wrong afterwards, each with what is wrong.</summary>
     public virtual IReadOnlyDictionary<string, string> Revoked => System.Collections.Frozen.FrozenDictionary<string, string>.Empty;
 
     /// <summary>Runs a variant that was verified.</summary>
     /// <param name="candidate">The variant.</param>
     /// <param name="microseconds">The least time to spend; once at least.</param>
+    /// <param name="rough">Whether the data may be in a cache, which spares laying it out: enough to tell variants apart that are far from each other.</param>
     /// <returns>Microseconds a multiplication.</returns>
-    public abstract double Sample(TuningCandidate candidate, double microseconds);
+    public abstract double Sample(TuningCandidate candidate, double microseconds, bool rough = false);
 
     /// <inheritdoc/>
     public abstract void Dispose();
