@@ -82,7 +82,9 @@ public sealed class CpuTuningTests : IDisposable
     {
         Int8KernelSet good = Columns.Kernels;
         bool broken = false;
-        Int8KernelSet bad = new("Bad", good.Spec, [.. good.CpuFamilies.Select(family => family with { Variants = [.. family.Variants.Select(Broken)] })], [], "0");
+        Int8KernelSet bad = new("Bad", good.Spec, [.. good.CpuFamilies.Select(family => new CpuKernelFamily(
+            family.InstructionSet, family.PanelWidth, family.KGroup, family.Format, family.PairLimit, family.QuantizeRow, family.PackPanel, family.Rows,
+            [.. family.Variants.Select(Broken)]))], [], "0");
         using CpuTuningWorkload workload = new(bad, 70, 100, 64);
         TuningCandidate[] candidates = [.. workload.Candidates.Where(static candidate => candidate.Pruned is null)];
         Assert.Null(workload.Verify(candidates[0]));
