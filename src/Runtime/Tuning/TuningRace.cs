@@ -24,7 +24,7 @@ internal sealed class TuningRace
     /// <summary>How much slower than the best a variant's fastest sample may be after the first and after the second round.</summary>
     private const double FirstMargin = 1.25, SecondMargin = 1.1;
 
-    private const int LeaderSamples = 2, SecondSamples = 3;
+    private const int LeaderSamples = 2, SecondSamples = 2;
 
     /// <summary>The final ends as soon as it is decided, which takes few samples where there is little noise.</summary>
     private const int LeastFinalSamples = 5, MostFinalSamples = 25;
@@ -75,13 +75,13 @@ internal sealed class TuningRace
             }
         }
 
-        Enter(static entry => true, 0.3, 0.6);
-        foreach (Entry leader in leaders)
+        Entry[] others = Enter(static entry => true, 0.3, 0.6);
+        foreach (Entry leader in leaders.Where(_ => _workload.RoughDiffers))
         {
             leader.Restart();
         }
 
-        Sample(Running(), 1, ShortSample);
+        Sample(_workload.RoughDiffers ? Running() : others, 1, ShortSample);
         KeepNear(FirstMargin, MostSecond, static entry => entry.Minimum);
         Report(0.65);
         Sample(Running(), SecondSamples, ShortSample);

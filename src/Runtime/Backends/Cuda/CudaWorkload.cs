@@ -8,7 +8,7 @@ namespace KernelGen.Backends.Cuda;
 /// </summary>
 internal sealed class CudaWorkload : IDisposable
 {
-    /// <summary>Weights to go through: several times the second-level cache of GPUs that there are.</summary>
+    /// <summary>Weights, activations and results to go through: several times the second-level cache of GPUs that there are.</summary>
     private const double RotatedBytes = 300e6;
 
     private const int MostSets = 8;
@@ -62,7 +62,8 @@ internal sealed class CudaWorkload : IDisposable
             CudaInt8Weights first = Own(CudaInt8Weights.Upload(weights, spec.Outliers == OutlierPolicy.Fixed ? outliers : [], context, stream));
             CudaBuffer activations = Activations(spec, k, outliers);
             firstOutput = Output(n, output);
-            int sets = (int)Math.Clamp(RotatedBytes / ((double)n * k), 1, MostSets);
+            double bytes = ((double)n * k) + activations.Bytes + firstOutput.Bytes;
+            int sets = (int)Math.Clamp(Math.Ceiling(RotatedBytes / bytes), 1, MostSets);
             data = new (CudaInt8Weights, CudaMatrix, CudaMatrix)[sets];
             for (int i = 0; i < sets; i++)
             {
