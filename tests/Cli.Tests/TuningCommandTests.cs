@@ -106,7 +106,7 @@ public sealed class TuningCommandTests : IDisposable
             Array.ForEach(processes, static process => process.Dispose());
             TuningContent content = new TuningDatabase(Records).Load();
             Assert.Null(content.Warning);
-            Assert.Subset([.. content.Records.Select(static record => record.Key.Id())], finished);
+            Assert.Subset(content.Records.Select(static record => record.Key.Id()).ToHashSet(), finished);
         }
     }
 
