@@ -1,6 +1,5 @@
 using KernelGen.Kernels;
 using KernelGen.MatMul;
-using KernelGen.Quantization;
 using KernelGen.Tuning;
 using Xunit;
 
