@@ -1,6 +1,7 @@
 using KernelGen.Generator.Emit;
 using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
+using KernelGen.Generator.Emit.Cuda.Decoder;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Parsing;
 using KernelGen.Generator.Planning;
@@ -17,7 +18,7 @@ namespace KernelGen.Generator;
 public sealed class Int8KernelGenerator : IIncrementalGenerator
 {
     /// <summary>Names of the tracked steps.</summary>
-    internal const string SpecStep = "Spec", PlanStep = "Plan";
+    internal const string SpecStep = "Spec", PlanStep = "Plan", DecoderSpecStep = "DecoderSpec";
 
     /// <inheritdoc/>
     public void Initialize(IncrementalGeneratorInitializationContext context)
@@ -51,5 +52,23 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
                 output.AddSource(GeneratedFile.HintName(spec.Type, CudaEmitter.Part, ambiguous), CudaEmitter.Emit(spec));
             }
         });
+        RegisterDecoder(context);
+    }
+
+    private static void RegisterDecoder(IncrementalGeneratorInitializationContext context)
+    {
+        IncrementalValuesProvider<DecoderSpec> specs = context.SyntaxProvider
+            .ForAttributeWithMetadataName(
+                DecoderSpecParser.AttributeName,
+                static (node, _) => node is TypeDeclarationSyntax,
+                static (attributed, _) => DecoderSpecParser.Parse(attributed))
+            .Where(static spec => spec is not null)
+            .Select(static (spec, _) => spec!)
+            .WithTrackingName(DecoderSpecStep);
+        IncrementalValueProvider<EquatableArray<string>> ambiguousNames = specs
+            .Collect()
+            .Select(static (all, _) => GeneratedFile.AmbiguousNames(all.Select(spec => spec.Type)));
+        context.RegisterSourceOutput(specs.Combine(ambiguousNames), static (output, input) =>
+            output.AddSource(GeneratedFile.HintName(input.Left.Type, DecoderEmitter.Part, input.Right), DecoderEmitter.Emit(input.Left)));
     }
 }

@@ -14,7 +14,7 @@ public sealed partial class DiagnosticPageTests
 
     public static TheoryData<string> Rules() => [.. Ids];
 
-    private static IEnumerable<string> Ids => new Int8KernelAnalyzer().SupportedDiagnostics.Select(rule => rule.Id);
+    private static IEnumerable<string> Ids => AnalyzerRun.Rules.Select(rule => rule.Id);
 
     [Theory]
     [MemberData(nameof(Rules))]
@@ -62,7 +62,7 @@ public sealed partial class DiagnosticPageTests
             .Concat(File.ReadAllLines(Path.Combine(RepositoryPaths.Root, "src", "Generator", "AnalyzerReleases.Shipped.md")))
             .Where(line => line.StartsWith("KG", StringComparison.Ordinal))];
         Assert.Equal(
-            new Int8KernelAnalyzer().SupportedDiagnostics
+            AnalyzerRun.Rules
                 .Select(rule => $"{rule.Id} | {rule.Category} | {rule.DefaultSeverity} | {rule.Title.ToString(CultureInfo.InvariantCulture)}")
                 .Order(StringComparer.Ordinal),
             lines.Order(StringComparer.Ordinal));
@@ -74,7 +74,7 @@ public sealed partial class DiagnosticPageTests
             typeof(Descriptors).GetFields().Select(field => field.GetValue(null)).OfType<DiagnosticDescriptor>().Select(rule => rule.Id).Order(StringComparer.Ordinal),
             Ids.Order(StringComparer.Ordinal));
 
-    private static DiagnosticDescriptor RuleOf(string id) => new Int8KernelAnalyzer().SupportedDiagnostics.Single(rule => rule.Id == id);
+    private static DiagnosticDescriptor RuleOf(string id) => AnalyzerRun.Rules.Single(rule => rule.Id == id);
 
     private static string Page(string id) => File.ReadAllText(Path.Combine(Folder, $"{id}.md"));
 

@@ -1,4 +1,3 @@
-using KernelGen.Generator.Diagnostics;
 using KernelGen.Generator.Tests.Infrastructure;
 using KernelGen.Tests;
 using Microsoft.CodeAnalysis;
@@ -48,7 +47,24 @@ public sealed class DiagnosticTests
         { "file partial class Outer { [Int8Kernel] partial class Kernel; }", "KG0007 at `Outer`: 'Outer' is local to its file, which generated code cannot extend: remove the file modifier" },
         { Spec("CpuTileM = []"), "KG0008 at `[]`: CpuTileM is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles" },
         { Spec("CpuTileN = new int[0]"), "KG0008 at `new int[0]`: CpuTileN is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles" },
+        { Heads("[100]"), $"KG0009 at `[100]`: HeadSizes has 100: {HeadSizes}" },
+        { Heads("[64, 0, 128]"), $"KG0009 at `[64, 0, 128]`: HeadSizes has 0: {HeadSizes}" },
+        { Heads("[-16]"), $"KG0009 at `[-16]`: HeadSizes has -16: {HeadSizes}" },
+        { Heads("[144]"), $"KG0009 at `[144]`: HeadSizes has 144: {HeadSizes}" },
+        { Heads("[]"), $"KG0009 at `[]`: HeadSizes has an empty list: {HeadSizes}" },
+        { "[DecoderKernels] class Kernel;", "KG0001 at `Kernel`: 'Kernel' must be declared partial, so that kernels can be generated into it" },
+        { "[DecoderKernels] partial class Kernel { int DecoderKernels; }", "KG0006 at `DecoderKernels`: 'Kernel' uses the name 'DecoderKernels', which a generated member must have: rename what has it" },
     };
+
+    private const string Unused = "no activation is compared with it; leave it out, or choose OutlierPolicy.Columns or OutlierPolicy.Elements";
+
+    private const string Unreachable = "leaves no outliers in half-precision activations, which end at 65504: use a lower one (the paper uses 6), or Outliers = OutlierPolicy.None to have no outliers";
+
+    private const string Disposed = "KG0014 at `a`: 'a' is disposed before it is used here, which throws ObjectDisposedException: dispose it after its last use";
+
+    private const string HeadSizes = "use widths that are multiples of 16 from 16 to 128, or leave the list out for those of the usual models";
+
+    private static string Heads(string list) => $"[DecoderKernels(HeadSizes = {list})] static partial class Kernel;";
 
     private static string Targets => string.Join(", ", Enum.GetNames<KernelTargets>());
 
@@ -63,11 +79,57 @@ public sealed class DiagnosticTests
         Assert.Equal(["Valid.Cpu.g.cs", "Valid.Kernels.g.cs"], run.Files.Keys);
     }
 
+    /// <summary>Code that builds, and runs into a surprise.</summary>
+    public static TheoryData<string, string> Advice() => new()
+    {
+        { Spec("Outliers = OutlierPolicy.None, OutlierThreshold = 6"), $"KG0010 at `6`: OutlierThreshold = 6 has no effect: with OutlierPolicy.None {Unused}" },
+        { Spec("OutlierThreshold = 2.5f, Outliers = OutlierPolicy.Fixed"), $"KG0010 at `2.5f`: OutlierThreshold = 2.5 has no effect: with OutlierPolicy.Fixed {Unused}" },
+        { Spec("OutlierThreshold = 65505"), $"KG0011 at `65505`: OutlierThreshold = 65505 {Unreachable}" },
+        { Spec("OutlierThreshold = float.MaxValue, Outliers = OutlierPolicy.Elements"), $"KG0011 at `float.MaxValue`: OutlierThreshold = 3.4028235E+38 {Unreachable}" },
+        { Quantizes("Outliers = OutlierPolicy.Fixed", "8, 16"), MissingColumns("Kernels.Quantize<float>(w, 8, 16)") },
+        { Quantizes("Outliers = OutlierPolicy.Fixed", "8, 16, null"), MissingColumns("Kernels.Quantize<float>(w, 8, 16, null)") },
+        { Quantizes("Outliers = OutlierPolicy.Fixed", "8, 16, new() { MaxDegreeOfParallelism = 1 }"), MissingColumns("Kernels.Quantize<float>(w, 8, 16, new() { MaxDegreeOfParallelism = 1 })") },
+        { Quantizes("", "8, 133145"), "KG0013 at `133145`: inputFeatures = 133145 could overflow the 32-bit sums of 'Kernel', which take 133144 at most, so Quantize throws: set Accumulation = Accumulation.Int64" },
+        { Quantizes("Activations = ActivationQuantization.ZeroPoint", "inputFeatures: 2 * 33287, outputFeatures: 8"), "KG0013 at `2 * 33287`: inputFeatures = 66574 could overflow the 32-bit sums of 'Kernel', which take 66572 at most, so Quantize throws: set Accumulation = Accumulation.Int64" },
+        { Uses("Int8Weights a = Of(); a.Dispose(); int n = a.OutputFeatures;"), Disposed },
+        { Uses("Int8Weights a = Of(); { } a.Dispose(); a.Dispose(); if (a.Name != null) { }"), Disposed },
+        { Uses("Int8Weights F() { using Int8Weights a = Of(); return a; } F();"), Disposed },
+        { Uses("Int8Weights F() { using (Int8Weights a = Of()) { return a; } } F();"), Disposed },
+    };
+
+    [Theory]
+    [MemberData(nameof(Advice))]
+    public async Task What_can_only_surprise_is_a_warning_and_generates_all_the_same(string source, string expected)
+    {
+        GeneratorRun run = GeneratorRun.Of(source);
+        Diagnostic report = Assert.Single(await AnalyzerRun.Of(run.Output));
+        Assert.Equal(expected, AnalyzerRun.Describe(report));
+        Assert.Equal(DiagnosticSeverity.Warning, report.DefaultSeverity);
+        Assert.Equal(["Kernel.Cpu.g.cs", "Kernel.Kernels.g.cs"], run.Files.Keys);
+    }
+
+    public static TheoryData<string> RightUses() => new()
+    {
+        { Quantizes("Outliers = OutlierPolicy.Fixed", "8, 16, new() { FixedOutlierColumns = [3] }") },
+        { Quantizes("Outliers = OutlierPolicy.Fixed", "8, 16, Options()") },
+        { Quantizes("", "8, 133144") },
+        { Quantizes("Accumulation = Accumulation.Int64", "8, 200000") },
+        { Uses("Int8Weights a = Of(); a.Dispose(); a = Of(); int n = a.OutputFeatures;") },
+        { Uses("Int8Weights a = Of(); int n = a.OutputFeatures; a.Dispose();") },
+        { Uses("using Int8Weights a = Of(); int n = a.OutputFeatures;") },
+        { Uses("Int8Weights a = Of(), b = Of(); a.Dispose(); int n = b.OutputFeatures;") },
+        { Uses("if (Of() is { } a) { a.Dispose(); }") },
+    };
+
+    [Theory]
+    [MemberData(nameof(RightUses))]
+    public async Task Right_uses_are_not_reported(string source) => Assert.Empty(await AnalyzerRun.Of(GeneratorRun.Of(source).Output));
+
     [Fact]
     public void Every_rule_is_tested_here()
     {
-        string[] tested = [.. InvalidSpecs().Select(row => ((string)((object[])row)[1])[..6]).Append("KG0004").Distinct().Order(StringComparer.Ordinal)];
-        Assert.Equal(new Int8KernelAnalyzer().SupportedDiagnostics.Select(rule => rule.Id).Order(StringComparer.Ordinal), tested);
+        string[] tested = [.. InvalidSpecs().Concat(Advice()).Select(row => ((string)((object[])row)[1])[..6]).Append("KG0004").Distinct().Order(StringComparer.Ordinal)];
+        Assert.Equal(AnalyzerRun.Rules.Select(rule => rule.Id).Order(StringComparer.Ordinal), tested);
     }
 
     [Theory]
@@ -75,7 +137,9 @@ public sealed class DiagnosticTests
     [InlineData("CpuTileM = null, CpuTileN = null")]
     [InlineData("CpuTileM = [1, 4], CpuTileN = [16, 32]")]
     [InlineData("OutlierThreshold = float.Epsilon")]
-    [InlineData("OutlierThreshold = float.MaxValue, Outliers = OutlierPolicy.Elements")]
+    [InlineData("OutlierThreshold = 65504, Outliers = OutlierPolicy.Elements")]
+    [InlineData("Outliers = OutlierPolicy.None")]
+    [InlineData("Outliers = OutlierPolicy.Fixed")]
     [InlineData("Targets = KernelTargets.All, Granularity = QuantizationGranularity.Row, Accumulation = Accumulation.Int64, Activations = ActivationQuantization.ZeroPoint")]
     public async Task A_valid_spec_is_not_reported(string arguments)
     {
@@ -147,6 +211,15 @@ public sealed class DiagnosticTests
             ["armdp", "avx2", "avx512", "avxvnni"],
             reports.Select(report => report.GetMessage(null).Split(' ').Single(word => word.EndsWith(';')).TrimEnd(';')).Order(StringComparer.Ordinal));
     }
+
+    private static string MissingColumns(string call) =>
+        $"KG0012 at `{call}`: 'Kernel' has OutlierPolicy.Fixed, so Quantize needs calibrated columns and throws without: set WeightQuantizationOptions.FixedOutlierColumns";
+
+    private static string Quantizes(string spec, string arguments) =>
+        $"[Int8Kernel({spec})] static partial class Kernel {{ static Int8Weights Of(float[] w) => Kernels.Quantize<float>(w, {arguments}); static WeightQuantizationOptions Options() => new(); }}";
+
+    private static string Uses(string statements) =>
+        $"[Int8Kernel] static partial class Kernel {{ static Int8Weights Of() => Kernels.Quantize<float>(new float[4], 1, 4); static void Use() {{ {statements} }} }}";
 
     private static string Spec(string arguments) => $"[Int8Kernel({arguments})] static partial class Kernel;";
 

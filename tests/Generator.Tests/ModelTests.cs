@@ -14,6 +14,7 @@ public sealed class ModelTests
     [Theory]
     [InlineData(typeof(KernelSpec))]
     [InlineData(typeof(CpuPlan))]
+    [InlineData(typeof(DecoderSpec))]
     public void A_model_is_made_of_values_alone(Type model)
     {
         HashSet<Type> seen = [];

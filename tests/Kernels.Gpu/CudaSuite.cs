@@ -75,7 +75,11 @@ internal sealed class CudaSuite : IDisposable
         }
 
         FailuresLeakNothing();
+        new DecoderSuite(context, stream, log, Failures).Run();
     }
+
+    /// <summary>The decoder's kernels alone.</summary>
+    public void RunDecoder() => new DecoderSuite(context, stream, log, Failures).Run();
 
     /// <summary>Every kernel once on shapes with tails: what a checking tool that slows the device down hundredfold can get through.</summary>
     public void RunBriefly()
@@ -96,6 +100,8 @@ internal sealed class CudaSuite : IDisposable
                 }
             }
         }
+
+        new DecoderSuite(context, stream, log, Failures).Run(briefly: true);
     }
 
     public void Dispose()

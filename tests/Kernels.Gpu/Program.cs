@@ -4,9 +4,24 @@ using KernelGen.Kernels.Gpu;
 using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
+// decoder                    the decoder's kernels alone
 // prove FILE                 run it and, if all passed, write the list of proven kernels
 // sanitize                   every kernel briefly, for compute-sanitizer
-// bench OP SHAPES [POLICY] [OUTLIERS]   JSON lines; OP int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns, Elements or None
+// bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
+// bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
+//                            Elements or None; all: every variant instead of the fastest
+// ptx FOLDER                 every kernel's text to a file of its name, for ptxas and cuobjdump; needs no GPU
+if (args is ["ptx", string folder])
+{
+    Directory.CreateDirectory(folder);
+    foreach (CudaKernelVariant variant in ProofList.Variants)
+    {
+        File.WriteAllBytes(Path.Combine(folder, variant.Name + ".ptx"), variant.Ptx().ToArray());
+    }
+
+    return 0;
+}
+
 if (CudaDevice.Unavailable is { } reason)
 {
     Console.Error.WriteLine(reason);
@@ -28,9 +43,20 @@ if (args is ["bench", string op, string shapes, ..])
     foreach (string shape in shapes.Split(','))
     {
         int[] sizes = [.. shape.Split('x').Select(size => int.Parse(size, System.Globalization.CultureInfo.InvariantCulture))];
-        Console.WriteLine(benchmark.Run(op, sizes[0], sizes[1], sizes[2], outliers).ToJson());
+        IEnumerable<CudaBenchmarkResult> results = benchmark.RunAll(op, sizes[0], sizes[1], sizes[2], outliers).OrderBy(result => result.MicrosecondsMedian);
+        foreach (CudaBenchmarkResult result in args.Contains("all") ? results : results.Take(1))
+        {
+            Console.WriteLine(result.ToJson());
+        }
     }
 
+    return 0;
+}
+
+if (args is ["bench-decoder", ..])
+{
+    using DecoderBenchmark benchmark = new(device);
+    benchmark.Run(Console.Out);
     return 0;
 }
 
@@ -41,7 +67,15 @@ if (args is ["sanitize"])
     return 0;
 }
 
-suite.Run();
+if (args is ["decoder"])
+{
+    suite.RunDecoder();
+}
+else
+{
+    suite.Run();
+}
+
 foreach (string failure in suite.Failures.Take(50))
 {
     Console.WriteLine(failure);

@@ -14,11 +14,14 @@ internal static class ProofList
     /// <summary>The committed list, beside the tests.</summary>
     public const string FileName = "proven-cuda-kernels.json";
 
+    /// <summary>Every kernel that the sets have and every kernel of the decoder.</summary>
+    public static IEnumerable<CudaKernelVariant> Variants => CudaSpecs.All.SelectMany(set => set.CudaVariants).Concat(Specs.Decoder.DecoderKernels.Variants);
+
     /// <summary>Name and digest of every kernel that the sets have, each once, in ordinal order.</summary>
     public static SortedDictionary<string, string> Emitted()
     {
         SortedDictionary<string, string> result = new(StringComparer.Ordinal);
-        foreach (CudaKernelVariant variant in CudaSpecs.All.SelectMany(set => set.CudaVariants))
+        foreach (CudaKernelVariant variant in Variants)
         {
             result[variant.Name + "@" + Digest(variant)[..12]] = Digest(variant);
         }

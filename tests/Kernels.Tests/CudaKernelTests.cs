@@ -28,6 +28,34 @@ public sealed class CudaKernelTests
     }
 
     [Fact]
+    public void Every_decoder_kernel_that_the_runtime_asks_for_was_generated()
+    {
+        HashSet<string> generated = [.. Specs.Decoder.DecoderKernels.Variants.Select(variant => variant.Name)];
+        List<string> asked = [];
+        foreach (int capability in new[] { 80, 90 })
+        {
+            asked.AddRange([DecoderKernelNames.Embed(capability), DecoderKernelNames.Store(capability), DecoderKernelNames.ArgMax(capability), DecoderKernelNames.Sample(capability)]);
+            asked.AddRange(
+                from gate in new[] { false, true }
+                from sink in Enum.GetValues<RowSink>()
+                from zeroPoint in new[] { false, true }
+                where sink >= RowSink.Quantize || !zeroPoint
+                select DecoderKernelNames.Row(gate, sink, zeroPoint, capability));
+            foreach (int size in Specs.Decoder.DecoderKernels.HeadSizes)
+            {
+                asked.AddRange([DecoderKernelNames.AttentionDecode(size, 1, capability), DecoderKernelNames.AttentionDecode(size, 4, capability), DecoderKernelNames.AttentionPrefill(size, capability)]);
+            }
+
+            foreach (ElementFormat output in new[] { ElementFormat.Float16, ElementFormat.Float32 })
+            {
+                asked.AddRange([.. new[] { 8, 16, 32 }.Select(rows => DecoderKernelNames.FloatGemmFew(rows, output, capability)), DecoderKernelNames.FloatGemmMany(output, capability)]);
+            }
+        }
+
+        Assert.Equal(asked.Order(StringComparer.Ordinal), generated.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void A_machine_without_a_driver_says_so()
     {
         Assert.True(CudaDevice.Unavailable is null ? CudaDevice.All.Count > 0 : CudaDevice.All.Count == 0 && CudaDevice.Unavailable.Length > 10);

@@ -51,8 +51,41 @@ internal static class Descriptors
         "Tile list is empty",
         "{0} is an empty list, which leaves no tile to generate: name at least one size, or leave it out for the curated tiles");
 
+    public static readonly DiagnosticDescriptor HeadSizeOutOfRange = Error(
+        "KG0009",
+        "Width of heads out of range",
+        "HeadSizes has {0}: use widths that are multiples of 16 from 16 to 128, or leave the list out for those of the usual models");
+
+    public static readonly DiagnosticDescriptor UnusedThreshold = Warning(
+        "KG0010",
+        "Outlier threshold has no effect",
+        "OutlierThreshold = {0} has no effect: with OutlierPolicy.{1} no activation is compared with it; leave it out, or choose OutlierPolicy.Columns or OutlierPolicy.Elements");
+
+    public static readonly DiagnosticDescriptor UnreachableThreshold = Warning(
+        "KG0011",
+        "Outlier threshold above all half-precision values",
+        "OutlierThreshold = {0} leaves no outliers in half-precision activations, which end at 65504: use a lower one (the paper uses 6), or Outliers = OutlierPolicy.None to have no outliers");
+
+    public static readonly DiagnosticDescriptor MissingFixedColumns = Warning(
+        "KG0012",
+        "Calibrated outlier columns are missing",
+        "'{0}' has OutlierPolicy.Fixed, so Quantize needs calibrated columns and throws without: set WeightQuantizationOptions.FixedOutlierColumns");
+
+    public static readonly DiagnosticDescriptor RowTooLong = Warning(
+        "KG0013",
+        "Input features could overflow the sums",
+        "inputFeatures = {0} could overflow the 32-bit sums of '{1}', which take {2} at most, so Quantize throws: set Accumulation = Accumulation.Int64");
+
+    public static readonly DiagnosticDescriptor UsedAfterDispose = Warning(
+        "KG0014",
+        "Disposed weights are used",
+        "'{0}' is disposed before it is used here, which throws ObjectDisposedException: dispose it after its last use");
+
     private static DiagnosticDescriptor Error(string id, string title, string message) =>
         new(id, title, message, Category, DiagnosticSeverity.Error, isEnabledByDefault: true, helpLinkUri: HelpLink(id));
+
+    private static DiagnosticDescriptor Warning(string id, string title, string message) =>
+        new(id, title, message, Category, DiagnosticSeverity.Warning, isEnabledByDefault: true, helpLinkUri: HelpLink(id));
 
     private static string HelpLink(string id) => $"https://github.com/kernelgen/kernelgen/blob/main/docs/diagnostics/{id}.md";
 }

@@ -6,8 +6,6 @@ using KernelGen.Generator.Emit.Cpu;
 using KernelGen.Generator.Emit.Cuda;
 using KernelGen.Generator.Models;
 using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
-using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace KernelGen.Generator.Parsing;
 
@@ -25,17 +23,14 @@ internal static class SpecParser
     /// <summary>The spec, or null when the class is no valid one. A second attribute on the class is the compiler's error and makes no second spec.</summary>
     public static KernelSpec? Parse(GeneratorAttributeSyntaxContext attributed)
     {
-        AttributeData attribute = attributed.Attributes[0];
-        AttributeData first = attributed.TargetSymbol.GetAttributes()
-            .First(candidate => SymbolEqualityComparer.Default.Equals(candidate.AttributeClass, attribute.AttributeClass));
-        return ReferenceEquals(first, attribute) ? Parse((INamedTypeSymbol)attributed.TargetSymbol, attribute).Spec : null;
+        return AnnotatedType.FirstAttribute(attributed) is { } attribute ? Parse((INamedTypeSymbol)attributed.TargetSymbol, attribute).Spec : null;
     }
 
     /// <summary>The spec, or null when there is a problem.</summary>
     public static (KernelSpec? Spec, IReadOnlyList<SpecProblem> Problems) Parse(INamedTypeSymbol type, AttributeData attribute)
     {
         List<SpecProblem> problems = new();
-        CheckType(type, problems);
+        AnnotatedType.Check(type, GeneratedNames, problems);
         Int8Spec defaults = new();
         Int8Spec numbers = new(
             ReadEnum(attribute, "Outliers", defaults.Outliers, problems),
@@ -48,57 +43,13 @@ internal static class SpecParser
         EquatableArray<int> widths = ReadTileList(attribute, "CpuTileN", CpuTile.MinN, CpuTile.MaxN, CpuTile.MinN, problems);
         return problems.Count > 0
             ? (null, problems)
-            : (new KernelSpec(Identify(type), numbers, targets, heights, widths), problems);
+            : (new KernelSpec(AnnotatedType.Identify(type), numbers, targets, heights, widths), problems);
     }
-
-    private static void CheckType(INamedTypeSymbol type, List<SpecProblem> problems)
-    {
-        for (INamedTypeSymbol? part = type; part is not null; part = part.ContainingType)
-        {
-            if (!IsPartial(part))
-            {
-                problems.Add(new SpecProblem(Descriptors.NotPartial, part, part.Name));
-            }
-
-            if (part.IsFileLocal)
-            {
-                problems.Add(new SpecProblem(Descriptors.FileLocal, part, part.Name));
-            }
-        }
-
-        TypeIdentity identity = Identify(type);
-        foreach (string name in GeneratedNames)
-        {
-            if (NameInUse(type, identity, name) is { } symbol)
-            {
-                problems.Add(new SpecProblem(Descriptors.MemberExists, symbol, type.Name, name));
-            }
-        }
-    }
-
-    /// <summary>What has the name of a generated member: the class itself, a type parameter or a member, but not what was generated before.</summary>
-    private static ISymbol? NameInUse(INamedTypeSymbol type, TypeIdentity identity, string name)
-    {
-        if (type.Name == name)
-        {
-            return type;
-        }
-
-        // The analyzer also sees what was generated: that one is no conflict.
-        return type.TypeParameters.Cast<ISymbol>().Where(parameter => parameter.Name == name)
-            .Concat(type.GetMembers(name))
-            .FirstOrDefault(symbol => symbol.DeclaringSyntaxReferences.Any(reference => !GeneratedFile.IsOf(identity, reference.SyntaxTree.FilePath)));
-    }
-
-    private static bool IsPartial(INamedTypeSymbol type) => type.DeclaringSyntaxReferences
-        .Select(reference => reference.GetSyntax())
-        .OfType<TypeDeclarationSyntax>()
-        .Any(declaration => declaration.Modifiers.Any(SyntaxKind.PartialKeyword));
 
     private static T ReadEnum<T>(AttributeData attribute, string name, T defaultValue, List<SpecProblem> problems)
         where T : struct, Enum
     {
-        if (Argument(attribute, name) is not { Value: int value })
+        if (AnnotatedType.Argument(attribute, name) is not { Value: int value })
         {
             return defaultValue;
         }
@@ -114,7 +65,7 @@ internal static class SpecParser
 
     private static KernelTargets ReadTargets(AttributeData attribute, List<SpecProblem> problems)
     {
-        if (Argument(attribute, "Targets") is not { Value: int value })
+        if (AnnotatedType.Argument(attribute, "Targets") is not { Value: int value })
         {
             return KernelTargets.Cpu;
         }
@@ -129,7 +80,7 @@ internal static class SpecParser
 
     private static float ReadThreshold(AttributeData attribute, float defaultValue, List<SpecProblem> problems)
     {
-        if (Argument(attribute, "OutlierThreshold") is not { Value: float value })
+        if (AnnotatedType.Argument(attribute, "OutlierThreshold") is not { Value: float value })
         {
             return defaultValue;
         }
@@ -145,7 +96,7 @@ internal static class SpecParser
     private static EquatableArray<int> ReadTileList(
         AttributeData attribute, string name, int smallest, int largest, int multiple, List<SpecProblem> problems)
     {
-        if (Argument(attribute, name) is not { Kind: TypedConstantKind.Array, IsNull: false } list)
+        if (AnnotatedType.Argument(attribute, name) is not { Kind: TypedConstantKind.Array, IsNull: false } list)
         {
             return default;
         }
@@ -174,61 +125,5 @@ internal static class SpecParser
         return Math.Max(smallest, (int)Math.Round(clamped / (double)multiple) * multiple);
     }
 
-    private static TypedConstant? Argument(AttributeData attribute, string name)
-    {
-        foreach (KeyValuePair<string, TypedConstant> argument in attribute.NamedArguments)
-        {
-            if (argument.Key == name)
-            {
-                return argument.Value;
-            }
-        }
-
-        return null;
-    }
-
     private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
-
-    private static TypeIdentity Identify(INamedTypeSymbol type)
-    {
-        Stack<string> declarations = new();
-        string metadataName = string.Empty;
-        for (INamedTypeSymbol? part = type; part is not null; part = part.ContainingType)
-        {
-            declarations.Push(Declaration(part));
-            metadataName = metadataName.Length == 0 ? part.MetadataName : $"{part.MetadataName}+{metadataName}";
-        }
-
-        Stack<string> names = new();
-        for (INamespaceSymbol ns = type.ContainingNamespace; !ns.IsGlobalNamespace; ns = ns.ContainingNamespace)
-        {
-            names.Push(ns.Name);
-        }
-
-        return new TypeIdentity(
-            string.Join(".", names.Select(Identifier)),
-            new(declarations),
-            string.Join(".", names.Append(metadataName)),
-            type.ToDisplayString(SymbolDisplayFormat.CSharpErrorMessageFormat));
-    }
-
-    private static string Declaration(INamedTypeSymbol type)
-    {
-        string keyword = (type.IsRecord, type.TypeKind) switch
-        {
-            (true, TypeKind.Struct) => "record struct",
-            (true, _) => "record",
-            (_, TypeKind.Struct) => "struct",
-            (_, TypeKind.Interface) => "interface",
-            _ => "class",
-        };
-        string parameters = string.Join(", ", type.TypeParameters.Select(parameter => Identifier(parameter.Name)));
-        return $"partial {keyword} {Identifier(type.Name)}{(parameters.Length > 0 ? $"<{parameters}>" : string.Empty)}";
-    }
-
-    /// <summary>A name as source has it: escaped where it is a keyword, even one such as <c>record</c> that is a keyword in some places only.</summary>
-    private static string Identifier(string name) =>
-        SyntaxFacts.GetKeywordKind(name) != SyntaxKind.None || SyntaxFacts.GetContextualKeywordKind(name) != SyntaxKind.None
-            ? $"@{name}"
-            : name;
 }

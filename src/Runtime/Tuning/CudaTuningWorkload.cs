@@ -42,7 +42,7 @@ internal sealed class CudaTuningWorkload : TuningWorkload
         CudaKernelVariant[] usable = [.. gemms.Where(variant => variant.Reject(device.Context.Device) is null && variant.Takes(rows))];
         Untuned = CudaKernelChoice.Choose(device.Context.Device, usable, rows, n, k)?.Name
             ?? throw new InvalidOperationException($"No generated kernel multiplies {rows} rows into {output} on {device.Context.Device}.");
-        _workload = new CudaWorkload(device.Context, device.Stream, device.MatMul, device.Spec, rows, weights, outliers, output, wholeLayer: true);
+        _workload = new CudaWorkload(device.Context, device.Stream, device.MatMul, device.Spec, rows, weights, outliers, output, CudaOperation.Layer);
     }
 
     public override TuningKey Key { get; }

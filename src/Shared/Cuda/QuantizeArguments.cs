@@ -44,4 +44,13 @@ internal struct QuantizeArguments
 
     /// <summary>1 where every row starts at a multiple of 16 bytes.</summary>
     public uint Aligned;
+
+    /// <summary>Rows of Input.</summary>
+    public uint Rows;
+
+    /// <summary>Warps that share a row, where rows stay in registers; a block has a multiple of them.</summary>
+    public uint WarpsPerRow;
+
+    /// <summary>Twice the smallest 16-bit value of the input's type that is not below Threshold.</summary>
+    public uint ThresholdPair;
 }

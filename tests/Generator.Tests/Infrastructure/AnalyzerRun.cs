@@ -9,12 +9,17 @@ namespace KernelGen.Generator.Tests.Infrastructure;
 /// <summary>What the analyzer reports about a project.</summary>
 internal static class AnalyzerRun
 {
+    /// <summary>Every rule of every analyzer.</summary>
+    public static IEnumerable<DiagnosticDescriptor> Rules => Analyzers.SelectMany(analyzer => analyzer.SupportedDiagnostics);
+
+    private static ImmutableArray<DiagnosticAnalyzer> Analyzers { get; } = [new Int8KernelAnalyzer(), new KernelUsageAnalyzer()];
+
     /// <summary>The reports, by place.</summary>
     public static async Task<ImmutableArray<Diagnostic>> Of(Compilation project)
     {
         // A crash of the analyzer would otherwise be one more diagnostic, AD0001, that a test might not look at.
         CompilationWithAnalyzers analysis = project.WithAnalyzers(
-            [new Int8KernelAnalyzer()],
+            Analyzers,
             new CompilationWithAnalyzersOptions(
                 new AnalyzerOptions([]),
                 onAnalyzerException: (exception, _, _) => throw exception,

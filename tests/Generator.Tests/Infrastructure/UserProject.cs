@@ -29,6 +29,18 @@ internal static class UserProject
     /// <summary>A library of one file that brings its own using directives.</summary>
     public static CSharpCompilation OfWholeFile(string source) => Create([CSharpSyntaxTree.ParseText(source, ParseOptions, "File0.cs")]);
 
+    /// <summary>The same as a document of a workspace, where fixes are applied.</summary>
+    public static Document OpenIn(AdhocWorkspace workspace, string source)
+    {
+        CSharpCompilation compilation = Create(source);
+        Project project = workspace.CurrentSolution
+            .AddProject(compilation.AssemblyName!, compilation.AssemblyName!, LanguageNames.CSharp)
+            .WithCompilationOptions(compilation.Options)
+            .WithParseOptions(ParseOptions)
+            .WithMetadataReferences(References);
+        return project.AddDocument("File0.cs", compilation.SyntaxTrees[0].GetText(), filePath: "File0.cs");
+    }
+
     public static SyntaxTree Parse(string source, string path, CSharpParseOptions? parseOptions = null) =>
         CSharpSyntaxTree.ParseText($"using KernelGen;\n{source}", parseOptions ?? ParseOptions, path);
 

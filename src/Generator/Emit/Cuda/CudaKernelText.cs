@@ -11,6 +11,7 @@ internal static class CudaKernelText
         StreamGemmPlan stream => StreamGemm.Emit(stream),
         MmaGemmPlan mma => MmaGemm.Emit(mma),
         Dp4aGemmPlan dp4a => Dp4aGemm.Emit(dp4a),
+        QuantizePlan { InRegisters: true } quantize => RegisterQuantizeKernel.Emit(quantize),
         QuantizePlan quantize => QuantizeKernel.Emit(quantize),
         _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),
     };

@@ -12,6 +12,9 @@ internal static class OutlierHelpers
     /// <summary>Threads that gather.</summary>
     public const int Threads = 96;
 
+    /// <summary>The named barrier at which a block's helpers agree whether they read what all blocks gathered.</summary>
+    private const int ShareBarrier = 3;
+
     private const int Lanes = 32, Chunk = GemmNumbers.OutlierChunk;
 
     public static void Declare(PtxWriter ptx) => ptx
@@ -24,7 +27,7 @@ internal static class OutlierHelpers
         .Registers("f32", "threshold", "magnitude", "value")
         .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
-        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept", "isShared");
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -54,6 +57,7 @@ internal static class OutlierHelpers
             selp.u32 inputShift, 2, 1, inputIsF32;
             selp.u32 originalShift, 2, 1, originalIsF32;
             setp.ne.u32 listKept, originalShift, originalShift;
+            setp.ne.u32 isShared, originalShift, originalShift;
             mov.u32 helperLane, %laneid;
             setp.eq.u32 isLane0, helperLane, 0;
             """);
@@ -83,7 +87,7 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    /// <param name="shared">Whether a list that was kept has been gathered to global memory by <see cref="GatherShare"/>.</param>
+    /// <param name="shared">Whether a list that was kept may have been gathered to global memory by <see cref="GatherShare"/>.</param>
     public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, bool shared)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
@@ -99,7 +103,8 @@ internal static class OutlierHelpers
             """);
         FillList(ptx, refill, filled);
         ptx.Add($"""
-            {(shared ? "" : "setp.eq.u32 listKept, listOrdinal, 0;\nand.pred listKept, listKept, maskDone;")}
+            setp.eq.u32 listKept, listOrdinal, 0;
+            and.pred listKept, listKept, maskDone;
             {chunks}:
             mov.u32 chunkFirst, 0;
             {chunk}:
@@ -115,7 +120,7 @@ internal static class OutlierHelpers
             """);
         if (shared)
         {
-            ptx.Add($"@!listKept bra {strided};");
+            ptx.Add($"@!isShared bra {strided};");
             CopyShared(ptx, blockN, "tileColumn", "nPadded", "gatheredWeights", 0);
             CopyShared(ptx, blockM, "tileRow", "mPadded", "gatheredRows", Chunk * blockN * 4);
             ptx.Add($"""
@@ -146,147 +151,151 @@ internal static class OutlierHelpers
 
     /// <summary>
     /// Every block of the grid gathers a share of the listed columns, strided in their matrices, to contiguous float32 in global memory, once per
-    /// launch instead of once per tile, and waits for the others' shares. All blocks run at the same time: the grid is persistent.
+    /// launch instead of once per tile, and waits for the others' shares. One multiprocessor alone could not ask for a tile's strided values fast
+    /// enough: each takes a line of its L1. Usually all blocks run at the same time; where other kernels keep some of them from starting, the wait
+    /// ends and this block's tiles are gathered one by one: <c>isShared</c> stays false.
     /// </summary>
     public static void GatherShare(PtxWriter ptx, GemmNumbers numbers)
     {
-        const int Batch = 4;
-        string rows = ptx.Label("SHARE_ROWS"), activations = ptx.Label("SHARE_ACTIVATIONS"), columns = ptx.Label("SHARE_COLUMNS"), columnsOfRow = ptx.Label("SHARE_ROW_COLUMNS");
-        string next = ptx.Label("SHARE_NEXT"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), unlisted = ptx.Label("SHARE_NONE");
-        ptx.Registers("b32", "nPadded", "mPadded", "shareRow", "shareStep", "shareRows", "shareColumn", "warpsInGrid")
-           .Registers("b64", "gatheredWeights", "gatheredRows", "into", "intoStep")
-           .Registers("b32", Enumerable.Range(0, Batch).Select(i => $"shareWord{i}").ToArray())
-           .Registers("b16", Enumerable.Range(0, Batch).Select(i => $"shareHalf{i}").ToArray())
-           .Registers("f32", "shareScale")
-           .Registers("pred", "sharesWeights", "takes", "is32", "is16", "isBf16")
+        const int Batch = 4, Polls = 1 << 14, Warps = Threads / Lanes;
+        string batch = ptx.Label("SHARE_BATCH"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), stored = ptx.Label("SHARE_STORED"), given = ptx.Label("SHARES_GIVEN");
+        ptx.Registers("b32", "nPadded", "mPadded", "shareRows", "shareFirst", "shareCount", "shareSlot", "shareRow", "gridBlocks", "polls")
+           .Registers("b64", "gatheredWeights", "gatheredRows")
+           .Registers("b32", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"into{i}", $"shareWord{i}" }).ToArray())
+           .Registers("f32", Enumerable.Range(0, Batch).Select(i => $"shareScale{i}").ToArray())
+           .Registers("pred", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"takes{i}", $"isWeight{i}" }).ToArray())
+           .Registers("pred", "is32", "is16", "isBf16", "isInt8")
            .Argument("gatheredWeights", nameof(GemmArguments.GatheredWeights), "u64")
            .Argument("gatheredRows", nameof(GemmArguments.GatheredRows), "u64")
            .Add($"""
+            setp.eq.u32 more, listCount, 0;
+            @more bra {done};
+            @!listKept bra {done};
             add.u32 nPadded, nTotal, 255;
             and.b32 nPadded, nPadded, 0xFFFFFF00;
             add.u32 mPadded, mTotal, 255;
             and.b32 mPadded, mPadded, 0xFFFFFF00;
             add.u32 shareRows, nPadded, mPadded;
-            mov.u32 shareRow, %ctaid.x;
-            mov.u32 warpsInGrid, %nctaid.x;
-            mul.lo.u32 warpsInGrid, warpsInGrid, {Threads / Lanes};
-            mul.lo.u32 shareStep, warpsInGrid, {Lanes};
-            mad.lo.u32 shareRow, shareRow, {Threads}, helperThread;
-            @!listKept bra {unlisted};
-            {rows}:
-            sub.u32 item, shareRow, helperLane;
-            setp.ge.u32 more, item, shareRows;
-            @more bra {done};
-            setp.lt.u32 sharesWeights, item, nPadded;
-            mov.u32 row, shareRow;
-            @!sharesWeights sub.u32 row, shareRow, nPadded;
-            @!sharesWeights bra {activations};
-            setp.lt.u32 inRange, row, nTotal;
-            mul.wide.u32 address, row, 4;
-            add.u64 into, gatheredWeights, address;
-            mul.wide.u32 intoStep, nPadded, 4;
-            add.u64 address, address, columnSteps;
-            ld.global.nc.f32 shareScale, [address];
-            mul.wide.u32 offset, row, kPadded;
-            add.u64 offset, offset, weightsBase;
-            mul.wide.u32 aligned, row, originalStride;
-            shl.b64 aligned, aligned, originalShift;
-            add.u64 aligned, aligned, originals;
-            and.pred is32, hasOriginals, originalIsF32;
-            or.pred is16, originalIsF16, originalIsBf16;
-            and.pred is16, is16, hasOriginals;
-            and.pred isBf16, is16, originalIsBf16;
-            bra {columns};
-            {activations}:
-            setp.lt.u32 inRange, row, mTotal;
-            mul.wide.u32 address, row, 4;
-            add.u64 into, gatheredRows, address;
-            mul.wide.u32 intoStep, mPadded, 4;
-            mul.wide.u32 aligned, row, activationStride;
-            shl.b64 aligned, aligned, inputShift;
-            add.u64 aligned, aligned, activations;
-            mov.pred is32, inputIsF32;
-            not.pred is16, inputIsF32;
-            mov.pred isBf16, inputIsBf16;
-            {columns}:
-            mov.u32 shareColumn, 0;
-            {columnsOfRow}:
-            setp.ge.u32 more, shareColumn, listCount;
-            @more bra {next};
+            mov.u32 gridBlocks, %nctaid.x;
+            add.u32 shareCount, shareRows, gridBlocks;
+            sub.u32 shareCount, shareCount, 1;
+            div.u32 shareCount, shareCount, gridBlocks;
+            mov.u32 shareFirst, %ctaid.x;
+            mul.lo.u32 shareFirst, shareFirst, shareCount;
+            shr.u32 shareSlot, helperThread, 5;
+            mov.u32 shareRow, 0;
+            {batch}:
+            setp.ge.u32 more, shareSlot, listCount;
+            @more bra {stored};
             """);
         for (int i = 0; i < Batch; i++)
         {
-            // An int8 weight is at its column; a 16- or 32-bit value at its column or, where originals are compact, at its ordinal.
+            // A warp takes every third column, its lanes neighbouring rows: the block's share of W and A one after the other. An int8 weight is at its
+            // column; a 16- or 32-bit value at its column or, where originals are compact, at its ordinal.
             ptx.Add($"""
-                add.u32 slot, shareColumn, {i};
-                setp.lt.u32 takes, slot, listCount;
-                and.pred takes, takes, inRange;
-                shfl.sync.idx.b32 gatherColumn, listColumn, slot, 31, 0xFFFFFFFF;
+                add.u32 item, shareRow, helperLane;
+                add.u32 row, item, shareFirst;
+                setp.lt.u32 takes{i}, item, shareCount;
+                setp.lt.and.u32 takes{i}, row, shareRows, takes{i};
+                setp.lt.and.u32 takes{i}, shareSlot, listCount, takes{i};
+                setp.lt.u32 isWeight{i}, row, nPadded;
+                shfl.sync.idx.b32 gatherColumn, listColumn, shareSlot, 31, 0xFFFFFFFF;
+                @!isWeight{i} sub.u32 row, row, nPadded;
+                selp.b32 item, nPadded, mPadded, isWeight{i};
+                mad.lo.u32 into{i}, item, shareSlot, row;
+                selp.b32 item, nTotal, mTotal, isWeight{i};
+                setp.lt.and.u32 inRange, row, item, takes{i};
                 mov.b32 shareWord{i}, 0;
-                mov.b16 shareHalf{i}, 0;
-                cvt.u64.u32 address, gatherColumn;
+                mov.f32 shareScale{i}, 0f00000000;
+                not.pred isInt8, hasOriginals;
+                and.pred isInt8, isInt8, isWeight{i};
+                and.pred keep, isInt8, inRange;
+                mul.wide.u32 address, row, 4;
+                add.u64 address, address, columnSteps;
+                @keep ld.global.nc.f32 shareScale{i}, [address];
+                mul.wide.u32 address, row, kPadded;
+                cvt.u64.u32 offset, gatherColumn;
                 add.u64 address, address, offset;
-                and.pred keep, takes, sharesWeights;
-                not.pred isMine, hasOriginals;
-                and.pred keep, keep, isMine;
+                add.u64 address, address, weightsBase;
                 @keep ld.global.s8 shareWord{i}, [address];
-                and.pred isMine, isCompact, sharesWeights;
-                selp.u32 gatherColumn, slot, gatherColumn, isMine;
-                selp.u32 item, originalShift, inputShift, sharesWeights;
-                cvt.u64.u32 address, gatherColumn;
+                and.pred isMine, isCompact, isWeight{i};
+                selp.u32 gatherColumn, shareSlot, gatherColumn, isMine;
+                selp.b32 item, originalStride, activationStride, isWeight{i};
+                mul.wide.u32 address, row, item;
+                cvt.u64.u32 offset, gatherColumn;
+                add.u64 address, address, offset;
+                selp.b32 item, originalShift, inputShift, isWeight{i};
                 shl.b64 address, address, item;
-                add.u64 address, address, aligned;
-                and.pred keep, takes, is32;
-                @keep ld.global.b32 shareWord{i}, [address];
-                and.pred keep, takes, is16;
-                @keep ld.global.b16 shareHalf{i}, [address];
+                selp.b64 offset, originals, activations, isWeight{i};
+                add.u64 address, address, offset;
+                setp.eq.u32 is32, item, 2;
+                not.pred keep, isInt8;
+                and.pred keep, keep, inRange;
+                and.pred is16, keep, is32;
+                @is16 ld.global.b32 shareWord{i}, [address];
+                not.pred is16, is32;
+                and.pred is16, is16, keep;
+                @is16 ld.global.u16 shareWord{i}, [address];
+                add.u32 shareRow, shareRow, {Lanes};
+                setp.ge.u32 more, shareRow, shareCount;
+                @more mov.u32 shareRow, 0;
+                @more add.u32 shareSlot, shareSlot, {Warps};
                 """);
         }
 
         for (int i = 0; i < Batch; i++)
         {
             ptx.Add($"""
-                add.u32 slot, shareColumn, {i};
-                setp.lt.u32 takes, slot, listCount;
-                cvt.rn.f32.s32 value, shareWord{i};
-                mul.rn.f32 value, value, shareScale;
-                @is32 mov.b32 value, shareWord{i};
-                @is16 cvt.f32.f16 value, shareHalf{i};
-                cvt.u32.u16 item, shareHalf{i};
-                shl.b32 item, item, 16;
+                selp.b32 item, originalFormat, inputFormat, isWeight{i};
+                not.pred isInt8, hasOriginals;
+                and.pred isInt8, isInt8, isWeight{i};
+                setp.eq.u32 is16, item, {(int)ElementFormat.Float16};
+                setp.eq.u32 isBf16, item, {(int)ElementFormat.BFloat16};
+                mov.b32 value, shareWord{i};
+                cvt.u16.u32 halfBits, shareWord{i};
+                @is16 cvt.f32.f16 value, halfBits;
+                shl.b32 item, shareWord{i}, 16;
                 @isBf16 mov.b32 value, item;
+                @isInt8 cvt.rn.f32.s32 value, shareWord{i};
+                @isInt8 mul.rn.f32 value, value, shareScale{i};
                 """);
             if (numbers.Outliers == OutlierPolicy.Elements)
             {
-                ptx.Add("""
+                ptx.Add($"""
                     abs.f32 magnitude, value;
                     setp.ge.f32 keep, magnitude, threshold;
-                    or.pred keep, keep, sharesWeights;
+                    or.pred keep, keep, isWeight{i};
                     @!keep mov.f32 value, 0f00000000;
                     """);
             }
 
-            ptx.Add("""
-                @takes st.global.f32 [into], value;
-                add.u64 into, into, intoStep;
+            ptx.Add($"""
+                mul.wide.u32 address, into{i}, 4;
+                selp.b64 offset, gatheredWeights, gatheredRows, isWeight{i};
+                add.u64 address, address, offset;
+                @takes{i} st.global.f32 [address], value;
                 """);
         }
 
         ptx.Add($"""
-            add.u32 shareColumn, shareColumn, {Batch};
-            bra {columnsOfRow};
-            {next}:
-            add.u32 shareRow, shareRow, shareStep;
-            bra {rows};
-            {done}:
-            membar.gl;
-            bar.warp.sync 0xFFFFFFFF;
-            @isLane0 red.release.gpu.global.add.u32 [ticketAddress+4], 1;
+            bra {batch};
+            {stored}:
+            bar.sync {ShareBarrier}, {Threads};
+            setp.ne.u32 isShared, helperThread, 0;
+            @isShared bra {given};
+            red.release.gpu.global.add.u32 [ticketAddress+4], 1;
+            mov.u32 polls, 0;
             {wait}:
             ld.acquire.gpu.global.u32 item, [ticketAddress+4];
-            setp.ne.u32 more, item, warpsInGrid;
+            setp.eq.u32 isShared, item, gridBlocks;
+            @isShared bra {given};
+            add.u32 polls, polls, 1;
+            setp.lt.u32 more, polls, {Polls};
             @more bra {wait};
-            {unlisted}:
+            {given}:
+            bar.warp.sync 0xFFFFFFFF;
+            bar.red.and.pred isShared, {ShareBarrier}, {Threads}, isShared;
+            {done}:
             bar.warp.sync 0xFFFFFFFF;
             """);
     }

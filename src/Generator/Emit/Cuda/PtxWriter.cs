@@ -36,9 +36,12 @@ internal sealed class PtxWriter
     public string Label(string name) => $"{name}_{labels++}";
 
     /// <summary>Loads a field of <see cref="GemmArguments"/>.</summary>
-    public PtxWriter Argument(string register, string field, string type)
+    public PtxWriter Argument(string register, string field, string type) => Argument<GemmArguments>(register, field, type);
+
+    /// <summary>Loads a field of a parameter block.</summary>
+    public PtxWriter Argument<T>(string register, string field, string type)
     {
-        int offset = (int)Marshal.OffsetOf<GemmArguments>(field);
+        int offset = (int)Marshal.OffsetOf<T>(field);
         return Add($"ld.param.{type} {register}, [args+{offset.ToString(CultureInfo.InvariantCulture)}];");
     }
 

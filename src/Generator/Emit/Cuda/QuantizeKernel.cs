@@ -14,6 +14,10 @@ internal static class QuantizeKernel
 
     private const string Infinity = "0x7F800000", Magnitude = "0x7FFFFFFF";
 
+    private static readonly string Tiny = PtxWriter.F32(7.888609052210118e-31f), Lift = PtxWriter.F32(1.8446744073709552e19f);
+
+    private static readonly string One = PtxWriter.F32(1f), Levels = PtxWriter.F32(127f), Half = PtxWriter.F32(0.5f);
+
     public static string Emit(QuantizePlan plan)
     {
         PtxWriter ptx = new();
@@ -26,18 +30,8 @@ internal static class QuantizeKernel
             .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{System.Runtime.InteropServices.Marshal.SizeOf<QuantizeArguments>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid 1024, 1, 1
             {
-            .shared .align 4 .b32 warpBits[32];
-            .shared .align 4 .f32 warpHigh[32];
-            .shared .align 4 .f32 warpLow[32];
-            .reg .b32 thread, threads, row, groups, group, element, lane, warp, warps, k, kPadded, stride, cached, aligned, cacheAddress, scratch, remote, magnitudeBits, largestBits, maskByte, maskShift, known, address32;
-            .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, tensorRange, pointer, offset, groupPointer;
-            .reg .f32 threshold, high, low, remoteFloat, prescale, scale, half, scaledLow, scaledHigh, rowStep, scaledValue;
-            .reg .b32 zeroPoint, packedLow, packedHigh, quantizedValue;
-            .reg .pred again, full, vectors, isCached, isExcluded, isFinite, present, isFirst, isZero;
-            .reg .b32 raw<8>, q<8>;
-            .reg .b16 h<8>, hZero;
-            .reg .f32 x<8>, magnitude;
             """);
+        Declare(ptx);
         Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
         Field(ptx, "quantized", nameof(QuantizeArguments.Quantized), "u64");
         Field(ptx, "rowSteps", nameof(QuantizeArguments.RowSteps), "u64");
@@ -115,12 +109,28 @@ internal static class QuantizeKernel
             """).ToString();
     }
 
+    /// <summary>Registers and shared memory of the parts below.</summary>
+    public static void Declare(PtxWriter ptx) => ptx.Add("""
+        .shared .align 4 .b32 warpBits[32];
+        .shared .align 4 .f32 warpHigh[32];
+        .shared .align 4 .f32 warpLow[32];
+        .reg .b32 thread, threads, row, groups, group, element, lane, warp, warps, k, kPadded, stride, cached, aligned, cacheAddress, scratch, remote, magnitudeBits, largestBits, maskByte, known, address32;
+        .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, tensorRange, pointer, offset, groupPointer;
+        .reg .f32 threshold, high, low, remoteFloat, prescale, scale, half, scaledLow, scaledHigh, rowStep, scaledValue;
+        .reg .b32 zeroPoint, packedLow, packedHigh, quantizedValue;
+        .reg .pred again, full, vectors, isCached, isExcluded, isFinite, present, isFirst, isZero;
+        .reg .b32 raw<8>, q<8>;
+        .reg .b16 h<8>, hZero;
+        .reg .f32 x<8>, magnitude;
+        """);
+
     private static int Shift(QuantizePlan plan) => plan.Input == ElementFormat.Float32 ? 2 : 1;
 
     private static bool NeedsRange(QuantizePlan plan) =>
         plan.Stage == QuantizeStage.Range || (plan.Stage == QuantizeStage.Quantize && !plan.TensorScale);
 
-    private static void Field(PtxWriter ptx, string register, string field, string type)
+    /// <summary>Loads a field of <see cref="QuantizeArguments"/>.</summary>
+    public static void Field(PtxWriter ptx, string register, string field, string type)
     {
         int offset = (int)System.Runtime.InteropServices.Marshal.OffsetOf<QuantizeArguments>(field);
         ptx.Add($"ld.param.{type} {register}, [args+{offset.ToString(CultureInfo.InvariantCulture)}];");
@@ -219,7 +229,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>The eight mask bits of the group's columns.</summary>
-    private static void LoadMaskByte(PtxWriter ptx) => ptx.Add("""
+    public static void LoadMaskByte(PtxWriter ptx) => ptx.Add("""
         cvt.u64.u32 offset, group;
         add.u64 pointer, mask, offset;
         ld.global.u8 maskByte, [pointer];
@@ -230,7 +240,7 @@ internal static class QuantizeKernel
         ? $"abs.f32 magnitude, x{i};\nsetp.ge.f32 isExcluded, magnitude, threshold;"
         : $"and.b32 scratch, maskByte, {1 << i};\nsetp.ne.u32 isExcluded, scratch, 0;");
 
-    private static void Measure(PtxWriter ptx, QuantizePlan plan, int i)
+    public static void Measure(PtxWriter ptx, QuantizePlan plan, int i)
     {
         ptx.Add($"""
             mov.b32 magnitudeBits, x{i};
@@ -258,7 +268,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>Largest magnitude, high and low over the block; every thread gets them.</summary>
-    private static void Reduce(PtxWriter ptx, QuantizePlan plan)
+    public static void Reduce(PtxWriter ptx, QuantizePlan plan)
     {
         WarpReduce(ptx, plan);
         ptx.Add("""
@@ -319,7 +329,7 @@ internal static class QuantizeKernel
     }
 
     /// <summary>Sets the bits of the group's outliers. Most are known from rows before: an atomic is spent on new ones only.</summary>
-    private static void MarkGroup(PtxWriter ptx)
+    public static void MarkGroup(PtxWriter ptx)
     {
         string done = ptx.Label("MARKED");
         ptx.Add("mov.u32 maskByte, 0;");
@@ -335,9 +345,9 @@ internal static class QuantizeKernel
         ptx.Add($"""
             setp.eq.u32 isZero, maskByte, 0;
             @isZero bra {done};
-            and.b32 maskShift, group, 3;
-            shl.b32 maskShift, maskShift, 3;
-            shl.b32 scratch, maskByte, maskShift;
+            and.b32 address32, group, 3;
+            shl.b32 address32, address32, 3;
+            shl.b32 scratch, maskByte, address32;
             shr.u32 address32, group, 2;
             mul.wide.u32 offset, address32, 4;
             add.u64 pointer, mask, offset;
@@ -382,7 +392,7 @@ internal static class QuantizeKernel
         """);
 
     /// <summary>prescale, scale, zeroPoint and the stored statistics, as AbsmaxScaling of the runtime has them.</summary>
-    private static void Factors(PtxWriter ptx, QuantizePlan plan)
+    public static void Factors(PtxWriter ptx, QuantizePlan plan)
     {
         if (plan.TensorScale)
         {
@@ -393,68 +403,77 @@ internal static class QuantizeKernel
                 """);
         }
 
-        string tiny = PtxWriter.F32(7.888609052210118e-31f), lift = PtxWriter.F32(1.8446744073709552e19f), one = PtxWriter.F32(1f), levels = PtxWriter.F32(127f), oneHalf = PtxWriter.F32(0.5f);
-        ptx.Add($"mov.u32 zeroPoint, 0;\nmov.f32 prescale, {one};");
         if (plan.ZeroPoint)
         {
-            ptx.Add($"""
-                neg.f32 remoteFloat, low;
-                max.f32 remoteFloat, remoteFloat, high;
-                setp.lt.f32 isZero, remoteFloat, {tiny};
-                selp.f32 prescale, {lift}, {one}, isZero;
-                mul.rn.f32 scaledHigh, high, prescale;
-                mul.rn.f32 scaledHigh, scaledHigh, {oneHalf};
-                mul.rn.f32 scaledLow, low, prescale;
-                mul.rn.f32 half, scaledLow, {oneHalf};
-                sub.rn.f32 half, scaledHigh, half;
-                div.rn.f32 scale, {levels}, half;
-                neg.f32 scaledLow, scaledLow;
-                mul.rn.f32 scaledLow, scaledLow, scale;
-                cvt.rni.s32.f32 zeroPoint, scaledLow;
-                sub.s32 zeroPoint, zeroPoint, 127;
-                setp.eq.f32 isZero, half, 0f00000000;
-                @isZero mov.u32 zeroPoint, 0;
-                @isZero mov.f32 scale, 0f00000000;
-                @isZero mov.f32 prescale, {one};
-                mul.rn.f32 remoteFloat, low, {oneHalf};
-                mul.rn.f32 rowStep, high, {oneHalf};
-                sub.rn.f32 rowStep, rowStep, remoteFloat;
-                div.rn.f32 rowStep, rowStep, {levels};
-                """);
+            ZeroPointFactors(ptx);
         }
         else
         {
-            ptx.Add($"""
-                setp.lt.f32 isZero, high, {tiny};
-                selp.f32 prescale, {lift}, {one}, isZero;
-                mul.rn.f32 scaledHigh, high, prescale;
-                rcp.rn.f32 scale, scaledHigh;
-                mul.rn.f32 scale, scale, {levels};
-                setp.eq.f32 isZero, high, 0f00000000;
-                @isZero mov.f32 scale, 0f00000000;
-                @isZero mov.f32 prescale, {one};
-                div.rn.f32 rowStep, high, {levels};
-                """);
+            SymmetricFactors(ptx);
         }
 
-        ptx.Add("""
-            selp.f32 rowStep, rowStep, 0f7FC00000, isFinite;
-            selp.b32 zeroPoint, zeroPoint, 0, isFinite;
-            setp.ne.u32 isFirst, thread, 0;
-            @isFirst bra STATISTICS_STORED;
-            mul.wide.u32 offset, row, 4;
-            add.u64 pointer, rowSteps, offset;
-            st.global.f32 [pointer], rowStep;
-            setp.ne.u64 present, rowZeros, 0;
-            add.u64 pointer, rowZeros, offset;
-            @present st.global.u32 [pointer], zeroPoint;
-            setp.ne.u64 present, absmaxAt, 0;
-            add.u64 pointer, absmaxAt, offset;
-            selp.f32 remoteFloat, high, 0f7FC00000, isFinite;
-            @present st.global.f32 [pointer], remoteFloat;
-            STATISTICS_STORED:
-            """);
+        StoreStatistics(ptx);
     }
+
+    private static void ZeroPointFactors(PtxWriter ptx) => ptx.Add($"""
+        mov.u32 zeroPoint, 0;
+        mov.f32 prescale, {One};
+        neg.f32 remoteFloat, low;
+        max.f32 remoteFloat, remoteFloat, high;
+        setp.lt.f32 isZero, remoteFloat, {Tiny};
+        selp.f32 prescale, {Lift}, {One}, isZero;
+        mul.rn.f32 scaledHigh, high, prescale;
+        mul.rn.f32 scaledHigh, scaledHigh, {Half};
+        mul.rn.f32 scaledLow, low, prescale;
+        mul.rn.f32 half, scaledLow, {Half};
+        sub.rn.f32 half, scaledHigh, half;
+        div.rn.f32 scale, {Levels}, half;
+        neg.f32 scaledLow, scaledLow;
+        mul.rn.f32 scaledLow, scaledLow, scale;
+        cvt.rni.s32.f32 zeroPoint, scaledLow;
+        sub.s32 zeroPoint, zeroPoint, 127;
+        setp.eq.f32 isZero, half, 0f00000000;
+        @isZero mov.u32 zeroPoint, 0;
+        @isZero mov.f32 scale, 0f00000000;
+        @isZero mov.f32 prescale, {One};
+        mul.rn.f32 remoteFloat, low, {Half};
+        mul.rn.f32 rowStep, high, {Half};
+        sub.rn.f32 rowStep, rowStep, remoteFloat;
+        div.rn.f32 rowStep, rowStep, {Levels};
+        """);
+
+    /// <summary>prescale, scale and rowStep of a row whose largest magnitude is <c>high</c>; zeroPoint is 0.</summary>
+    public static void SymmetricFactors(PtxWriter ptx) => ptx.Add($"""
+        mov.u32 zeroPoint, 0;
+        setp.lt.f32 isZero, high, {Tiny};
+        selp.f32 prescale, {Lift}, {One}, isZero;
+        mul.rn.f32 scaledHigh, high, prescale;
+        rcp.rn.f32 scale, scaledHigh;
+        mul.rn.f32 scale, scale, {Levels};
+        setp.eq.f32 isZero, high, 0f00000000;
+        @isZero mov.f32 scale, 0f00000000;
+        @isZero mov.f32 prescale, {One};
+        div.rn.f32 rowStep, high, {Levels};
+        """);
+
+    /// <summary>A row's statistics leave through its first thread; those of a row that is not finite are NaN.</summary>
+    public static void StoreStatistics(PtxWriter ptx) => ptx.Add("""
+        selp.f32 rowStep, rowStep, 0f7FC00000, isFinite;
+        selp.b32 zeroPoint, zeroPoint, 0, isFinite;
+        setp.ne.u32 isFirst, thread, 0;
+        @isFirst bra STATISTICS_STORED;
+        mul.wide.u32 offset, row, 4;
+        add.u64 pointer, rowSteps, offset;
+        st.global.f32 [pointer], rowStep;
+        setp.ne.u64 present, rowZeros, 0;
+        add.u64 pointer, rowZeros, offset;
+        @present st.global.u32 [pointer], zeroPoint;
+        setp.ne.u64 present, absmaxAt, 0;
+        add.u64 pointer, absmaxAt, offset;
+        selp.f32 remoteFloat, high, 0f7FC00000, isFinite;
+        @present st.global.f32 [pointer], remoteFloat;
+        STATISTICS_STORED:
+        """);
 
     private static void QuantizeRow(PtxWriter ptx, QuantizePlan plan)
     {
@@ -470,6 +489,20 @@ internal static class QuantizeKernel
             @!isFinite bra STORE_GROUP;
             """);
         ReloadGroup(ptx, plan);
+        QuantizeGroup(ptx, plan);
+        ptx.Add("""
+            STORE_GROUP:
+            mul.wide.u32 offset, group, 8;
+            add.u64 pointer, quantized, offset;
+            st.global.v2.b32 [pointer], {packedLow, packedHigh};
+            add.u32 group, group, threads;
+            bra QUANTIZE;
+            """);
+    }
+
+    /// <summary>x0 to x7 of a finite row to packedLow and packedHigh, which are zero before.</summary>
+    public static void QuantizeGroup(PtxWriter ptx, QuantizePlan plan)
+    {
         if (plan.ExcludesColumns)
         {
             LoadMaskByte(ptx);
@@ -505,14 +538,5 @@ internal static class QuantizeKernel
             string packed = i < 4 ? "packedLow" : "packedHigh";
             ptx.Add($"shl.b32 scratch, q{i}, {i % 4 * 8};").Add($"or.b32 {packed}, {packed}, scratch;");
         }
-
-        ptx.Add("""
-            STORE_GROUP:
-            mul.wide.u32 offset, group, 8;
-            add.u64 pointer, quantized, offset;
-            st.global.v2.b32 [pointer], {packedLow, packedHigh};
-            add.u32 group, group, threads;
-            bra QUANTIZE;
-            """);
     }
 }

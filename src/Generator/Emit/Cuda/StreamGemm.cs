@@ -31,8 +31,9 @@ internal static class StreamGemm
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isWhole", "isFinal", "validFeature0", "validFeature1", "valid")
-           .Registers("f32", "tokenStep0", "tokenStep1", "tokenOutlier0", "tokenOutlier1")
-           .Registers("b32", "tokenZero0", "tokenZero1")
+           .Registers("f32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenStep{i}").ToArray())
+           .Registers("b32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenZero{i}").ToArray())
+           .Registers("f32", "tokenOutlier0", "tokenOutlier1")
            .Registers("b32", accumulators);
         Epilogue.Declare(ptx);
         Epilogue.DeclareSlots(ptx);
@@ -266,6 +267,13 @@ internal static class StreamGemm
         }
 
         ptx.Add($"""
+            add.u32 feature, featureLocal, tileColumn;
+            setp.lt.u32 validFeature0, feature, nTotal;
+            add.u32 total, feature, 8;
+            setp.lt.u32 validFeature1, total, nTotal;
+            """);
+        LoadVectors(ptx, plan);
+        ptx.Add($"""
             mov.u32 segmentLeft, segmentUnits;
             CONSUME:
             shl.b32 full, stage, 4;
@@ -304,10 +312,6 @@ internal static class StreamGemm
             sub.u32 segmentLeft, segmentLeft, 1;
             setp.ne.u32 again, segmentLeft, 0;
             @again bra CONSUME;
-            add.u32 feature, featureLocal, tileColumn;
-            setp.lt.u32 validFeature0, feature, nTotal;
-            add.u32 total, feature, 8;
-            setp.lt.u32 validFeature1, total, nTotal;
             """);
         Combine(ptx, plan, accumulators);
         Finish(ptx, plan, accumulators);
@@ -358,15 +362,15 @@ internal static class StreamGemm
         ptx.Add("COMBINED:");
     }
 
-    private static void Finish(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
+    /// <summary>What the epilogue needs per output feature and per token is asked for before the mainloop, which hides how long it takes.</summary>
+    private static void LoadVectors(PtxWriter ptx, StreamGemmPlan plan)
     {
-        GemmNumbers numbers = plan.Numbers;
+        bool zeroPoint = plan.Numbers.ZeroPoint;
         ptx.Argument("columnStepsAt", nameof(GemmArguments.ColumnSteps), "u64")
            .Argument("weightSumsAt", nameof(GemmArguments.WeightSums), "u64")
            .Argument("biasAt", nameof(GemmArguments.Bias), "u64")
            .Add($"""
             setp.ne.u64 hasBias, biasAt, 0;
-            and.pred hasBias, hasBias, isFinal;
             mul.wide.u32 pointer, feature, 4;
             add.u64 columnStepsAt, columnStepsAt, pointer;
             add.u64 weightSumsAt, weightSumsAt, pointer;
@@ -377,23 +381,29 @@ internal static class StreamGemm
             mov.f32 bias1, 0f00000000;
             @hasBias ld.global.nc.f32 bias0, [biasAt];
             @hasBias ld.global.nc.f32 bias1, [biasAt+32];
-            {(numbers.ZeroPoint ? "ld.global.nc.b32 weightSum0, [weightSumsAt];\nld.global.nc.b32 weightSum1, [weightSumsAt+32];" : "")}
+            {(zeroPoint ? "ld.global.nc.b32 weightSum0, [weightSumsAt];\nld.global.nc.b32 weightSum1, [weightSumsAt+32];" : "")}
             mul.wide.u32 pointer, laneColumn, 4;
-            {(numbers.ZeroPoint ? "add.u64 pointerRow, pointer, rowZeros;" : "")}
+            {(zeroPoint ? "add.u64 pointerRow, pointer, rowZeros;" : "")}
             add.u64 pointer, pointer, rowSteps;
             """);
-        for (int group = 0; group < plan.Tokens / 8; group++)
+        for (int token = 0; token < plan.Tokens / 4; token++)
         {
-            ptx.Add($"ld.global.f32 tokenStep0, [pointer+{group * 32}];").Add($"ld.global.f32 tokenStep1, [pointer+{(group * 32) + 4}];");
-            if (numbers.ZeroPoint)
+            int offset = (token / 2 * 32) + (token % 2 * 4);
+            ptx.Add($"ld.global.f32 tokenStep{token}, [pointer+{offset}];");
+            if (zeroPoint)
             {
-                ptx.Add($"ld.global.s32 tokenZero0, [pointerRow+{group * 32}];").Add($"ld.global.s32 tokenZero1, [pointerRow+{(group * 32) + 4}];");
+                ptx.Add($"ld.global.s32 tokenZero{token}, [pointerRow+{offset}];");
             }
+        }
+    }
 
-            for (int i = 0; i < 4; i++)
-            {
-                Epilogue.Scale(ptx, numbers, accumulators[(group * 4) + i], $"tokenStep{i % 2}", $"tokenZero{i % 2}", $"columnStep{i / 2}", $"weightSum{i / 2}");
-            }
+    private static void Finish(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
+    {
+        GemmNumbers numbers = plan.Numbers;
+        for (int i = 0; i < accumulators.Length; i++)
+        {
+            int token = (i / 4 * 2) + (i % 2), feature = i / 2 % 2;
+            Epilogue.Scale(ptx, numbers, accumulators[i], $"tokenStep{token}", $"tokenZero{token}", $"columnStep{feature}", $"weightSum{feature}");
         }
 
         if (numbers.HasOutliers)

@@ -11,8 +11,14 @@ internal static class WgmmaGemm
 {
     private const int BandRows = 16;
 
+    /// <summary>Lanes that a thread's values per column can come from: one of a pair, in each quarter of a warp.</summary>
+    private const int LaneSources = 8;
+
+    /// <summary>Groups of eight columns whose outlier weights are on their way while those before them are multiplied.</summary>
+    private const int WeightsAhead = 4;
+
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
-    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (56, 224) : (40, 232);
+    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (72, 216) : (40, 232);
 
     public static string Emit(WgmmaGemmPlan plan)
     {
@@ -31,12 +37,16 @@ internal static class WgmmaGemm
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "direct", "valid", "validRow")
            .Registers("f32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowStep{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"outlier{i}")).ToArray())
            .Registers("b32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowZero{i}").ToArray())
+           .Registers("b32", ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"biasOf{j}", $"weightSumOf{j}" }).ToArray())
+           .Registers("b32", Enumerable.Range(0, LaneSources).Select(i => $"source{i}").ToArray())
            .Registers("b32", accumulators);
         Epilogue.Declare(ptx);
         Epilogue.DeclareSlots(ptx);
         if (numbers.HasOutliers)
         {
             OutlierHelpers.Declare(ptx);
+            ptx.Registers("f32", Enumerable.Range(0, WeightsAhead * 2).Select(i => $"ahead{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"nextOutlier{i}")).ToArray())
+               .Registers("pred", "another");
         }
 
         Prologue(ptx, plan);
@@ -257,11 +267,6 @@ internal static class WgmmaGemm
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan, 0)};
             griddepcontrol.wait;
             """);
-        // With one tile per block nothing is gathered twice, and waiting for the other blocks would only cost time.
-        ptx.Add("""
-            setp.le.u32 more, tiles, tileStep;
-            @more bra HELP_TILE;
-            """);
         OutlierHelpers.StartList(ptx);
         OutlierHelpers.GatherShare(ptx, plan.Numbers);
         ptx.Add("""
@@ -323,6 +328,11 @@ internal static class WgmmaGemm
             mov.u32 outlierRows, 0;
             griddepcontrol.wait;
             """);
+        for (int i = 0; i < LaneSources; i++)
+        {
+            ptx.Add($"add.u32 source{i}, laneColumn, {(i / 2 * 8) + (i % 2)};");
+        }
+
         if (plan.Numbers.HasOutliers)
         {
             ptx.Add($"""
@@ -372,6 +382,7 @@ internal static class WgmmaGemm
         }
 
         LocateTile(ptx, plan);
+        LoadVectors(ptx, plan);
         Mainloop(ptx, plan, accumulators);
         Finish(ptx, plan, accumulators);
         if (plan.PingPong)
@@ -484,16 +495,18 @@ internal static class WgmmaGemm
 
     private static void ReleaseStage(PtxWriter ptx) => ptx.Add("@isLeader mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];");
 
-    private static void Finish(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
+    /// <summary>
+    /// What the epilogue needs per row and per column is asked for before the mainloop, which hides how long it takes. A warp's lanes hold each
+    /// column's values once, one of 32 neighbours each, and hand them round.
+    /// </summary>
+    private static void LoadVectors(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         GemmNumbers numbers = plan.Numbers;
-        int perBlock = plan.BlockN / 2, groups = plan.BlockN / 8;
         ptx.Add($"""
             {(plan.PingPong ? "mov.u32 firstRow, tileRow;" : "mad.lo.u32 firstRow, warpgroup, 64, tileRow;")}
             mov.u32 storeRow, firstRow;
             mad.lo.u32 firstRow, warp, 16, firstRow;
             add.u32 firstRow, firstRow, laneRow;
-            add.u32 firstColumn, tileColumn, laneColumn;
             mul.wide.u32 pointer, firstRow, 4;
             """);
         if (numbers.ZeroPoint)
@@ -509,17 +522,45 @@ internal static class WgmmaGemm
            .Argument("biasAt", nameof(GemmArguments.Bias), "u64")
            .Add("""
             setp.ne.u64 hasBias, biasAt, 0;
+            add.u32 firstColumn, tileColumn, lane;
             mul.wide.u32 pointer, firstColumn, 4;
             add.u64 columnStepsAt, columnStepsAt, pointer;
             add.u64 weightSumsAt, weightSumsAt, pointer;
             add.u64 biasAt, biasAt, pointer;
             """);
-        for (int group = 0; group < groups; group++)
+        foreach (int j in ForLanes(plan))
         {
-            ptx.Add($"ld.global.nc.v2.f32 {{columnStep0, columnStep1}}, [columnStepsAt+{group * 32}];");
+            ptx.Add($"ld.global.nc.b32 columnStepOf{j}, [columnStepsAt+{j * 128}];")
+               .Add($"mov.b32 biasOf{j}, 0;")
+               .Add($"@hasBias ld.global.nc.b32 biasOf{j}, [biasAt+{j * 128}];");
             if (numbers.ZeroPoint)
             {
-                ptx.Add($"ld.global.nc.v2.b32 {{weightSum0, weightSum1}}, [weightSumsAt+{group * 32}];");
+                ptx.Add($"ld.global.nc.b32 weightSumOf{j}, [weightSumsAt+{j * 128}];");
+            }
+        }
+    }
+
+    /// <summary>A value per column to the threads that hold the column: <c>name0</c> and <c>name1</c> of a group of eight columns.</summary>
+    private static void FromLanes(PtxWriter ptx, string name, int group)
+    {
+        for (int column = 0; column < 2; column++)
+        {
+            ptx.Add($"shfl.sync.idx.b32 {name}{column}, {name}Of{group / 4}, source{(group % 4 * 2) + column}, 31, 0xFFFFFFFF;");
+        }
+    }
+
+    private static IEnumerable<int> ForLanes(WgmmaGemmPlan plan) => Enumerable.Range(0, plan.BlockN / 32);
+
+    private static void Finish(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
+    {
+        GemmNumbers numbers = plan.Numbers;
+        int perBlock = plan.BlockN / 2, groups = plan.BlockN / 8;
+        for (int group = 0; group < groups; group++)
+        {
+            FromLanes(ptx, "columnStep", group);
+            if (numbers.ZeroPoint)
+            {
+                FromLanes(ptx, "weightSum", group);
             }
 
             ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", $"columnStep{column}", $"weightSum{column}"));
@@ -533,7 +574,7 @@ internal static class WgmmaGemm
         ptx.Add("@!hasBias bra NO_BIAS;");
         for (int group = 0; group < groups; group++)
         {
-            ptx.Add($"ld.global.nc.v2.f32 {{bias0, bias1}}, [biasAt+{group * 32}];");
+            FromLanes(ptx, "bias", group);
             ForFragment(plan, group, (index, _, column) => ptx.Add($"add.rn.f32 {accumulators[index]}, {accumulators[index]}, bias{column};"));
         }
 
@@ -610,7 +651,8 @@ internal static class WgmmaGemm
 
     /// <summary>
     /// Chunks of up to eight columns, in ascending order; within a thread every element is one chain of fused multiply-adds. A row that has no
-    /// outlier in a column adds 0 * w, which leaves its bits as they are: so Elements' rows do not see each other.
+    /// outlier in a column adds 0 * w, which leaves its bits as they are: so Elements' rows do not see each other. Weights are loaded some groups of
+    /// columns ahead: with one warp a scheduler nothing else hides how long shared memory takes.
     /// </summary>
     private static void SumOutliers(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {
@@ -624,6 +666,9 @@ internal static class WgmmaGemm
             mbarrier.try_wait.parity.shared::cta.b64 ready, [outlierBarrier], outlierPhase;
             @!ready bra OUTLIER_CHUNK;
             """);
+        int groups = plan.BlockN / 8, pitch = plan.BlockN * 4, rowsAt = GemmNumbers.OutlierChunk * pitch;
+        void LoadWeights(int group, string predicate, int offset) =>
+            ptx.Add($"{predicate}ld.shared.v2.f32 {{ahead{group % WeightsAhead * 2}, ahead{(group % WeightsAhead * 2) + 1}}}, [outlierWeights+{offset + (group * 32)}];");
         ptx.Add("""
             ld.shared.v2.b32 {columnsLeft, lastChunk}, [outlierBarrier+16];
             shl.b32 outlierWeights, laneColumn, 2;
@@ -631,21 +676,42 @@ internal static class WgmmaGemm
             mov.u32 elementAddress, outlierRows;
             setp.eq.u32 again, columnsLeft, 0;
             @again bra CHUNK_SUMMED;
-            OUTLIER_COLUMN:
             """);
-        ForRows(plan, (row, offset) => ptx.Add($"ld.shared.f32 outlier{row}, [elementAddress+{(GemmNumbers.OutlierChunk * plan.BlockN * 4) + (offset * 4)}];"));
-        for (int group = 0; group < plan.BlockN / 8; group++)
+        ForRows(plan, (row, offset) => ptx.Add($"ld.shared.f32 outlier{row}, [elementAddress+{rowsAt + (offset * 4)}];"));
+        for (int group = 0; group < WeightsAhead; group++)
         {
-            ptx.Add($"ld.shared.v2.f32 {{weight0, weight1}}, [outlierWeights+{group * 32}];");
-            ForFragment(plan, group, (index, row, column) => ptx.Add($"fma.rn.f32 {accumulators[index]}, outlier{row}, weight{column}, {accumulators[index]};"));
+            LoadWeights(group, "", 0);
         }
 
+        ptx.Add("""
+            OUTLIER_COLUMN:
+            setp.gt.u32 another, columnsLeft, 1;
+            """);
+        for (int group = 0; group < groups; group++)
+        {
+            ForFragment(plan, group, (index, row, column) =>
+                ptx.Add($"fma.rn.f32 {accumulators[index]}, outlier{row}, ahead{(group % WeightsAhead * 2) + column}, {accumulators[index]};"));
+            if (group + WeightsAhead < groups)
+            {
+                LoadWeights(group + WeightsAhead, "", 0);
+            }
+            else
+            {
+                LoadWeights(group + WeightsAhead - groups, "@another ", pitch);
+            }
+
+            if (group == 0)
+            {
+                ForRows(plan, (row, offset) => ptx.Add($"@another ld.shared.f32 nextOutlier{row}, [elementAddress+{rowsAt + ((plan.BlockM + offset) * 4)}];"));
+            }
+        }
+
+        ForRows(plan, (row, _) => ptx.Add($"mov.f32 outlier{row}, nextOutlier{row};"));
         ptx.Add($"""
             add.u32 elementAddress, elementAddress, {plan.BlockM * 4};
-            add.u32 outlierWeights, outlierWeights, {plan.BlockN * 4};
+            add.u32 outlierWeights, outlierWeights, {pitch};
             sub.u32 columnsLeft, columnsLeft, 1;
-            setp.ne.u32 again, columnsLeft, 0;
-            @again bra OUTLIER_COLUMN;
+            @another bra OUTLIER_COLUMN;
             CHUNK_SUMMED:
             mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             bar.warp.sync 0xFFFFFFFF;

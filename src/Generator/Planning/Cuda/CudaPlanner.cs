@@ -7,7 +7,7 @@ namespace KernelGen.Generator.Planning.Cuda;
 /// <param name="ArchitectureSpecific">Whether it runs on that capability alone.</param>
 /// <param name="Format">Input type of a quantization kernel, output type of a GEMM.</param>
 /// <param name="BlockM">Rows per tile, or 0.</param>
-/// <param name="BlockN">Output features per tile, or 0.</param>
+/// <param name="BlockN">Output features per tile; of a quantization kernel the longest row, or 0 for any.</param>
 /// <param name="Alternating">Whether two consumer warpgroups take alternate tiles.</param>
 /// <param name="Threads">Threads per block, or 0 where the launch decides.</param>
 /// <param name="SharedBytes">Dynamic shared memory, or 0 where the launch decides.</param>
@@ -100,5 +100,5 @@ internal static class CudaPlanner
             plan.Name, role, capability, false, output, plan.BlockM, plan.BlockN, false, GridGemmPlan.Threads, plan.SharedBytes, plan));
 
     private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, QuantizePlan plan) =>
-        plans.Add(new CudaKernelPlan(plan.Name, role, plan.Capability, false, plan.Input, 0, 0, false, 0, 0, plan));
+        plans.Add(new CudaKernelPlan(plan.Name, role, plan.Capability, false, plan.Input, 0, plan.LongestRow, false, 0, 0, plan));
 }

@@ -82,6 +82,16 @@ internal enum QuantizeStage
 internal sealed record QuantizePlan(
     QuantizeStage Stage, ElementFormat Input, OutlierPolicy Outliers, bool ZeroPoint, bool TensorScale, int Capability)
 {
+    /// <summary>Loads of eight 16-bit values that a thread keeps in registers where the row stays there.</summary>
+    public const int RegisterGroups = 4;
+
+    /// <summary>Whether rows stay in registers: symmetric rows of 16-bit values, on devices that compare such values in pairs.</summary>
+    public bool InRegisters => Capability >= 90 && Input != ElementFormat.Float32 && !TensorScale && (Stage == QuantizeStage.Detect || !ZeroPoint)
+        && Stage != QuantizeStage.Range;
+
+    /// <summary>The longest row, in values, or 0 where any length will do.</summary>
+    public int LongestRow => InRegisters ? 1024 * RegisterGroups * 8 : 0;
+
     public bool ExcludesElements => Outliers == OutlierPolicy.Elements;
 
     public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;

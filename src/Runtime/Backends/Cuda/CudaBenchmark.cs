@@ -4,7 +4,7 @@ using KernelGen.Tuning;
 namespace KernelGen.Backends.Cuda;
 
 /// <summary>One line of <c>kernelgen bench</c>.</summary>
-/// <param name="Op"><c>int8-gemm</c> (quantized activations to rounded results) or <c>llm-int8</c> (all of it).</param>
+/// <param name="Op"><c>quantize</c> (activations to int8), <c>int8-gemm</c> (quantized activations to rounded results) or <c>llm-int8</c> (all of it).</param>
 /// <param name="M">Rows of A.</param>
 /// <param name="K">Input features.</param>
 /// <param name="N">Output features.</param>
@@ -41,25 +41,39 @@ internal sealed class CudaBenchmark : IDisposable
         matMul = new CudaInt8MatMul(context, set.Spec, set.CudaVariants);
     }
 
-    /// <param name="op"><c>int8-gemm</c> or <c>llm-int8</c>.</param>
+    /// <summary>The fastest variant of a shape.</summary>
+    /// <inheritdoc cref="RunAll"/>
+    public CudaBenchmarkResult Run(string op, int m, int k, int n, int outliers) =>
+        RunAll(op, m, k, n, outliers).MinBy(static result => result.MicrosecondsMedian)
+        ?? throw new InvalidOperationException($"No generated kernel runs on {context.Device}.");
+
+    /// <summary>Every variant that can run a shape.</summary>
+    /// <param name="op"><c>quantize</c>, <c>int8-gemm</c> or <c>llm-int8</c>.</param>
     /// <param name="m">Rows of A.</param>
     /// <param name="k">Input features.</param>
     /// <param name="n">Output features.</param>
     /// <param name="outliers">Columns of A that hold outliers; the other values stay below 5.</param>
     /// <exception cref="ArgumentException">The operation is not known.</exception>
     /// <exception cref="CudaException">Out of device memory, or a kernel does not run.</exception>
-    public CudaBenchmarkResult Run(string op, int m, int k, int n, int outliers)
+    public IReadOnlyList<CudaBenchmarkResult> RunAll(string op, int m, int k, int n, int outliers)
     {
-        if (op is not "int8-gemm" and not "llm-int8")
+        CudaOperation operation = op switch
         {
-            throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use int8-gemm or llm-int8.", nameof(op));
-        }
-
+            "quantize" => CudaOperation.Quantize,
+            "int8-gemm" => CudaOperation.Gemm,
+            "llm-int8" => CudaOperation.Layer,
+            _ => throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use quantize, int8-gemm or llm-int8.", nameof(op)),
+        };
         SyntheticData.Weights weights = new(spec, n, k, uniform: true);
         int[] columns = SyntheticData.OutlierColumns(spec, k, outliers);
-        using CudaWorkload workload = new(context, stream, matMul, spec, m, weights, columns, ElementFormat.Float16, op == "llm-int8");
-        CudaBenchmarkResult? best = null;
-        foreach (CudaKernelVariant variant in matMul.CandidatesFor(m, ElementFormat.Float16))
+        using CudaWorkload workload = new(context, stream, matMul, spec, m, weights, columns, ElementFormat.Float16, operation);
+
+        // What quantizes does not depend on what multiplies.
+        IEnumerable<CudaKernelVariant> variants = operation == CudaOperation.Quantize
+            ? [matMul.Choose(m, n, k, ElementFormat.Float16)]
+            : matMul.CandidatesFor(m, ElementFormat.Float16);
+        List<CudaBenchmarkResult> results = [];
+        foreach (CudaKernelVariant variant in variants)
         {
             for (int i = 0; i < Warmups; i++)
             {
@@ -67,13 +81,10 @@ internal sealed class CudaBenchmark : IDisposable
             }
 
             TuningTiming timing = TuningTiming.Of(Enumerable.Range(0, Samples).Select(_ => workload.Sample(variant, SampleMicroseconds)));
-            if (best is null || timing.Median < best.MicrosecondsMedian)
-            {
-                best = new CudaBenchmarkResult(op, m, k, n, timing.Median, timing.Minimum, variant.Name);
-            }
+            results.Add(new CudaBenchmarkResult(op, m, k, n, timing.Median, timing.Minimum, operation == CudaOperation.Quantize ? op : variant.Name));
         }
 
-        return best ?? throw new InvalidOperationException($"No generated kernel runs on {context.Device}.");
+        return results;
     }
 
     public void Dispose()

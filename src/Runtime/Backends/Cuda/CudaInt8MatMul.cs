@@ -93,8 +93,29 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         workspace.Reserve(rows, weights.KPadded, weights.Padded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
     }
 
+    /// <summary>
+    /// Where the kernel that computes the activations can quantize them itself, in place of <see cref="QuantizeActivations"/>; null where all rows
+    /// share a scale, which no row knows. The workspace must be reserved.
+    /// </summary>
+    public CudaQuantizeTarget? QuantizeTarget(CudaMatMulWorkspace workspace, CudaInt8Weights weights) => spec.Granularity == QuantizationGranularity.Tensor
+        ? null
+        : new CudaQuantizeTarget(
+            spec.Outliers,
+            spec.Activations == ActivationQuantization.ZeroPoint,
+            spec.OutlierThreshold,
+            workspace.Quantized,
+            workspace.RowSteps,
+            workspace.RowZeros,
+            MaskOf(workspace, weights),
+            weights.KPadded);
+
     /// <summary>Queues the first part: outliers found, rows quantized into the workspace.</summary>
-    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights)
+    /// <param name="workspace">Takes the result.</param>
+    /// <param name="input">[rows, K].</param>
+    /// <param name="rows">M.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="marked">Whether the kernel ahead has marked the outlier columns already.</param>
+    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, bool marked = false)
     {
         QuantizeArguments arguments = new()
         {
@@ -109,21 +130,23 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
             Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
+            Rows = (uint)rows,
+            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
         bool early = true;
-        if (spec.Outliers == OutlierPolicy.Columns)
+        if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(RowKernel(CudaKernelRole.DetectOutliers, input.Format), arguments, rows, input, workspace, early);
+            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace, early);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(RowKernel(CudaKernelRole.MeasureRange, input.Format), arguments, rows, input, workspace, early: false);
+            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace, early: false);
         }
 
-        Launch(RowKernel(CudaKernelRole.Quantize, input.Format), arguments, rows, input, workspace, early);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace, early);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -253,13 +276,24 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         return (uint)(balanced ? tiles : Math.Min(slots, tiles * ((kBlocks + 1) / 2)));
     }
 
-    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input) =>
-        usable.Where(variant => variant.Role == role && variant.Format == input).MaxBy(variant => variant.Capability)
-        ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
-
-    private void Launch(
-        CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+    /// <summary>The newest kernel of a role that takes such rows.</summary>
+    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input, in QuantizeArguments arguments)
     {
+        (uint kPadded, bool aligned) = (arguments.KPadded, arguments.Aligned != 0);
+        return usable.Where(variant => variant.Role == role && variant.Format == input && (variant.BlockN == 0 || (aligned && kPadded <= variant.BlockN)))
+            .MaxBy(variant => variant.Capability)
+            ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
+    }
+
+    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+    {
+        CudaKernelVariant variant = RowKernel(role, input.Format, arguments);
+        if (variant.BlockN > 0)
+        {
+            LaunchInRegisters(variant, arguments, rows, workspace, early);
+            return;
+        }
+
         int groups = (int)(arguments.KPadded / QuantizeGroup);
         int perThread = groups <= 256 ? 1 : 2;
         int threads = Math.Clamp((((groups + perThread - 1) / perThread) + 31) / 32 * 32, 32, MaxQuantizeThreads);
@@ -274,6 +308,37 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
         void** parameters = stackalloc void*[] { &arguments };
         kernel.Launch(workspace.Stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+    }
+
+    /// <summary>
+    /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
+    /// </summary>
+    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatMulWorkspace workspace, bool early)
+    {
+        const int FewRows = 64, BlockWarps = 16, MostRows = 8, MaxWarps = MaxQuantizeThreads / 32;
+        int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
+        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
+        int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostRows, rows));
+        arguments.WarpsPerRow = (uint)warps;
+        void** parameters = stackalloc void*[] { &arguments };
+        Kernel(variant).Launch(workspace.Stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+    }
+
+    /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>
+    private static uint ThresholdPair(float threshold, ElementFormat format)
+    {
+        uint bits = 0;
+        if (format == ElementFormat.Float16)
+        {
+            Half nearest = (Half)threshold;
+            bits = BitConverter.HalfToUInt16Bits((float)nearest < threshold ? Half.BitIncrement(nearest) : nearest);
+        }
+        else if (format == ElementFormat.BFloat16)
+        {
+            bits = (uint)(((ulong)BitConverter.SingleToUInt32Bits(threshold) + 0xFFFF) >> 16);
+        }
+
+        return bits | (bits << 16);
     }
 
     private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);

@@ -2,6 +2,19 @@ using KernelGen.Tuning;
 
 namespace KernelGen.Backends.Cuda;
 
+/// <summary>What of a layer is timed.</summary>
+internal enum CudaOperation
+{
+    /// <summary>Finding outliers and quantizing the activations.</summary>
+    Quantize,
+
+    /// <summary>Quantized activations to rounded results.</summary>
+    Gemm,
+
+    /// <summary>All of it.</summary>
+    Layer,
+}
+
 /// <summary>
 /// One shape on a device, to run and to time: several sets of weights and activations that a graph goes through, so that weights come from memory as
 /// they do in a model. Activations are float16.
@@ -29,7 +42,7 @@ internal sealed class CudaWorkload : IDisposable
     private readonly CudaEvent start;
     private readonly CudaEvent end;
     private readonly int m;
-    private readonly bool wholeLayer;
+    private readonly CudaOperation operation;
 
     /// <param name="context">The device.</param>
     /// <param name="stream">Takes the work.</param>
@@ -39,7 +52,7 @@ internal sealed class CudaWorkload : IDisposable
     /// <param name="weights">The weights.</param>
     /// <param name="outliers">Columns of A that hold outliers.</param>
     /// <param name="output">The results' type.</param>
-    /// <param name="wholeLayer">Whether activations are quantized each time, or once.</param>
+    /// <param name="operation">What <see cref="Sample"/> times.</param>
     /// <exception cref="CudaException">Out of device memory.</exception>
     public CudaWorkload(
         CudaContext context,
@@ -50,9 +63,9 @@ internal sealed class CudaWorkload : IDisposable
         SyntheticData.Weights weights,
         int[] outliers,
         ElementFormat output,
-        bool wholeLayer)
+        CudaOperation operation)
     {
-        (this.context, this.stream, this.matMul, this.m, this.wholeLayer) = (context, stream, matMul, m, wholeLayer);
+        (this.context, this.stream, this.matMul, this.m, this.operation) = (context, stream, matMul, m, operation);
         try
         {
             int n = weights.Rows, k = weights.Columns;
@@ -153,13 +166,17 @@ internal sealed class CudaWorkload : IDisposable
     private void Queue(CudaKernelVariant variant, int call)
     {
         (CudaInt8Weights weights, CudaMatrix input, CudaMatrix output) = data[call % data.Length];
-        if (wholeLayer)
+        switch (operation)
         {
-            matMul.Multiply(workspace, input, m, weights, output, gemm: variant);
-        }
-        else
-        {
-            matMul.Gemm(workspace, input, m, weights, output, 0, Activation.None, variant, early: true);
+            case CudaOperation.Quantize:
+                matMul.QuantizeActivations(workspace, input, m, weights);
+                break;
+            case CudaOperation.Gemm:
+                matMul.Gemm(workspace, input, m, weights, output, 0, Activation.None, variant, early: true);
+                break;
+            default:
+                matMul.Multiply(workspace, input, m, weights, output, gemm: variant);
+                break;
         }
     }
 

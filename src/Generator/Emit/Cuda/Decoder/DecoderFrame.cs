@@ -1,0 +1,78 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using KernelGen.Generator.Planning.Cuda;
+
+namespace KernelGen.Generator.Emit.Cuda.Decoder;
+
+/// <summary>What all decoder kernels begin and end with.</summary>
+internal static class DecoderFrame
+{
+    /// <summary>Header, entry point with a parameter block, and the permission for the next kernel to start.</summary>
+    /// <typeparam name="T">The parameter block.</typeparam>
+    /// <param name="plan">The kernel.</param>
+    /// <param name="maxThreads">Most threads of a block.</param>
+    /// <param name="dynamicShared">Whether it has dynamic shared memory.</param>
+    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false)
+    {
+        PtxWriter ptx = new();
+        return ptx.Add($$"""
+            .version {{(plan.Body.IsHopper ? "7.8" : "7.4")}}
+            .target sm_{{plan.Capability.ToString(CultureInfo.InvariantCulture)}}
+            .address_size 64
+            {{(dynamicShared ? ".extern .shared .align 16 .b8 dynamicShared[];" : "")}}
+            .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<T>().ToString(CultureInfo.InvariantCulture)}}])
+            .maxntid {{maxThreads.ToString(CultureInfo.InvariantCulture)}}, 1, 1
+            {
+            """);
+    }
+
+    /// <summary>Lets the next kernel start. It waits itself before it touches what this one writes.</summary>
+    public static PtxWriter LaunchNext(this PtxWriter ptx, DecoderKernelPlan plan) =>
+        plan.Body.IsHopper ? ptx.Add("griddepcontrol.launch_dependents;") : ptx;
+
+    /// <summary>
+    /// Waits for the kernels ahead. Every thread of every kernel comes here, also one that has nothing to do: that a kernel has ended must mean that
+    /// all before it have.
+    /// </summary>
+    public static PtxWriter WaitForPrevious(this PtxWriter ptx, DecoderKernelPlan plan) =>
+        plan.Body.IsHopper ? ptx.Add("griddepcontrol.wait;") : ptx;
+
+    public static string End(this PtxWriter ptx) => ptx.Add("""
+        DONE:
+        ret;
+        }
+        """).ToString();
+
+    /// <summary>Names name0, name1, ...</summary>
+    public static string[] Names(string name, int count) =>
+        Enumerable.Range(0, count).Select(i => name + i.ToString(CultureInfo.InvariantCulture)).ToArray();
+
+    /// <summary>The f16 pairs in b32 registers to twice as many f32 registers.</summary>
+    public static PtxWriter Widen(this PtxWriter ptx, string[] words, string[] floats)
+    {
+        for (int i = 0; i < words.Length; i++)
+        {
+            ptx.Add($$"""
+                mov.b32 {halfLow, halfHigh}, {{words[i]}};
+                cvt.f32.f16 {{floats[2 * i]}}, halfLow;
+                cvt.f32.f16 {{floats[(2 * i) + 1]}}, halfHigh;
+                """);
+        }
+
+        return ptx;
+    }
+
+    /// <summary>f32 registers to half as many pairs of f16, the first in the low half; rounded to nearest even, beyond the range to infinity.</summary>
+    public static PtxWriter Narrow(this PtxWriter ptx, string[] floats, string[] words)
+    {
+        for (int i = 0; i < words.Length; i++)
+        {
+            ptx.Add($"cvt.rn.f16x2.f32 {words[i]}, {floats[(2 * i) + 1]}, {floats[2 * i]};");
+        }
+
+        return ptx;
+    }
+
+    /// <summary>A list as a vector operand.</summary>
+    public static string Vector(params string[] registers) => "{" + string.Join(", ", registers) + "}";
+}

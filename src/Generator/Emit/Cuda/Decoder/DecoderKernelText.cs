@@ -1,0 +1,21 @@
+using KernelGen.Generator.Planning.Cuda;
+
+namespace KernelGen.Generator.Emit.Cuda.Decoder;
+
+/// <summary>From a decoder kernel's plan to its PTX.</summary>
+internal static class DecoderKernelText
+{
+    public static string Of(DecoderKernelPlan plan) => plan.Body switch
+    {
+        EmbedPlan => EmbedKernel.Emit(plan),
+        RowPlan row => RowKernel.Emit(plan, row),
+        DecodeAttentionPlan attention => DecodeAttentionKernel.Emit(plan, attention),
+        FewRowsGemmPlan gemm => FewRowsGemmKernel.Emit(plan, gemm),
+        StorePlan => StoreKernel.Emit(plan),
+        PrefillAttentionPlan attention => PrefillAttentionKernel.Emit(plan, attention),
+        ManyRowsGemmPlan => ManyRowsGemmKernel.Emit(plan),
+        ArgMaxPlan => ArgMaxKernel.Emit(plan),
+        SamplePlan => SampleKernel.Emit(plan),
+        _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),
+    };
+}

@@ -1,0 +1,448 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using KernelGen.Generator.Planning.Cuda;
+
+namespace KernelGen.Generator.Emit.Cuda;
+
+/// <summary>
+/// Quantization of 16-bit rows that stay in registers between their one reading and their writing. A block holds several rows, each of one warp or
+/// more: the columns in which its rows have outliers are collected in shared memory, so that systematic outliers don't make every row of A ask for
+/// the same atomic. Magnitudes are compared two at a time as they are stored, so what a value costs is a conversion, a product and a rounding. A value is rounded by
+/// adding 1.5 * 2^23 to the product, which leaves the nearest integer, ties to even, in the low byte.
+/// </summary>
+internal static class RegisterQuantizeKernel
+{
+    /// <summary>Values of one 16-byte load, and loads that a thread keeps.</summary>
+    private const int Group = 8, Groups = QuantizePlan.RegisterGroups;
+
+    private const string Rounder = "0f4B400000";
+
+    public static string Emit(QuantizePlan plan)
+    {
+        PtxWriter ptx = new();
+        ptx.Add($$"""
+            .version 8.0
+            .target sm_90
+            .address_size 64
+            .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<QuantizeArguments>().ToString(CultureInfo.InvariantCulture)}}])
+            .maxntid 1024, 1, 1
+            {
+            .shared .align 8 .b64 warpLargest[32];
+            {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
+            .reg .b32 thread, threads, blockThread, team, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
+            .reg .b32 magnitude, keeps, maskByte, bits, known, address32, packedLow, packedHigh, rowThreads, zeroPoint;
+            .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
+            .reg .f32 high, prescale, scale, scaledHigh, rowStep, remoteFloat;
+            .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
+            .reg .b16 halfLow, halfHigh;
+            .reg .b32 outliers<{{Groups}}>;
+            .reg .pred inRow<{{Groups}}>;
+            .reg .b16 h<{{Group}}>;
+            .reg .f32 x<{{Group}}>;
+            """);
+        for (int i = 0; i < Groups; i++)
+        {
+            ptx.Registers("b32", Raw(i));
+        }
+
+        QuantizeKernel.Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
+        QuantizeKernel.Field(ptx, "quantized", nameof(QuantizeArguments.Quantized), "u64");
+        QuantizeKernel.Field(ptx, "rowSteps", nameof(QuantizeArguments.RowSteps), "u64");
+        QuantizeKernel.Field(ptx, "rowZeros", nameof(QuantizeArguments.RowZeros), "u64");
+        QuantizeKernel.Field(ptx, "absmaxAt", nameof(QuantizeArguments.Absmax), "u64");
+        QuantizeKernel.Field(ptx, "mask", nameof(QuantizeArguments.OutlierMask), "u64");
+        QuantizeKernel.Field(ptx, "k", nameof(QuantizeArguments.K), "u32");
+        QuantizeKernel.Field(ptx, "kPadded", nameof(QuantizeArguments.KPadded), "u32");
+        QuantizeKernel.Field(ptx, "stride", nameof(QuantizeArguments.InputStride), "u32");
+        QuantizeKernel.Field(ptx, "rows", nameof(QuantizeArguments.Rows), "u32");
+        QuantizeKernel.Field(ptx, "warps", nameof(QuantizeArguments.WarpsPerRow), "u32");
+        QuantizeKernel.Field(ptx, "thresholds", nameof(QuantizeArguments.ThresholdPair), "b32");
+        ptx.Add("""
+            griddepcontrol.launch_dependents;
+            mov.u32 blockThread, %tid.x;
+            mov.u32 threads, %ntid.x;
+            and.b32 lane, blockThread, 31;
+            shr.u32 warp, blockThread, 5;
+            shr.u32 teams, threads, 5;
+            div.u32 teams, teams, warps;
+            div.u32 team, warp, warps;
+            mul.lo.u32 firstWarp, team, warps;
+            shl.b32 thread, firstWarp, 5;
+            sub.u32 thread, blockThread, thread;
+            mov.u32 row, %ctaid.x;
+            mad.lo.u32 row, row, teams, team;
+            setp.gt.u32 several, warps, 1;
+            shl.b32 rowThreads, warps, 5;
+            shr.u32 groups, kPadded, 3;
+            """);
+        if (Marks(plan))
+        {
+            ForMaskWords(ptx, "ZERO_MASK", () => ptx.Add("st.shared.b32 [address32], 0;"));
+            ptx.Add("bar.sync 0;");
+        }
+
+        ptx.Add($"""
+            setp.ge.u32 present, row, rows;
+            @present bra ROW_DONE;
+            mul.wide.u32 offset, row, stride;
+            shl.b64 offset, offset, 1;
+            add.u64 input, input, offset;
+            mov.u32 largestPair, 0;
+            mov.u32 keptPair, 0;
+            mov.u32 infinity, {(plan.Input == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
+            griddepcontrol.wait;
+            """);
+        LoadRow(ptx);
+        for (int i = 0; i < Groups; i++)
+        {
+            MeasureGroup(ptx, plan, i);
+        }
+
+        Reduce(ptx, plan);
+        if (plan.Stage == QuantizeStage.Quantize)
+        {
+            ptx.Add(plan.Input == ElementFormat.BFloat16
+                ? "shl.b32 kept, kept, 16;\nmov.b32 high, kept;"
+                : "cvt.u16.u32 halfLow, kept;\ncvt.f32.f16 high, halfLow;");
+            QuantizeKernel.SymmetricFactors(ptx);
+            QuantizeKernel.StoreStatistics(ptx);
+            ptx.Add("""
+                mul.wide.u32 offset, row, kPadded;
+                add.u64 quantized, quantized, offset;
+                """);
+        }
+        else
+        {
+            ptx.Add("@!isFinite bra ROW_DONE;");
+        }
+
+        for (int i = 0; i < Groups; i++)
+        {
+            GroupNumber(ptx, i);
+            if (Marks(plan))
+            {
+                MarkGroup(ptx, i);
+            }
+
+            if (plan.Stage == QuantizeStage.Quantize)
+            {
+                QuantizeGroup(ptx, plan, i);
+            }
+        }
+
+        ptx.Add("ROW_DONE:");
+        if (Marks(plan))
+        {
+            FlushMask(ptx);
+        }
+
+        return ptx.Add("""
+            ret;
+            }
+            """).ToString();
+    }
+
+    /// <summary>Whether the kernel finds outliers by their values and sets the bits of their columns.</summary>
+    private static bool Marks(QuantizePlan plan) => plan.Stage == QuantizeStage.Detect || plan.ExcludesElements;
+
+    private static string[] Raw(int group) => Enumerable.Range(0, Group / 2).Select(pair => $"raw{group}_{pair}").ToArray();
+
+    private static void GroupNumber(PtxWriter ptx, int i) => ptx.Add(i == 0 ? "mov.u32 group, thread;" : "add.u32 group, group, rowThreads;");
+
+    /// <summary>All of a thread's loads are under way before the first is used; the last values of a row that are no whole load come one by one.</summary>
+    private static void LoadRow(PtxWriter ptx)
+    {
+        for (int i = 0; i < Groups; i++)
+        {
+            string next = ptx.Label("NEXT_LOAD");
+            GroupNumber(ptx, i);
+            foreach (string raw in Raw(i))
+            {
+                ptx.Add($"mov.b32 {raw}, 0;");
+            }
+
+            ptx.Add($$"""
+                setp.lt.u32 inRow{{i}}, group, groups;
+                shl.b32 element, group, 3;
+                add.u32 scratch, element, {{Group}};
+                setp.le.u32 full, scratch, k;
+                setp.lt.u32 tail, element, k;
+                mul.wide.u32 offset, element, 2;
+                add.u64 pointer, input, offset;
+                @full ld.global.v4.b32 {{{string.Join(", ", Raw(i))}}}, [pointer];
+                xor.pred tail, tail, full;
+                @!tail bra {{next}};
+                """);
+            for (int j = 0; j < Group; j++)
+            {
+                ptx.Add($"add.u32 scratch, element, {j};")
+                   .Add("setp.lt.u32 present, scratch, k;")
+                   .Add($"mov.b16 h{j}, 0;")
+                   .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
+            }
+
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                ptx.Add($"mov.b32 {Raw(i)[pair]}, {{h{2 * pair}, h{(2 * pair) + 1}}};");
+            }
+
+            ptx.Add($"{next}:");
+        }
+    }
+
+    /// <summary>
+    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers, and
+    /// leave a bit each: bit p for the first of pair p, bit 16 + p for the second.
+    /// </summary>
+    private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i)
+    {
+        string type = plan.Input == ElementFormat.BFloat16 ? "bf16x2" : "f16x2", measured = ptx.Label("GROUP_MEASURED");
+        bool byThreshold = Marks(plan), byMask = plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
+        ptx.Add($"mov.u32 outliers{i}, 0;");
+        if (i > 0)
+        {
+            ptx.Add($"@!inRow{i} bra {measured};");
+        }
+
+        if (byMask)
+        {
+            GroupNumber(ptx, 0);
+            ptx.Add($"""
+                mad.lo.u32 group, rowThreads, {i}, group;
+                cvt.u64.u32 offset, group;
+                add.u64 pointer, mask, offset;
+                mov.u32 maskByte, 0;
+                @inRow{i} ld.global.u8 maskByte, [pointer];
+                """);
+        }
+
+        for (int pair = 0; pair < Group / 2; pair++)
+        {
+            string raw = Raw(i)[pair];
+            ptx.Add($"""
+                and.b32 magnitude, {raw}, 0x7FFF7FFF;
+                max.NaN.{type} largestPair, largestPair, magnitude;
+                """);
+            if (byThreshold)
+            {
+                ptx.Add($"""
+                    set.lt.u32.{type} keeps, magnitude, thresholds;
+                    not.b32 bits, keeps;
+                    and.b32 bits, bits, {0x00010001 << pair};
+                    or.b32 outliers{i}, outliers{i}, bits;
+                    """);
+                if (plan.Stage == QuantizeStage.Quantize)
+                {
+                    ptx.Add($"""
+                        and.b32 {raw}, {raw}, keeps;
+                        and.b32 magnitude, magnitude, keeps;
+                        max.{type} keptPair, keptPair, magnitude;
+                        """);
+                }
+            }
+        }
+
+        if (byMask)
+        {
+            string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
+            ptx.Add($"""
+                setp.eq.u32 isZero, maskByte, 0;
+                @isZero bra {unmasked};
+                """);
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                ptx.Add($"""
+                    and.b32 scratch, maskByte, {1 << (2 * pair)};
+                    setp.ne.u32 isZero, scratch, 0;
+                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0xFFFF0000;
+                    and.b32 scratch, maskByte, {2 << (2 * pair)};
+                    setp.ne.u32 isZero, scratch, 0;
+                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0x0000FFFF;
+                    """);
+            }
+
+            ptx.Add($"{unmasked}:");
+            foreach (string raw in Raw(i))
+            {
+                ptx.Add($"""
+                    and.b32 magnitude, {raw}, 0x7FFF7FFF;
+                    max.{type} keptPair, keptPair, magnitude;
+                    """);
+            }
+        }
+
+        ptx.Add($"{measured}:");
+    }
+
+    /// <summary>Bits of magnitudes order like the magnitudes, NaN above all: integer maxima over the row, which every thread gets.</summary>
+    private static void Reduce(PtxWriter ptx, QuantizePlan plan)
+    {
+        bool all = plan.Outliers == OutlierPolicy.None;
+        WarpMaximum(ptx, "largest", "largestPair");
+        if (!all)
+        {
+            WarpMaximum(ptx, "kept", "keptPair");
+        }
+        else
+        {
+            ptx.Add("mov.u32 kept, largest;");
+        }
+
+        ptx.Add("""
+            @!several bra REDUCED;
+            setp.eq.u32 isFirst, lane, 0;
+            mov.u32 address32, warpLargest;
+            shl.b32 scratch, warp, 3;
+            add.u32 scratch, scratch, address32;
+            @isFirst st.shared.v2.b32 [scratch], {largest, kept};
+            add.u32 team, team, 1;
+            bar.sync team, rowThreads;
+            mov.u32 largest, 0;
+            mov.u32 kept, 0;
+            setp.lt.u32 present, lane, warps;
+            add.u32 scratch, firstWarp, lane;
+            shl.b32 scratch, scratch, 3;
+            add.u32 scratch, scratch, address32;
+            @present ld.shared.v2.b32 {largest, kept}, [scratch];
+            redux.sync.max.u32 largest, largest, 0xFFFFFFFF;
+            redux.sync.max.u32 kept, kept, 0xFFFFFFFF;
+            REDUCED:
+            setp.lt.u32 isFinite, largest, infinity;
+            """);
+    }
+
+    private static void WarpMaximum(PtxWriter ptx, string result, string pair) => ptx.Add($"""
+        and.b32 {result}, {pair}, 0xFFFF;
+        shr.u32 scratch, {pair}, 16;
+        max.u32 {result}, {result}, scratch;
+        redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
+        """);
+
+    /// <summary>Sets the bits of the group's outliers in the block's mask. Few groups have any.</summary>
+    private static void MarkGroup(PtxWriter ptx, int i)
+    {
+        string done = ptx.Label("MARKED");
+        ptx.Add($"""
+            setp.ne.u32 present, outliers{i}, 0;
+            and.pred present, present, isFinite;
+            and.pred present, present, inRow{i};
+            @!present bra {done};
+            mov.u32 maskByte, 0;
+            """);
+        for (int pair = 0; pair < Group / 2; pair++)
+        {
+            ptx.Add($"""
+                bfe.u32 scratch, outliers{i}, {pair}, 1;
+                bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
+                bfe.u32 scratch, outliers{i}, {16 + pair}, 1;
+                bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
+                """);
+        }
+
+        ptx.Add($"""
+            and.b32 scratch, group, 3;
+            shl.b32 scratch, scratch, 3;
+            shl.b32 maskByte, maskByte, scratch;
+            mov.u32 address32, blockMask;
+            and.b32 scratch, group, 0xFFFFFFFC;
+            add.u32 address32, address32, scratch;
+            red.shared.or.b32 [address32], maskByte;
+            {done}:
+            """);
+    }
+
+    /// <summary>The block's mask to the call's. Most bits are known from blocks before: an atomic is spent on new ones only.</summary>
+    private static void FlushMask(PtxWriter ptx)
+    {
+        ptx.Add("bar.sync 0;");
+        ForMaskWords(ptx, "FLUSH_MASK", () =>
+        {
+            string known = ptx.Label("KNOWN");
+            ptx.Add($"""
+                ld.shared.b32 bits, [address32];
+                setp.eq.u32 isZero, bits, 0;
+                @isZero bra {known};
+                mul.wide.u32 offset, group, 4;
+                add.u64 pointer, mask, offset;
+                ld.volatile.global.u32 known, [pointer];
+                not.b32 known, known;
+                and.b32 bits, bits, known;
+                setp.eq.u32 isZero, bits, 0;
+                @!isZero red.global.or.b32 [pointer], bits;
+                {known}:
+                """);
+        });
+    }
+
+    /// <summary>Deals the mask's words, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
+    private static void ForMaskWords(PtxWriter ptx, string name, System.Action body)
+    {
+        string loop = ptx.Label(name), done = ptx.Label(name + "_DONE");
+        ptx.Add($"""
+            mov.u32 group, blockThread;
+            shr.u32 maskWords, kPadded, 5;
+            {loop}:
+            setp.ge.u32 present, group, maskWords;
+            @present bra {done};
+            mov.u32 address32, blockMask;
+            mad.lo.u32 address32, group, 4, address32;
+            """);
+        body();
+        ptx.Add($"""
+            add.u32 group, group, threads;
+            bra {loop};
+            {done}:
+            """);
+    }
+
+    private static void QuantizeGroup(PtxWriter ptx, QuantizePlan plan, int i)
+    {
+        string skip = ptx.Label("BEYOND_ROW");
+        ptx.Add($"@!inRow{i} bra {skip};");
+        for (int pair = 0; pair < Group / 2; pair++)
+        {
+            string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+            ptx.Add(plan.Input == ElementFormat.BFloat16
+                ? $"""
+                    shl.b32 scratch, {raw}, 16;
+                    mov.b32 {low}, scratch;
+                    and.b32 scratch, {raw}, 0xFFFF0000;
+                    mov.b32 {high}, scratch;
+                    mul.rn.f32 {low}, {low}, prescale;
+                    mul.rn.f32 {high}, {high}, prescale;
+                    """
+                : $$"""
+                    mov.b32 {halfLow, halfHigh}, {{raw}};
+                    cvt.f32.f16 {{low}}, halfLow;
+                    cvt.f32.f16 {{high}}, halfHigh;
+                    """);
+            foreach (string x in new[] { low, high })
+            {
+                ptx.Add($"mul.rn.f32 {x}, {x}, scale;").Add($"add.rn.f32 {x}, {x}, {Rounder};");
+            }
+        }
+
+        ptx.Add($$"""
+            mov.b32 bits, x0;
+            mov.b32 packedLow, x1;
+            prmt.b32 bits, bits, packedLow, 0x0040;
+            mov.b32 packedLow, x2;
+            mov.b32 packedHigh, x3;
+            prmt.b32 packedLow, packedLow, packedHigh, 0x0040;
+            prmt.b32 packedLow, bits, packedLow, 0x5410;
+            mov.b32 bits, x4;
+            mov.b32 packedHigh, x5;
+            prmt.b32 bits, bits, packedHigh, 0x0040;
+            mov.b32 packedHigh, x6;
+            mov.b32 scratch, x7;
+            prmt.b32 packedHigh, packedHigh, scratch, 0x0040;
+            prmt.b32 packedHigh, bits, packedHigh, 0x5410;
+            selp.b32 packedLow, packedLow, 0, isFinite;
+            selp.b32 packedHigh, packedHigh, 0, isFinite;
+            mul.wide.u32 offset, group, 8;
+            add.u64 pointer, quantized, offset;
+            st.global.v2.b32 [pointer], {packedLow, packedHigh};
+            {{skip}}:
+            """);
+    }
+}

@@ -1,0 +1,138 @@
+namespace KernelGen.Backends.Cuda;
+
+/// <content>Rotary positions, the key-value cache, and attention.</content>
+internal sealed unsafe partial class CudaDecoderKernels
+{
+    /// <summary>
+    /// Queues: queries and keys are turned by the angles of their positions, the queries in place; keys and values are written to the cache.
+    /// A step of single tokens without rotary positions can leave this out and give keys and values to <see cref="AttentionDecode"/>.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="rows">Rows, at least 1.</param>
+    /// <param name="shape">Heads.</param>
+    /// <param name="queries">[rows] of Heads.</param>
+    /// <param name="keys">[rows] of KeyValueHeads.</param>
+    /// <param name="values">[rows] of KeyValueHeads.</param>
+    /// <param name="positions">u32 [rows].</param>
+    /// <param name="sequences">u32 [rows]: each row's line of the page table.</param>
+    /// <param name="rotary">The angles, or a table of 0.</param>
+    /// <param name="pages">The layer's cache.</param>
+    public void RotaryAndStore(
+        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads keys, CudaHeads values, ulong positions, ulong sequences, CudaRotary rotary, CudaKeyValuePages pages)
+    {
+        Require(rotary.Table == 0 || (rotary.Pairs > 0 && 2 * rotary.Pairs <= shape.HeadSize), $"{rotary.Pairs} pairs are not part of a head of {shape.HeadSize}.");
+        StoreArguments arguments = new()
+        {
+            Queries = queries.Address,
+            Keys = keys.Address,
+            Values = values.Address,
+            Positions = positions,
+            Sequences = sequences,
+            RotaryTable = rotary.Table,
+            KeyPages = pages.Keys,
+            ValuePages = pages.Values,
+            PageTable = pages.PageTable,
+            QueryRowStride = (uint)queries.RowStride,
+            QueryHeadStride = (uint)queries.HeadStride,
+            KeyRowStride = (uint)keys.RowStride,
+            KeyHeadStride = (uint)keys.HeadStride,
+            ValueRowStride = (uint)values.RowStride,
+            ValueHeadStride = (uint)values.HeadStride,
+            Heads = (uint)shape.Heads,
+            KeyValueHeads = (uint)shape.KeyValueHeads,
+            HeadSize = (uint)shape.HeadSize,
+            Pairs = (uint)rotary.Pairs,
+            MaxPages = (uint)pages.MaxPages,
+        };
+        long pieces = (shape.Heads + (2L * shape.KeyValueHeads)) * shape.HeadSize / 8;
+        Launch(stream, DecoderKernelNames.Store(Capability), arguments, rows * ((pieces + StoreThreads - 1) / StoreThreads), StoreThreads);
+    }
+
+    /// <summary>
+    /// Queues the attention of one query per row over its sequence's cache up to its own position. The context is split between thread blocks by the row's own
+    /// length alone, and the parts are combined in their order.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="rows">Rows, at least 1.</param>
+    /// <param name="shape">Heads, scale, window, slopes.</param>
+    /// <param name="queries">[rows] of Heads.</param>
+    /// <param name="newKeys">[rows] of KeyValueHeads: the keys of the rows' own positions, which are written to the cache too; an address of 0 where <see cref="RotaryAndStore"/> did that.</param>
+    /// <param name="newValues">As <paramref name="newKeys"/>.</param>
+    /// <param name="positions">u32 [rows].</param>
+    /// <param name="sequences">u32 [rows]: each row's line of the page table, no two rows the same.</param>
+    /// <param name="pages">The layer's cache.</param>
+    /// <param name="longestContext">Positions, the rows' own among them, that no row has more of while the launch (or its graph) is used.</param>
+    /// <param name="output">f16 [rows, Heads * HeadSize].</param>
+    /// <param name="workspace">Reserved for rows and heads.</param>
+    public void AttentionDecode(
+        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads newKeys, CudaHeads newValues, ulong positions, ulong sequences, CudaKeyValuePages pages, int longestContext, CudaMatrix output, CudaAttentionWorkspace workspace)
+    {
+        Require((newKeys.Address == 0) == (newValues.Address == 0), "New keys and new values are given together or not at all.");
+        Require(longestContext > 0 && longestContext <= (long)pages.MaxPages * DecoderRow.PageSize, $"A context of {longestContext} is not between 1 and the {pages.MaxPages} pages of {DecoderRow.PageSize} positions that the page table has.");
+        AttentionArguments arguments = Arguments(shape, queries, pages, output);
+        int group = shape.Heads / shape.KeyValueHeads, queriesPerBlock = group == 1 ? 1 : DecodeGroup;
+        arguments.NewKeys = newKeys.Address;
+        arguments.NewValues = newValues.Address;
+        arguments.Positions = positions;
+        arguments.Sequences = sequences;
+        arguments.Partials = workspace.Partials;
+        arguments.Tickets = workspace.Tickets;
+        arguments.KeyRowStride = (uint)newKeys.RowStride;
+        arguments.KeyHeadStride = (uint)newKeys.HeadStride;
+        arguments.ValueRowStride = (uint)newValues.RowStride;
+        arguments.ValueHeadStride = (uint)newValues.HeadStride;
+        arguments.Splits = (uint)Math.Min(DecoderRow.MaxSplits, (longestContext + DecoderRow.PageSize - 1) / DecoderRow.PageSize);
+        long blocks = (long)arguments.Splits * rows * shape.KeyValueHeads * ((group + queriesPerBlock - 1) / queriesPerBlock);
+        Launch(stream, DecoderKernelNames.AttentionDecode(shape.HeadSize, queriesPerBlock, Capability), arguments, blocks, AttentionThreads);
+    }
+
+    /// <summary>
+    /// Queues the attention of tiles of queries over their sequences' caches, which hold the tiles' own keys and values already
+    /// (<see cref="RotaryAndStore"/>), each query up to its own position. Tensor cores, online softmax (arXiv 2205.14135): no score reaches memory.
+    /// A query's bits depend on its own position and sequence, not on how a prompt is cut into tiles or chunks.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="tiles">On the device: <see cref="CudaAttentionTile"/> [tileCount].</param>
+    /// <param name="tileCount">Tiles, those with no rows among them; at least 1. Long contexts first balance best.</param>
+    /// <param name="shape">Heads, scale, window, slopes.</param>
+    /// <param name="queries">[rows] of Heads.</param>
+    /// <param name="pages">The layer's cache.</param>
+    /// <param name="output">f16 [rows, Heads * HeadSize]; rows of no tile are left alone.</param>
+    public void AttentionPrefill(
+        CudaStream stream, ulong tiles, int tileCount, CudaAttentionShape shape, CudaHeads queries, CudaKeyValuePages pages, CudaMatrix output)
+    {
+        AttentionArguments arguments = Arguments(shape, queries, pages, output);
+        arguments.Tiles = tiles;
+        string name = DecoderKernelNames.AttentionPrefill(shape.HeadSize, Capability);
+        CudaKernelVariant variant = Kernel(name).Variant;
+        Launch(stream, name, arguments, (long)tileCount * shape.Heads, variant.Threads, variant.SharedBytes);
+    }
+
+    private const float Log2E = 1.4426950408889634f;
+
+    private const int StoreThreads = 256, AttentionThreads = 128, DecodeGroup = 4;
+
+    private AttentionArguments Arguments(CudaAttentionShape shape, CudaHeads queries, CudaKeyValuePages pages, CudaMatrix output)
+    {
+        Require(HeadSizes.Contains(shape.HeadSize), $"No attention kernel was generated for heads of {shape.HeadSize}, only of {string.Join(", ", HeadSizes)}: add it to the HeadSizes of the [DecoderKernels] class.");
+        Require(shape.KeyValueHeads > 0 && shape.Heads % shape.KeyValueHeads == 0, $"{shape.Heads} heads of queries cannot share {shape.KeyValueHeads} heads of keys and values evenly.");
+        Require(output.Format == ElementFormat.Float16, $"Attention gives f16, not {output.Format}.");
+        return new AttentionArguments
+        {
+            Queries = queries.Address,
+            KeyPages = pages.Keys,
+            ValuePages = pages.Values,
+            PageTable = pages.PageTable,
+            Slopes = shape.Slopes,
+            Output = output.Address,
+            QueryRowStride = (uint)queries.RowStride,
+            QueryHeadStride = (uint)queries.HeadStride,
+            OutputStride = (uint)output.RowStride,
+            Heads = (uint)shape.Heads,
+            KeyValueHeads = (uint)shape.KeyValueHeads,
+            MaxPages = (uint)pages.MaxPages,
+            Window = shape.Window > 0 ? (uint)shape.Window : uint.MaxValue,
+            Scale = shape.Scale * Log2E,
+        };
+    }
+}

@@ -1,0 +1,58 @@
+namespace KernelGen.Backends.Cuda;
+
+/// <content>Multiplication in 16 bits: the output head, projections of embeddings, and the fp16 path.</content>
+internal sealed unsafe partial class CudaDecoderKernels
+{
+    /// <summary>Rows up to which a multiplication is bound by reading the weights.</summary>
+    public const int FewRows = 32;
+
+    private const int FewFeatures = 32, FewThreads = 256, ManyTile = 128;
+
+    /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, summed in f32.</summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="input">f16 [rows, k].</param>
+    /// <param name="rows">M, at least 1.</param>
+    /// <param name="weights">f16 [n, k]; bf16 weights are converted when they are loaded.</param>
+    /// <param name="n">Output features.</param>
+    /// <param name="k">Input features, a multiple of 8. Addresses are multiples of 16, strides of input and weights of 8.</param>
+    /// <param name="output">[rows, n] in f16 or f32.</param>
+    /// <param name="bias">f32 [n], or 0.</param>
+    /// <param name="activation">Applied before rounding.</param>
+    /// <param name="invariant">
+    /// Whether a row must have the same bits whatever the number of rows: more than <see cref="FewRows"/> are then multiplied in several passes over the
+    /// weights, since the kernel for many rows sums in another order.
+    /// </param>
+    public void FloatGemm(
+        CudaStream stream, CudaMatrix input, int rows, CudaMatrix weights, int n, int k, CudaMatrix output, ulong bias = 0, Activation activation = Activation.None, bool invariant = false)
+    {
+        Require(k > 0 && k % 8 == 0 && input.RowStride % 8 == 0 && weights.RowStride % 8 == 0, $"K is {k}, strides are {input.RowStride} and {weights.RowStride}: multiples of 8 are needed.");
+        Require(input.Format == ElementFormat.Float16 && weights.Format == ElementFormat.Float16, $"{input.Format} is multiplied by {weights.Format}: f16 is needed.");
+        Require(output.Format != ElementFormat.BFloat16, "A 16-bit multiplication gives f16 or f32, not bf16.");
+        FloatGemmArguments arguments = new()
+        {
+            Input = input.Address,
+            Weights = weights.Address,
+            Bias = bias,
+            Output = output.Address,
+            M = (uint)rows,
+            N = (uint)n,
+            K = (uint)k,
+            InputStride = (uint)input.RowStride,
+            WeightStride = (uint)weights.RowStride,
+            OutputStride = (uint)output.RowStride,
+            Activation = (uint)activation,
+        };
+        if (rows <= FewRows || invariant)
+        {
+            int tile = rows <= 8 ? 8 : rows <= 16 ? 16 : FewRows;
+            long blocks = (long)((n + FewFeatures - 1) / FewFeatures) * ((rows + tile - 1) / tile);
+            Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, Capability), arguments, blocks, FewThreads);
+            return;
+        }
+
+        string name = DecoderKernelNames.FloatGemmMany(output.Format, Capability);
+        CudaKernelVariant variant = Kernel(name).Variant;
+        long tiles = (long)((n + ManyTile - 1) / ManyTile) * ((rows + ManyTile - 1) / ManyTile);
+        Launch(stream, name, arguments, tiles, variant.Threads, variant.SharedBytes);
+    }
+}
