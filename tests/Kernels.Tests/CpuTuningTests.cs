@@ -1,4 +1,3 @@
-using KernelGen.Kernels;
 using KernelGen.MatMul;
 using KernelGen.Tuning;
 using Xunit;
