@@ -3,6 +3,7 @@ using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 

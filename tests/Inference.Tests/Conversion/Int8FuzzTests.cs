@@ -5,6 +5,7 @@ using KernelGen.Inference.Conversion;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Tests.Checkpoints;
 using KernelGen.Inference.Transformers;
+using KernelGen.Tests;
 using Xunit;
 using Xunit.Abstractions;
 

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace KernelGen.Inference.Tests;
+namespace KernelGen.Tests;
 
 /// <summary>Damages JSON in the ways that hit a reader hardest: bytes, numbers, tokens, repeated and missing pieces, depth.</summary>
 internal sealed class JsonMutator(int seed)
