@@ -24,13 +24,15 @@ internal static class EvalCommand
         Option<int?> batch = OptionFactory.WholeNumber(
             "--batch", "B", "Windows that go through the model at once, 16 unless given. Statistics that span tokens see a whole batch.", 1);
         Option<float?> threshold = SharedOptions.Threshold();
+        Option<string?> fixedOutliers = OptionFactory.Text(
+            "--fixed-outliers", "FILE", $"JSON of calibrated outlier columns, as 'kernelgen outliers --out' writes it, for the scheme {QuantizationScheme.Fixed.Name}, which is measured too then.");
         Option<int?> threads = SharedOptions.Threads();
         Option<string?> device = DeviceOption.Create();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
         {
-            model, text, scheme, windows, window, batch, threshold, threads, device, json,
+            model, text, scheme, windows, window, batch, threshold, fixedOutliers, threads, device, json,
         };
         command.SetAction(parsed =>
         {
@@ -40,12 +42,14 @@ internal static class EvalCommand
                 options = options with { BatchSize = size };
             }
 
+            FixedOutlierSet? outliers = parsed.GetValue(fixedOutliers) is string file ? FixedOutlierSet.Load(file) : null;
             Run(
                 context,
                 parsed.GetValue(model)!,
                 parsed.GetValue(text)!,
-                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : QuantizationScheme.All,
+                Schemes(parsed.GetValue(scheme), outliers),
                 options,
+                outliers,
                 parsed.GetValue(threshold),
                 parsed.GetValue(threads),
                 DeviceOption.Parse(parsed.GetValue(device)),
@@ -55,12 +59,27 @@ internal static class EvalCommand
         return command;
     }
 
+    private static IReadOnlyList<QuantizationScheme> Schemes(string? names, FixedOutlierSet? fixedOutliers)
+    {
+        if (names is null)
+        {
+            return fixedOutliers is null ? QuantizationScheme.All : [.. QuantizationScheme.All, QuantizationScheme.Fixed];
+        }
+
+        IReadOnlyList<QuantizationScheme> schemes = SchemeOption.ParseList(names);
+        return fixedOutliers is null || schemes.Contains(QuantizationScheme.Fixed)
+            ? schemes
+            : throw new BadInputException(
+                $"--fixed-outliers: {names} has no fixed outliers, so they change nothing. Leave them out, or add {QuantizationScheme.Fixed.Name} to {SchemeOption.Name}.");
+    }
+
     private static void Run(
         CommandContext context,
         string model,
         string textFile,
         IReadOnlyList<QuantizationScheme> schemes,
         PerplexityOptions options,
+        FixedOutlierSet? fixedOutliers,
         float? threshold,
         int? threads,
         CudaDevice? device,
@@ -78,7 +97,7 @@ internal static class EvalCommand
         string folder = InputFiles.ModelFolder("--model", model);
         string text = InputFiles.ReadText("--text", textFile);
         int[] tokens = Tokenizer.Load(folder).Encode(text);
-        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads, device);
+        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads, device, fixedOutliers);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(schemes, context, json, json ? result => WriteJson(context, result) : null);
         if (options.Windows > results[0].Windows)
         {

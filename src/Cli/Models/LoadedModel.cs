@@ -1,6 +1,8 @@
+using KernelGen.Cli.Errors;
 using KernelGen.Cli.Options;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
+using KernelGen.Messages;
 
 namespace KernelGen.Cli.Models;
 
@@ -38,18 +40,28 @@ internal sealed class LoadedModel : IDisposable
     /// <param name="device">The GPU that multiplies the linear layers; null for the processor.</param>
     /// <param name="progress">Receives the share that is done.</param>
     /// <param name="cancellation">Ends it between two layers.</param>
+    /// <param name="fixedOutliers">Calibrated outlier columns for the scheme that takes them; null for those stored in the checkpoint.</param>
     public static LoadedModel Load(
-        string folder, QuantizationScheme scheme, float? threshold, int? threads, CudaDevice? device, IProgress<double> progress, CancellationToken cancellation)
+        string folder,
+        QuantizationScheme scheme,
+        float? threshold,
+        int? threads,
+        CudaDevice? device,
+        IProgress<double> progress,
+        CancellationToken cancellation,
+        FixedOutlierSet? fixedOutliers = null)
     {
         List<LinearLayer> linear = [];
+        HashSet<string> strangers = [.. fixedOutliers?.Layers ?? []];
         long bytes = 0, parameters = 0;
         CudaAccelerator? accelerator = null;
+        LoadedModel loaded;
         try
         {
             LinearLayerFactory make;
             if (device is null)
             {
-                make = scheme.CreateFactory(threshold, threads ?? -1);
+                make = scheme.CreateFactory(threshold, threads ?? -1, fixedOutliers);
             }
             else
             {
@@ -65,13 +77,14 @@ internal sealed class LoadedModel : IDisposable
                     cancellation.ThrowIfCancellationRequested();
                     LinearLayer layer = make(source);
                     linear.Add(layer);
+                    strangers.Remove(source.Name);
                     bytes += source.Weight.Info.ByteLength;
                     parameters += source.Weight.Info.ElementCount;
                     return layer;
                 },
                 threads ?? -1,
                 progress);
-            return new LoadedModel(model, accelerator, linear, bytes, parameters);
+            loaded = new LoadedModel(model, accelerator, linear, bytes, parameters);
         }
         catch
         {
@@ -79,6 +92,15 @@ internal sealed class LoadedModel : IDisposable
             accelerator?.Dispose();
             throw;
         }
+
+        if (strangers.Count > 0)
+        {
+            loaded.Dispose();
+            throw new BadInputException(
+                $"--fixed-outliers: '{fixedOutliers!.Name}' names '{MessageText.Shorten(strangers.First())}', which is no linear layer of '{folder}'. Calibrate with this checkpoint.");
+        }
+
+        return loaded;
     }
 
     public void Dispose()

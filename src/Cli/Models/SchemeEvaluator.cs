@@ -25,8 +25,16 @@ internal sealed record SchemeResult(
 /// <param name="threshold">The outlier threshold; null for each scheme's own.</param>
 /// <param name="threads">Most threads; null for one per processor.</param>
 /// <param name="device">The GPU that multiplies the linear layers; null for the processor.</param>
+/// <param name="fixedOutliers">Calibrated outlier columns for the scheme that takes them; null for those stored in the checkpoint.</param>
 internal sealed class SchemeEvaluator(
-    string modelFolder, string textName, int[] tokens, PerplexityOptions options, float? threshold, int? threads, CudaDevice? device)
+    string modelFolder,
+    string textName,
+    int[] tokens,
+    PerplexityOptions options,
+    float? threshold,
+    int? threads,
+    CudaDevice? device,
+    FixedOutlierSet? fixedOutliers = null)
 {
     /// <summary>The share of a bar that loading gets; evaluating takes far longer.</summary>
     private const double LoadingShare = 0.1;
@@ -64,7 +72,14 @@ internal sealed class SchemeEvaluator(
     private SchemeResult Evaluate(QuantizationScheme scheme, IProgress<double> progress, CancellationToken cancellation)
     {
         using LoadedModel loaded = LoadedModel.Load(
-            modelFolder, scheme, threshold, threads, device, new Relay<double>(share => progress.Report(LoadingShare * share)), cancellation);
+            modelFolder,
+            scheme,
+            threshold,
+            threads,
+            device,
+            new Relay<double>(share => progress.Report(LoadingShare * share)),
+            cancellation,
+            scheme == QuantizationScheme.Fixed ? fixedOutliers : null);
         if (options.WindowLength is int length && length > loaded.Model.Description.ContextLength)
         {
             throw new BadInputException(
