@@ -90,7 +90,7 @@ internal static class OutliersCommand
         });
         if (setFile is not null)
         {
-            report.Suggestion.FixedOutliers.Save(setFile);
+            report.Suggestion.Fixed.FixedOutliers.Save(setFile);
         }
 
         if (page is not null)

@@ -101,22 +101,25 @@ internal static class OutlierJson
     {
         writer.WriteNumber("threshold", trial.Threshold);
         writer.WriteNumberOrNull("perplexity", trial.Perplexity);
+        writer.WriteNumberOrNull("row_perplexity", trial.RowPerplexity);
         writer.WriteNumber("column_share", trial.ColumnShare);
+        writer.WriteNumber("value_share", trial.ValueShare);
+        writer.WriteNumber("fixed_columns", trial.FixedColumns);
+        writer.WriteNumberOrNull("fixed_perplexity", trial.FixedPerplexity);
     }
 
     private static void WriteSuggestion(Utf8JsonWriter writer, OutlierReport report)
     {
         writer.WriteStartObject("suggestion");
-        writer.WriteNumber("threshold", report.Suggestion.Threshold);
         writer.WriteNumber("tolerance", report.Options.Tolerance);
-        writer.WriteNumber("fixed_columns", report.Suggestion.FixedColumns);
-        writer.WriteNumberOrNull("fixed_perplexity", report.Suggestion.FixedPerplexity);
+        writer.WriteNumber("threshold", report.Suggestion.Threshold.Threshold);
+        writer.WriteNumber("fixed_threshold", report.Suggestion.Fixed.Threshold);
         writer.WriteStartObject("fixed_outliers");
         foreach (InputOutliers input in report.Inputs)
         {
             foreach (string layer in input.Input.LinearLayers)
             {
-                writer.WriteNumbers(layer, report.Suggestion.FixedOutliers.ColumnsOf(layer, input.Input.Width));
+                writer.WriteNumbers(layer, report.Suggestion.Fixed.FixedOutliers.ColumnsOf(layer, input.Input.Width));
             }
         }
 

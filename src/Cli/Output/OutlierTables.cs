@@ -14,12 +14,7 @@ internal static class OutlierTables
         ShowFeatures(context, report);
         ShowZeroing(context, report);
         ShowTrials(context, report);
-        OutlierSuggestion suggestion = report.Suggestion;
-        context.Heading("Suggestion");
-        context.Sentence(Numbers.Invariant(
-            $"Threshold {suggestion.Threshold}: the highest tried that costs at most {report.Options.Tolerance * 100:0.##} % against float32, or the best where none does."));
-        context.Sentence(Numbers.Invariant(
-            $"Fixed set: {suggestion.FixedColumns} columns in {report.Inputs.Sum(static input => input.Input.LinearLayers.Count)} linear layers, perplexity {suggestion.FixedPerplexity:0.0000} ({Numbers.Change(suggestion.FixedPerplexity, report.Perplexity)})."));
+        ShowSuggestion(context, report);
     }
 
     /// <summary>A space in words.</summary>
@@ -79,7 +74,7 @@ internal static class OutlierTables
                 Numbers.Invariant($"{column.PositionShare * 100:0.0} %"),
                 Numbers.Invariant($"{column.Quartiles.Lower:0.0}, {column.Quartiles.Median:0.0}, {column.Quartiles.Upper:0.0}"),
                 Numbers.Ratio(column.Absmax),
-                column.IsOneSided ? (column.PositiveShare == 1 ? "positive" : "negative") : Numbers.Invariant($"{column.PositiveShare * 100:0.0} % positive"));
+                column.IsOneSided ? (column.PositiveShare > 0.5 ? "positive" : "negative") : Numbers.Invariant($"{column.PositiveShare * 100:0.0} % positive"));
         }
 
         context.Show(table);
@@ -108,19 +103,38 @@ internal static class OutlierTables
 
     private static void ShowTrials(CommandContext context, OutlierReport report)
     {
-        context.Heading("LLM.int8() by threshold");
-        Table table = Report.CreateTable(context, ">threshold", ">perplexity", ">against float32", ">columns in 16 bits");
+        context.Heading("LLM.int8() by threshold: outlier columns of the whole batch, outliers row by row, and a fixed set");
+        Table table = Report.CreateTable(
+            context, ">threshold", ">columns", ">by columns", ">", ">values", ">by rows", ">", ">fixed set", ">perplexity", ">");
         foreach (ThresholdTrial trial in report.Trials)
         {
             table.AddCells(
                 null,
                 Numbers.Invariant($"{trial.Threshold}"),
+                Numbers.Invariant($"{trial.ColumnShare * 100:0.00} %"),
                 Numbers.Perplexity(trial.Perplexity),
                 Numbers.Change(trial.Perplexity, report.Perplexity),
-                Numbers.Invariant($"{trial.ColumnShare * 100:0.00} %"));
+                Numbers.Invariant($"{trial.ValueShare * 100:0.000} %"),
+                Numbers.Perplexity(trial.RowPerplexity),
+                Numbers.Change(trial.RowPerplexity, report.Perplexity),
+                Numbers.Count(trial.FixedColumns),
+                Numbers.Perplexity(trial.FixedPerplexity),
+                Numbers.Change(trial.FixedPerplexity, report.Perplexity));
         }
 
-        table.AddCells(null, "none", Numbers.Perplexity(report.VectorWisePerplexity), Numbers.Change(report.VectorWisePerplexity, report.Perplexity), "0.00 %");
         context.Show(table);
+        context.Sentence(Numbers.Invariant(
+            $"Vector-wise int8 without outliers: {Numbers.Perplexity(report.VectorWisePerplexity)} ({Numbers.Change(report.VectorWisePerplexity, report.Perplexity)})."));
+    }
+
+    private static void ShowSuggestion(CommandContext context, OutlierReport report)
+    {
+        (ThresholdTrial threshold, ThresholdTrial set) = report.Suggestion;
+        string most = Numbers.Invariant($"{report.Options.Tolerance * 100:0.##} %");
+        context.Heading("Suggestion");
+        context.Sentence(Numbers.Invariant(
+            $"Threshold {threshold.Threshold}: the highest tried that costs at most {most} against float32 both by columns and by rows, or the best where none does."));
+        context.Sentence(Numbers.Invariant(
+            $"Fixed set of the threshold {set.Threshold}: {set.FixedColumns} columns in {set.FixedOutliers.Layers.Count()} linear layers, the smallest that costs at most {most}, or the best where none does."));
     }
 }

@@ -14,18 +14,27 @@ internal sealed class ColumnStatistics
 
     private readonly float _threshold;
     private readonly float[] _absmax;
+    private readonly float[] _candidates;
+
+    /// <summary>Per candidate threshold, how many values of each column reach it.</summary>
+    private readonly int[][] _reaching;
 
     /// <summary>Per column its outliers by bucket (a value's leading bits, the sign among them), or null without any.</summary>
     private readonly Dictionary<int, long>?[] _outliers;
 
-    public ColumnStatistics(int columns, float threshold)
+    /// <param name="columns">K, the width of a row.</param>
+    /// <param name="threshold">The magnitude from which a value is an outlier.</param>
+    /// <param name="candidates">Other thresholds, for which values are only counted.</param>
+    public ColumnStatistics(int columns, float threshold, IEnumerable<float> candidates)
     {
         _threshold = threshold;
+        _candidates = [.. candidates];
+        _reaching = [.. _candidates.Select(_ => new int[columns])];
         _absmax = new float[columns];
         _outliers = new Dictionary<int, long>?[columns];
     }
 
-    /// <summary>Rows seen.</summary>
+    /// <summary>Rows seen, at most 2^31.</summary>
     public long Rows { get; private set; }
 
     /// <summary>Whether every value was a finite number.</summary>
@@ -38,14 +47,14 @@ internal sealed class ColumnStatistics
     public void Add(ReadOnlySpan<float> values)
     {
         int columns = _absmax.Length;
-        Rows += values.Length / columns;
+        Rows = checked((int)(Rows + (values.Length / columns)));
         for (; !values.IsEmpty; values = values[columns..])
         {
             AddRow(values[..columns]);
         }
     }
 
-    /// <summary>Adds what another instance of the same width and threshold counted, as if its rows had come here.</summary>
+    /// <summary>Adds the outliers that another instance of the same width and threshold counted, as if its rows had come here.</summary>
     public void Add(ColumnStatistics other)
     {
         Rows += other.Rows;
@@ -59,6 +68,10 @@ internal sealed class ColumnStatistics
             }
         }
     }
+
+    /// <summary>How many values of each column reach a candidate threshold.</summary>
+    /// <param name="candidate">Its index.</param>
+    public ReadOnlySpan<int> Reaching(int candidate) => _reaching[candidate];
 
     /// <summary>Whether a column was an outlier at any row.</summary>
     public bool HasOutliers(int column) => _outliers[column] is not null;
@@ -98,6 +111,12 @@ internal sealed class ColumnStatistics
         {
             Vector<float> magnitude = Vector.Abs(new Vector<float>(row[k..]));
             Vector.Max(magnitude, new Vector<float>(absmax[k..])).CopyTo(absmax[k..]);
+            for (int i = 0; i < _candidates.Length; i++)
+            {
+                // What holds is -1.
+                Span<int> reaching = _reaching[i].AsSpan(k);
+                (new Vector<int>(reaching) - Vector.GreaterThanOrEqual(magnitude, new Vector<float>(_candidates[i]))).CopyTo(reaching);
+            }
 
             // A NaN compares with nothing.
             IsFinite &= Vector.LessThanAll(magnitude, infinity);
@@ -111,6 +130,10 @@ internal sealed class ColumnStatistics
         {
             absmax[i] = Math.Max(absmax[i], Math.Abs(row[i]));
             IsFinite &= float.IsFinite(row[i]);
+            for (int candidate = 0; candidate < _candidates.Length; candidate++)
+            {
+                _reaching[candidate][i] += Math.Abs(row[i]) >= _candidates[candidate] ? 1 : 0;
+            }
         }
 
         CountOutliers(row, k, row.Length);

@@ -58,12 +58,13 @@ internal sealed class ObservedModel : IDisposable
 
     /// <summary>Counts the outliers of every input while some work runs the model.</summary>
     /// <param name="threshold">The magnitude from which an activation is an outlier.</param>
+    /// <param name="candidates">Other thresholds, for which values are only counted.</param>
     /// <param name="work">Runs the model.</param>
     /// <returns>The statistics of each of <see cref="Inputs"/>.</returns>
     /// <exception cref="CheckpointException">An activation is infinite or not a number.</exception>
-    public ColumnStatistics[] Observe(float threshold, Action<TransformerModel> work)
+    public ColumnStatistics[] Observe(float threshold, IReadOnlyList<float> candidates, Action<TransformerModel> work)
     {
-        ColumnStatistics[] statistics = [.. Inputs.Select(input => new ColumnStatistics(input.Width, threshold))];
+        ColumnStatistics[] statistics = [.. Inputs.Select(input => new ColumnStatistics(input.Width, threshold, candidates))];
         for (int i = 0; i < statistics.Length; i++)
         {
             _linear[i][0].Statistics = statistics[i];

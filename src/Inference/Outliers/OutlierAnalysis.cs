@@ -36,21 +36,16 @@ public static class OutlierAnalysis
         using ObservedModel model = ObservedModel.Load(path, options.MaxDegreeOfParallelism, cancellation);
 
         PerplexityResult exact = null!;
-        ColumnStatistics[] statistics = model.Observe(options.Threshold, float32 => exact = runner.Evaluate("looking for outliers", float32));
+        ColumnStatistics[] statistics = model.Observe(
+            options.Threshold, options.CandidateThresholds, float32 => exact = runner.Evaluate("looking for outliers", float32));
         IReadOnlyList<SystematicFeature> features = SystematicFeatures.Find(model.Inputs, statistics, options);
         IGrouping<FeatureSpace, int>[] systematic = [.. features.GroupBy(static feature => feature.Space, static feature => feature.Statistics.Column)];
 
         // How many more times the text goes through a model is known only now.
-        runner.Expect((systematic.Length * (1 + options.Draws)) + options.CandidateThresholds.Count + 3);
+        runner.Expect((systematic.Length * (1 + options.Draws)) + 1 + (3 * options.CandidateThresholds.Count));
         ZeroingExperiment[] zeroing = [.. systematic.Select(space => Zero(runner, model, space.Key, [.. space.Order()], options))];
-
         double vectorWise = runner.Evaluate("vector-wise int8", QuantizationScheme.Parse("absmax-vector")).Perplexity;
-        QuantizationScheme decomposed = QuantizationScheme.Parse("llm-int8");
-        ThresholdTrial[] trials = [.. options.CandidateThresholds.Select(threshold => new ThresholdTrial(
-            threshold,
-            runner.Evaluate(FormattableString.Invariant($"LLM.int8() from {threshold}"), decomposed, threshold).Perplexity,
-            ColumnShare(model.Inputs, statistics, threshold)))];
-        OutlierSuggestion suggestion = Suggest(runner, model, statistics, trials, exact.Perplexity, options);
+        ThresholdTrial[] trials = [.. options.CandidateThresholds.Select((_, i) => Try(runner, model.Inputs, statistics, i, options))];
 
         return new OutlierReport(
             options,
@@ -63,7 +58,7 @@ public static class OutlierAnalysis
             features,
             zeroing,
             trials,
-            suggestion);
+            Suggest(trials, exact.Perplexity * (1 + options.Tolerance)));
     }
 
     private static void Check(OutlierAnalysisOptions options)
@@ -112,38 +107,50 @@ public static class OutlierAnalysis
             new(zeroed, model.Blind(space, zeroed, blinded => runner.Evaluate(stage, blinded)).Perplexity);
     }
 
-    /// <summary>Share of the columns of all inputs, each counted once however many layers read it, that have an outlier somewhere.</summary>
-    private static double ColumnShare(IReadOnlyList<LinearInput> inputs, ColumnStatistics[] statistics, float threshold)
+    private static ThresholdTrial Try(
+        Runner runner, IReadOnlyList<LinearInput> inputs, ColumnStatistics[] statistics, int candidate, OutlierAnalysisOptions options)
     {
-        long outliers = 0;
-        foreach (ColumnStatistics input in statistics)
+        float threshold = options.CandidateThresholds[candidate];
+        (long columns, long values) = (0, 0);
+        List<KeyValuePair<string, IReadOnlyList<int>>> frequent = [];
+        for (int i = 0; i < inputs.Count; i++)
         {
-            foreach (float absmax in input.Absmax)
+            List<int> often = [];
+            ReadOnlySpan<int> reaching = statistics[i].Reaching(candidate);
+            for (int k = 0; k < reaching.Length; k++)
             {
-                outliers += absmax >= threshold ? 1 : 0;
+                columns += reaching[k] > 0 ? 1 : 0;
+                values += reaching[k];
+                if (reaching[k] >= options.PositionShare * statistics[i].Rows)
+                {
+                    often.Add(k);
+                }
             }
+
+            frequent.AddRange(inputs[i].LinearLayers.Select(layer => KeyValuePair.Create(layer, (IReadOnlyList<int>)often)));
         }
 
-        return (double)outliers / inputs.Sum(static input => (long)input.Width);
+        FixedOutlierSet set = new(frequent);
+        string name = FormattableString.Invariant($"LLM.int8() from {threshold}");
+        return new ThresholdTrial(
+            threshold,
+            runner.Evaluate(name, QuantizationScheme.Parse("llm-int8"), threshold).Perplexity,
+            runner.Evaluate($"{name}, by rows", QuantizationScheme.Parse("llm-int8-elements"), threshold).Perplexity,
+            (double)columns / inputs.Sum(static input => (long)input.Width),
+            values / inputs.Zip(statistics).Sum(static pair => (double)pair.First.Width * pair.Second.Rows),
+            set,
+            frequent.Sum(static layer => layer.Value.Count),
+            runner.Evaluate($"{name}, fixed set", QuantizationScheme.Fixed, fixedOutliers: set).Perplexity);
     }
 
-    private static OutlierSuggestion Suggest(
-        Runner runner, ObservedModel model, ColumnStatistics[] seen, ThresholdTrial[] trials, double exact, OutlierAnalysisOptions options)
+    private static OutlierSuggestion Suggest(ThresholdTrial[] trials, double most)
     {
-        float threshold = (trials.LastOrDefault(trial => trial.Perplexity <= exact * (1 + options.Tolerance)) ?? trials.MinBy(static trial => trial.Perplexity)!).Threshold;
-        ColumnStatistics[] statistics = threshold == options.Threshold
-            ? seen
-            : model.Observe(threshold, float32 => runner.Evaluate("choosing a fixed set", float32));
-        List<KeyValuePair<string, IReadOnlyList<int>>> columns = [];
-        for (int i = 0; i < statistics.Length; i++)
-        {
-            int[] often = [.. statistics[i].Columns().Where(column => column.PositionShare >= options.PositionShare).Select(static column => column.Column)];
-            columns.AddRange(model.Inputs[i].LinearLayers.Select(layer => KeyValuePair.Create(layer, (IReadOnlyList<int>)often)));
-        }
+        ThresholdTrial threshold = trials.LastOrDefault(trial => Worse(trial) <= most) ?? trials.MinBy(Worse)!;
+        ThresholdTrial set = trials.Where(trial => trial.FixedPerplexity <= most).MinBy(static trial => trial.FixedColumns)
+            ?? trials.MinBy(static trial => trial.FixedPerplexity)!;
+        return new OutlierSuggestion(threshold, set);
 
-        FixedOutlierSet set = new(columns);
-        double perplexity = runner.Evaluate("the fixed set", QuantizationScheme.Fixed, fixedOutliers: set).Perplexity;
-        return new OutlierSuggestion(threshold, set, columns.Sum(static layer => layer.Value.Count), perplexity);
+        static double Worse(ThresholdTrial trial) => Math.Max(trial.Perplexity, trial.RowPerplexity);
     }
 
     /// <summary>Measures perplexities on the one text, and how far all of it has come.</summary>
@@ -151,7 +158,7 @@ public static class OutlierAnalysis
         string path, int[] tokens, OutlierAnalysisOptions options, IProgress<OutlierProgress>? progress, CancellationToken cancellation)
     {
         private int _done;
-        private int _expected = 1 + options.Draws + 1 + options.CandidateThresholds.Count + 3;
+        private int _expected = 1 + 1 + options.Draws + 1 + (3 * options.CandidateThresholds.Count);
 
         /// <summary>Sets how many evaluations are still to come.</summary>
         public void Expect(int evaluations) => _expected = _done + evaluations;

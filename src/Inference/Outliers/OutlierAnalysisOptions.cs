@@ -26,7 +26,7 @@ public sealed record OutlierAnalysisOptions
     /// <summary>The thresholds at which LLM.int8() is tried, one of which is suggested; ascending.</summary>
     public IReadOnlyList<float> CandidateThresholds { get; init; } = [2, 3, 4, 6, 8, 12, 16, 24];
 
-    /// <summary>How much perplexity a suggested threshold may cost against float32.</summary>
+    /// <summary>How much perplexity, as a share of that in float32, a suggestion may cost.</summary>
     public double Tolerance { get; init; } = 0.001;
 
     /// <summary>Most threads; -1 for one per processor.</summary>

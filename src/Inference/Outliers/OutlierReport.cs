@@ -14,8 +14,8 @@ public readonly record struct Quartiles(double Lower, double Median, double Uppe
 /// <param name="Quartiles">Quartiles of its outliers.</param>
 public sealed record OutlierColumn(int Column, double PositionShare, float Absmax, double PositiveShare, Quartiles Quartiles)
 {
-    /// <summary>Whether all of its outliers have the same sign: half of the int8 range would be wasted on it.</summary>
-    public bool IsOneSided => PositiveShare is 0 or 1;
+    /// <summary>Whether 99 % of its outliers have the same sign: half of the int8 range would be wasted on it.</summary>
+    public bool IsOneSided => PositiveShare is <= 0.01 or >= 0.99;
 }
 
 /// <summary>The outliers of one input.</summary>
@@ -44,21 +44,34 @@ public sealed record ZeroingExperiment(FeatureSpace Space, ZeroedColumns Systema
 
 /// <summary>What LLM.int8() makes of the model at one threshold.</summary>
 /// <param name="Threshold">The threshold.</param>
-/// <param name="Perplexity">The perplexity.</param>
-/// <param name="ColumnShare">Share of the columns of all linear layers that have an outlier somewhere in the text, and so would be multiplied in 16 bits.</param>
-public sealed record ThresholdTrial(float Threshold, double Perplexity, double ColumnShare);
+/// <param name="Perplexity">With outlier columns, which span the whole batch: the scheme <c>llm-int8</c>.</param>
+/// <param name="RowPerplexity">
+/// With outliers decided row by row, the scheme <c>llm-int8-elements</c>: what <c>llm-int8</c> comes to as well where a batch is one token.
+/// </param>
+/// <param name="ColumnShare">Share of the columns of all inputs that have an outlier somewhere in the text.</param>
+/// <param name="ValueShare">Share of the values of all inputs that are outliers.</param>
+/// <param name="FixedOutliers">
+/// Per linear layer the columns that are outliers at as many positions of its input as a systematic feature is.
+/// </param>
+/// <param name="FixedColumns">Number of columns in that set, over all linear layers.</param>
+/// <param name="FixedPerplexity">With that set: the scheme <c>llm-int8-fixed</c>.</param>
+public sealed record ThresholdTrial(
+    float Threshold,
+    double Perplexity,
+    double RowPerplexity,
+    double ColumnShare,
+    double ValueShare,
+    FixedOutlierSet FixedOutliers,
+    int FixedColumns,
+    double FixedPerplexity);
 
 /// <summary>What the analysis recommends.</summary>
 /// <param name="Threshold">
-/// The highest of the thresholds tried at which LLM.int8() costs no more than the tolerance; where there is none, the one with the lowest
-/// perplexity.
+/// The trial with the highest threshold at which LLM.int8() costs no more than the tolerance, both by columns and row by row, and so whatever
+/// the batch; where there is none, the one whose worse perplexity of the two is lowest.
 /// </param>
-/// <param name="FixedOutliers">
-/// Per linear layer the columns that are outliers from that threshold on at as many positions of its input as a systematic feature is.
-/// </param>
-/// <param name="FixedColumns">Number of columns in the set, over all layers.</param>
-/// <param name="FixedPerplexity">Perplexity with the scheme <c>llm-int8-fixed</c> and that set.</param>
-public sealed record OutlierSuggestion(float Threshold, FixedOutlierSet FixedOutliers, int FixedColumns, double FixedPerplexity);
+/// <param name="Fixed">The trial with the smallest fixed set that costs no more than the tolerance; where there is none, the one with the lowest perplexity.</param>
+public sealed record OutlierSuggestion(ThresholdTrial Threshold, ThresholdTrial Fixed);
 
 /// <summary>What <see cref="OutlierAnalysis"/> found.</summary>
 /// <param name="Options">How it was looked for.</param>

@@ -20,7 +20,7 @@ internal static class SystematicFeatures
                 continue;
             }
 
-            ColumnStatistics together = new(inputs[members[0]].Width, options.Threshold);
+            ColumnStatistics together = new(inputs[members[0]].Width, options.Threshold, []);
             foreach (int i in members)
             {
                 together.Add(statistics[i]);
