@@ -1,19 +1,20 @@
 'use strict';
 (() => {
-  const { data, format: f, element, section, tiles, table, chart, axis, tooltip, below, above } = kg;
+  const { data, format: f, element, section, tiles, table, chart, axis, tooltip, labelRoom, below, above } = kg;
   const spaces = { hidden_state: 'hidden state', attention_output: 'attention output', mlp_inner: 'inner MLP' };
   const kinds = { attention: 'attention', attention_output: 'attention output', mlp: 'MLP', mlp_inner: 'inner MLP' };
   const spaceOf = (kind) => kind === 'attention' || kind === 'mlp' ? 'hidden_state' : kind;
   const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
   const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
   const share = (value) => f.percent(value, 1);
-  const sign = (column) => column.one_sided ? (column.positive_share === 1 ? 'positive' : 'negative') : share(column.positive_share) + ' positive';
+  const sign = (column) => column.one_sided ? (column.positive_share > 0.5 ? 'positive' : 'negative') : share(column.positive_share) + ' positive';
   const held = (text, raw) => ({ text, raw });
   const perplexity = (value) => held(f.perplexity(value), value);
 
   const hidden = data.zeroing.find((experiment) => experiment.space === 'hidden_state');
   const randomMean = hidden ? hidden.random.reduce((sum, draw) => sum + draw.perplexity, 0) / hidden.random.length : null;
   const features = data.features;
+  const fixedTrial = data.thresholds.find((trial) => trial.threshold === data.suggestion.fixed_threshold);
   kg.subtitle(`${data.model} on ${f.count(data.windows)} windows of ${f.count(data.context)} tokens of ${data.text}`);
 
   tiles([
@@ -25,7 +26,7 @@
     hidden
       ? { label: 'Perplexity without them', value: f.perplexity(hidden.perplexity), raw: hidden.perplexity, note: `${f.change(hidden.perplexity, data.perplexity, 1)}; as many random columns: ${f.change(randomMean, data.perplexity)}` }
       : { label: 'Perplexity in float32', value: f.perplexity(data.perplexity), raw: data.perplexity },
-    { label: 'Suggested threshold', value: f.number(data.suggestion.threshold), raw: data.suggestion.threshold, note: `fixed set: ${f.count(data.suggestion.fixed_columns)} columns, ${f.change(data.suggestion.fixed_perplexity, data.perplexity)}` },
+    { label: 'Suggested threshold', value: f.number(data.suggestion.threshold), raw: data.suggestion.threshold, note: `or a fixed set of ${f.count(fixedTrial.fixed_columns)} columns: ${f.change(fixedTrial.fixed_perplexity, data.perplexity)}` },
   ]);
 
   // Systematic features: where their values lie.
@@ -40,8 +41,8 @@
       alt: `Ranges of ${features.length} systematic features: ` + features.map((feature, i) => `${names[i]}: quartiles ${feature.quartiles.map((value) => f.fixed(value, 1)).join(', ')}`).join('; ') + '.',
       height: 70 + 34 * features.length,
       option: (c) => ({
-        grid: { left: 10, right: 24, top: 8, bottom: 44, containLabel: true },
-        xAxis: axis(c, { type: 'value', name: 'activation', nameGap: 28, min: least(features.map((x) => x.quartiles[0])) < 0 ? -Math.ceil(bound / 10) * 10 : 0, max: most(features.map((x) => x.quartiles[2])) > 0 ? Math.ceil(most(features.filter((x) => x.quartiles[2] > 0).map((x) => x.absmax)) / 10) * 10 : 0 }),
+        grid: { left: labelRoom(names), right: 24, top: 8, bottom: 44 },
+        xAxis: axis(c, { type: 'value', name: 'activation', nameGap: 28, axisLabel: { formatter: f.tick }, min: least(features.map((x) => x.quartiles[0])) < 0 ? -Math.ceil(bound / 10) * 10 : 0, max: most(features.map((x) => x.quartiles[2])) > 0 ? Math.ceil(most(features.filter((x) => x.quartiles[2] > 0).map((x) => x.absmax)) / 10) * 10 : 0 }),
         yAxis: axis(c, { type: 'category', data: names, inverse: true, axisLabel: { color: c.text } }),
         tooltip: tooltip(c, { formatter: (item) => { const feature = features[item.dataIndex]; return `${names[item.dataIndex]}\nquartiles ${feature.quartiles.map((value) => f.fixed(value, 2)).join(', ')}\nlargest magnitude ${f.fixed(feature.absmax, 2)}\n${share(feature.layer_share)} of layers, ${share(feature.position_share)} of positions`; } }),
         series: [
@@ -86,8 +87,8 @@
         alt: rows.map((row) => `${row.name}: ${f.perplexity(row.value)}`).join('; ') + '.',
         height: 66 + 30 * rows.length,
         option: (c) => ({
-          grid: { left: 10, right: 96, top: 8, bottom: 44, containLabel: true },
-          xAxis: axis(c, { type: 'log', name: 'perplexity', nameGap: 28, min: below(least(finite)), max: above(most(finite)), axisLabel: { formatter: (value) => f.short(value) } }),
+          grid: { left: labelRoom(rows.map((row) => row.name)), right: 72, top: 8, bottom: 44 },
+          xAxis: axis(c, { type: 'log', name: 'perplexity', nameGap: 28, min: below(least(finite)), max: above(most(finite)), axisLabel: { formatter: f.tick } }),
           yAxis: axis(c, { type: 'category', inverse: true, data: rows.map((row) => row.name), axisLabel: { color: c.text } }),
           tooltip: tooltip(c, { formatter: (item) => `${rows[item.dataIndex].name}\nperplexity ${f.perplexity(rows[item.dataIndex].value)} (${f.change(rows[item.dataIndex].value, data.perplexity)})` }),
           series: [{
@@ -104,43 +105,47 @@
 
   // Thresholds.
   const trials = data.thresholds;
-  const tried = trials.map((trial) => trial.perplexity).concat(data.perplexity, data.vector_wise_perplexity, data.suggestion.fixed_perplexity).filter(Number.isFinite);
+  const suggested = data.suggestion;
+  const cost = (value) => Number.isFinite(value) ? value / data.perplexity - 1 : null;
+  const ways = [
+    { name: 'outlier columns', of: 'perplexity', series: 'series1', symbol: 'circle' },
+    { name: 'row by row', of: 'row_perplexity', series: 'series2', symbol: 'triangle' },
+    { name: 'fixed set', of: 'fixed_perplexity', series: 'series4', symbol: 'diamond' },
+  ];
+  const isSuggested = (trial, way) => trial.threshold === (way.of === 'fixed_perplexity' ? suggested.fixed_threshold : suggested.threshold);
   section(
     'Threshold and fixed set',
-    `LLM.int8() at each threshold. Suggested is the highest that costs at most ${f.percent(data.suggestion.tolerance, 2)} perplexity against float32, or the best where none does. The fixed set holds, per linear layer, the columns that reach it at ${f.percent(data.least_position_share, 0)} of the positions.`,
+    `LLM.int8() takes a column out for the whole batch as soon as one row needs it (outlier columns); where a batch is one token, that comes to deciding row by row. The suggested threshold is the highest that costs at most ${f.percent(suggested.tolerance, 2)} perplexity either way. A fixed set holds, per linear layer, the columns that reach the threshold at ${f.percent(data.least_position_share, 0)} of the positions; suggested is the smallest that costs as little.`,
     chart({
-      caption: 'Perplexity (line, left) and share of the columns that would be multiplied in 16 bits (bars, right).',
-      alt: trials.map((trial) => `threshold ${f.number(trial.threshold)}: perplexity ${f.perplexity(trial.perplexity)}, ${f.percent(trial.column_share, 2)} of columns`).join('; ') + `; float32 ${f.perplexity(data.perplexity)}; vector-wise int8 ${f.perplexity(data.vector_wise_perplexity)}.`,
-      height: 330,
+      caption: `Perplexity against float32 (${f.perplexity(data.perplexity)}) by threshold; rings mark the suggestions. Vector-wise int8 without outliers: ${f.change(data.vector_wise_perplexity, data.perplexity)}.`,
+      alt: trials.map((trial) => `threshold ${f.number(trial.threshold)}: ` + ways.map((way) => `${way.name} ${f.change(trial[way.of], data.perplexity)}`).join(', ')).join('; ') + '.',
+      height: 320,
       option: (c, width) => ({
-        grid: { left: 10, right: 10, top: 58, bottom: 44, containLabel: true },
-        legend: { top: 0, left: 0, textStyle: { color: c.text }, itemGap: 18 },
+        grid: { left: 68, right: 24, top: width < 480 ? 66 : 40, bottom: 44 },
+        legend: { top: 0, left: 0, textStyle: { color: c.text }, itemGap: 18, data: ways.map((way) => way.name) },
         xAxis: axis(c, { type: 'category', name: 'outlier threshold', nameGap: 28, data: trials.map((trial) => f.number(trial.threshold)) }),
-        yAxis: [
-          axis(c, { type: 'value', min: least(tried) - (most(tried) - least(tried)) * 0.06, max: most(tried) + (most(tried) - least(tried)) * 0.06, axisLabel: { formatter: (value) => f.fixed(value, most(tried) - least(tried) < 0.05 ? 4 : 2) } }),
-          axis(c, { type: 'value', min: 0, splitLine: { show: false }, axisLabel: { formatter: (value) => f.percent(value, most(trials.map((trial) => trial.column_share)) < 0.05 ? 1 : 0) } }),
-        ],
-        tooltip: tooltip(c, { trigger: 'axis', formatter: (items) => { const trial = trials[items[0].dataIndex]; return `threshold ${f.number(trial.threshold)}\nperplexity ${f.perplexity(trial.perplexity)} (${f.change(trial.perplexity, data.perplexity)})\n${f.percent(trial.column_share, 2)} of columns in 16 bits`; } }),
-        series: [
-          { name: 'columns in 16 bits', type: 'bar', yAxisIndex: 1, data: trials.map((trial) => trial.column_share), itemStyle: { color: c.faint }, barMaxWidth: 34 },
-          {
-            name: 'LLM.int8()', type: 'line', data: trials.map((trial) => trial.perplexity), symbolSize: 9, symbol: 'circle', lineStyle: { width: 2.5 }, color: c.series1,
-            markPoint: { symbol: 'circle', symbolSize: 18, itemStyle: { color: 'transparent', borderColor: c.chosen, borderWidth: 3 }, label: { show: false }, data: trials.filter((trial) => trial.threshold === data.suggestion.threshold && trial.perplexity !== null).map((trial) => ({ coord: [f.number(trial.threshold), trial.perplexity] })) },
+        yAxis: axis(c, { type: 'value', scale: true, axisLabel: { formatter: (value) => f.change(1 + value, 1, 2) } }),
+        tooltip: tooltip(c, { trigger: 'axis', formatter: (items) => { const trial = trials[items[0].dataIndex]; return `threshold ${f.number(trial.threshold)}\n` + ways.map((way) => `${way.name} ${f.perplexity(trial[way.of])} (${f.change(trial[way.of], data.perplexity)})`).join('\n') + `\n${f.percent(trial.column_share, 2)} of columns, ${f.percent(trial.value_share, 3)} of values are outliers`; } }),
+        series: ways.map((way, i) => ({
+          name: way.name, type: 'line', color: c[way.series], symbol: way.symbol, symbolSize: 9, lineStyle: { width: 2.5 },
+          data: trials.map((trial) => cost(trial[way.of])),
+          markPoint: {
+            symbol: 'circle', symbolSize: 20, silent: true, label: { show: false }, itemStyle: { color: 'transparent', borderColor: c.chosen, borderWidth: 3 },
+            data: trials.filter((trial) => isSuggested(trial, way) && cost(trial[way.of]) !== null).map((trial) => ({ coord: [f.number(trial.threshold), cost(trial[way.of])] })),
           },
-          reference('float32', data.perplexity, c.series3, 'solid'),
-          reference('vector-wise int8', data.vector_wise_perplexity, c.series2, 'dashed'),
-          reference('fixed set', data.suggestion.fixed_perplexity, c.series4, 'dotted'),
-        ],
+          markLine: i === 0 ? { silent: true, symbol: 'none', precision: 6, lineStyle: { color: c.strongLine, type: 'dashed', width: 1.5 }, label: { formatter: `at most +${f.percent(suggested.tolerance, 2)}`, color: c.muted, position: 'insideEndTop' }, data: [{ yAxis: suggested.tolerance }] } : undefined,
+        })),
       }),
-    }),
-    table('LLM.int8() by threshold', [{ title: 'scheme' }, { title: 'perplexity', number: true }, { title: 'against float32', number: true }, { title: 'columns in 16 bits', number: true }], [
-      ['float32', perplexity(data.perplexity), kg.missing, kg.missing],
-      ...trials.map((trial) => [
-        `LLM.int8() from ${f.number(trial.threshold)}${trial.threshold === data.suggestion.threshold ? ' (suggested)' : ''}`,
-        perplexity(trial.perplexity), f.change(trial.perplexity, data.perplexity), held(f.percent(trial.column_share, 2), trial.column_share)]),
-      [`LLM.int8() with the fixed set`, perplexity(data.suggestion.fixed_perplexity), f.change(data.suggestion.fixed_perplexity, data.perplexity), `${f.count(data.suggestion.fixed_columns)} columns`],
-      ['vector-wise int8, none', perplexity(data.vector_wise_perplexity), f.change(data.vector_wise_perplexity, data.perplexity), f.percent(0, 2)],
-    ], (i) => trials[i - 1]?.threshold === data.suggestion.threshold ? 'chosen' : null));
+      table: table('LLM.int8() by threshold', [
+        { title: 'threshold', number: true }, { title: 'columns', number: true }, { title: 'outlier columns', number: true }, { title: '', number: true },
+        { title: 'values', number: true }, { title: 'row by row', number: true }, { title: '', number: true },
+        { title: 'fixed set', number: true }, { title: 'perplexity', number: true }, { title: '', number: true },
+      ], trials.map((trial) => [
+        held(f.number(trial.threshold), trial.threshold), held(f.percent(trial.column_share, 2), trial.column_share), perplexity(trial.perplexity), f.change(trial.perplexity, data.perplexity),
+        held(f.percent(trial.value_share, 3), trial.value_share), perplexity(trial.row_perplexity), f.change(trial.row_perplexity, data.perplexity),
+        held(`${f.count(trial.fixed_columns)} columns`, trial.fixed_columns), perplexity(trial.fixed_perplexity), f.change(trial.fixed_perplexity, data.perplexity),
+      ])),
+    }));
 
   // Where outliers are: a map per space, and the magnitudes by layer.
   const magnitudes = Object.keys(kinds).map((kind) => ({ kind, inputs: data.inputs.filter((input) => input.kind === kind) })).filter((group) => group.inputs.length);
@@ -151,11 +156,11 @@
       caption: 'Largest magnitude of each input, by layer; logarithmic.',
       alt: magnitudes.map((group) => `${kinds[group.kind]}: ${group.inputs.map((input) => f.fixed(input.absmax, 1)).join(', ')}`).join('; ') + '.',
       height: 300,
-      option: (c) => ({
-        grid: { left: 10, right: 16, top: 40, bottom: 44, containLabel: true },
+      option: (c, width) => ({
+        grid: { left: 46, right: 16, top: width < 480 ? 66 : 40, bottom: 44 },
         legend: { top: 0, left: 0, textStyle: { color: c.text }, itemGap: 18 },
         xAxis: axis(c, { type: 'category', name: 'layer', nameGap: 28, data: [...new Set(data.inputs.map((input) => input.layer))].map(String) }),
-        yAxis: axis(c, { type: 'log', axisLabel: { formatter: (value) => f.short(value) }, min: below(least(data.inputs.map((input) => input.absmax).filter((value) => value > 0).concat(data.threshold))), max: above(most(data.inputs.map((input) => input.absmax).concat(data.threshold))) }),
+        yAxis: axis(c, { type: 'log', axisLabel: { formatter: f.tick }, min: below(least(data.inputs.map((input) => input.absmax).filter((value) => value > 0).concat(data.threshold))), max: above(most(data.inputs.map((input) => input.absmax).concat(data.threshold))) }),
         tooltip: tooltip(c, { trigger: 'axis', formatter: (items) => `layer ${items[0].name}\n` + items.map((item) => `${item.seriesName} ${f.fixed(item.value, 2)}`).join('\n') }),
         series: magnitudes.map((group, i) => ({
           name: kinds[group.kind], type: 'line', data: group.inputs.map((input) => input.absmax > 0 ? input.absmax : null), symbol: ['circle', 'rect', 'triangle', 'diamond'][i], symbolSize: 8,
@@ -179,7 +184,7 @@
       layers.map(([layer, columns]) => [layer, columns.join(', ') || kg.missing]))));
 
   function map(space) {
-    const inputs = data.inputs.filter((input) => spaceOf(input.kind) === space);
+    const inputs = data.inputs.filter((input) => spaceOf(input.kind) === space && input.outliers.length > 0);
     const weight = new Map();
     for (const input of inputs) for (const column of input.outliers) weight.set(column.column, (weight.get(column.column) ?? 0) + column.position_share);
     if (weight.size === 0) return null;
@@ -188,22 +193,18 @@
     const names = inputs.map((input) => `${input.layer} ${kinds[input.kind]}`);
     const cells = inputs.flatMap((input, y) => input.outliers.filter((column) => columns.includes(column.column)).map((column) => ({ value: [columns.indexOf(column.column), y, column.position_share], column })));
     return element('div', {}, element('h3', {}, `Columns of the ${spaces[space]}`), chart({
-      caption: `Share of the positions at which a column is an outlier${weight.size > limit ? `; the ${limit} most frequent of ${f.count(weight.size)} columns` : ''}.`,
+      caption: `Share of the positions at which a column is an outlier, by layer and input; inputs without outliers are left out${weight.size > limit ? `; the ${limit} most frequent of ${f.count(weight.size)} columns` : ''}.`,
       alt: `Heat map of ${names.length} inputs against ${columns.length} columns. Most frequent: ${columns.slice(0, 8).join(', ')}.`,
       height: 84 + Math.max(16, Math.min(26, 600 / names.length)) * names.length,
       minWidth: 150 + 22 * columns.length,
       option: (c) => ({
-        grid: { left: 10, right: 14, top: 46, bottom: 44, containLabel: true },
-        xAxis: axis(c, { type: 'category', name: 'column', nameGap: 30, data: columns.map(String), splitArea: { show: false }, axisLabel: { interval: 0, rotate: columns.length > 16 ? 60 : 0 } }),
-        yAxis: axis(c, { type: 'category', data: names, inverse: true }),
+        grid: { left: labelRoom(names), right: 14, top: 46, bottom: columns.length > 16 ? 62 : 44, show: true, backgroundColor: c.inset, borderWidth: 0 },
+        xAxis: axis(c, { type: 'category', name: 'column', nameGap: columns.length > 16 ? 46 : 28, data: columns.map(String), axisLine: { show: false }, axisLabel: { interval: 0, rotate: columns.length > 16 ? 60 : 0 } }),
+        yAxis: axis(c, { type: 'category', data: names, inverse: true, axisLine: { show: false } }),
         visualMap: { min: 0, max: 1, calculable: false, orient: 'horizontal', left: 0, top: 0, itemHeight: 120, itemWidth: 12, text: ['100 %', '0 %'], textStyle: { color: c.muted }, inRange: { color: [c.heat0, c.heat1, c.heat2, c.heat3] } },
         tooltip: tooltip(c, { formatter: (item) => { const column = cells[item.dataIndex].column; return `layer ${names[item.value[1]]}, column ${column.column}\n${share(column.position_share)} of positions, largest ${f.fixed(column.absmax, 2)}\nquartiles ${column.quartiles.map((value) => f.fixed(value, 1)).join(', ')}`; } }),
         series: [{ type: 'heatmap', data: cells.map((cell) => cell.value), itemStyle: { borderColor: c.card, borderWidth: 2 }, emphasis: { itemStyle: { borderColor: c.text } } }],
       }),
     }));
-  }
-
-  function reference(name, value, color, type) {
-    return { name, type: 'line', color, symbol: 'none', lineStyle: { color, type, width: 2 }, data: trials.map(() => value), tooltip: { show: false } };
   }
 })();

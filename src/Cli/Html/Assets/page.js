@@ -18,9 +18,12 @@ const kg = (() => {
     count: (value) => fixed(value, 0),
     // Three significant digits and more where the whole part has more.
     short: (value) => !isNumber(value) ? missing : fixed(value, value === 0 ? 0 : Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))))),
+    tick: (value) => grouped(String(Number(value.toPrecision(6)))).replace(/^-/, '\u2212'),
     percent: (share, digits = 1) => isNumber(share) ? fixed(share * 100, digits) + ' %' : missing,
+    // A change in percent, or from ten times on as a factor.
     change: (value, reference, digits = 2) => {
       if (!isNumber(value) || !isNumber(reference)) return missing;
+      if (value >= 10 * reference) return fixed(value / reference, 0) + '\u00d7';
       const share = value / reference - 1;
       const text = fixed(share * 100, digits) + ' %';
       return share > 0 && Number((share * 100).toFixed(digits)) !== 0 ? '+' + text : text;
@@ -109,6 +112,9 @@ const kg = (() => {
     ...Object.fromEntries(Object.entries(options).filter(([name]) => name !== 'axisLabel')),
   });
 
+  // Room left of a category axis for its longest label.
+  const labelRoom = (names) => 16 + 7.2 * Math.max(...names.map((name) => name.length));
+
   // Round ends of a logarithmic axis.
   const below = (value) => { const power = 10 ** Math.floor(Math.log10(value)); return [5, 2, 1].map((step) => step * power).find((step) => step <= value); };
   const above = (value) => { const power = 10 ** Math.floor(Math.log10(value)); return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value); };
@@ -132,9 +138,10 @@ const kg = (() => {
       },
     };
     charts.push(entry);
-    new ResizeObserver(() => { if (canvas.clientWidth !== width) entry.draw(); }).observe(canvas);
+    // Drawn in the next frame: what an observer changes at once would call it again.
+    new ResizeObserver(() => { if (canvas.clientWidth !== width) requestAnimationFrame(entry.draw); }).observe(canvas);
     return figure;
   };
 
-  return { data, main, format, element, section, subtitle, tiles, table, details, chart, axis, tooltip, below, above, missing };
+  return { data, main, format, element, section, subtitle, tiles, table, details, chart, axis, tooltip, labelRoom, below, above, missing };
 })();
