@@ -5,9 +5,11 @@ using KernelGen.Cli.Html;
 using KernelGen.Cli.Models;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
+using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Evaluation;
 using KernelGen.Inference.Outliers;
 using KernelGen.Inference.Tokenization;
+using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Cli.Commands;
 
@@ -82,6 +84,12 @@ internal static class OutliersCommand
         CommandContext context, string model, string textFile, OutlierAnalysisOptions options, string? setFile, string? page, bool json)
     {
         string folder = InputFiles.ModelFolder("--model", model);
+        int longest = ModelFamilies.Describe(ConfigReader.Open(folder)).ContextLength;
+        if (options.Text.WindowLength > longest)
+        {
+            throw new BadInputException($"--context: {options.Text.WindowLength} exceeds the context length of '{model}', {longest}. Use that or less.");
+        }
+
         int[] tokens = Tokenizer.Load(folder).Encode(InputFiles.ReadText("--text", textFile));
         OutlierReport report = ProgressBars.Run(context, json, bars =>
         {
