@@ -50,5 +50,7 @@ internal static class KernelGenTool
         KernelsCommand.Create(context),
         OutliersCommand.Create(context),
         BenchCommand.Create(context),
+        AutotuneCommand.Create(context),
+        TuningCommand.Create(context),
     };
 }

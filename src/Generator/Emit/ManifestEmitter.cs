@@ -16,7 +16,16 @@ internal static class ManifestEmitter
     /// <summary>The nested class that holds the property's value; likewise.</summary>
     public const string HolderName = "KernelSetHolder";
 
-    public static string Emit(KernelSpec spec, CpuPlan cpu) => GeneratedFile.Write(spec.Type, writer =>
+    /// <summary>This generator's version.</summary>
+    private static readonly string Version = typeof(ManifestEmitter).Assembly.GetName().Version.ToString(3);
+
+    /// <param name="spec">The class.</param>
+    /// <param name="cpu">What was planned for the processor.</param>
+    /// <param name="cpuText">
+    /// What was written for it: its hash tells kernels of the same name from each other when the generator has changed, so that no tuning record
+    /// is taken for others. Of PTX, which the runtime has as text, the runtime computes such a hash.
+    /// </param>
+    public static string Emit(KernelSpec spec, CpuPlan cpu, string cpuText) => GeneratedFile.Write(spec.Type, writer =>
     {
         Int8Spec numbers = spec.Numbers;
         writer.Line("/// <summary>");
@@ -58,6 +67,11 @@ internal static class ManifestEmitter
             writer.Line($"        new(\"int8_gemm_*_sm61, _sm80, _sm90a\", {CSharpLiterals.Of(reason)}),");
         }
 
-        writer.Line(CudaEmitter.AppliesTo(spec) ? $"    }},\n    {CudaEmitter.VariantsExpression});" : "    });");
+        writer.Line("    },");
+        writer.Line($"    {CSharpLiterals.Of($"{Version}+{GeneratedFile.StableHash(cpuText)}")}{(CudaEmitter.AppliesTo(spec) ? "," : ");")}");
+        if (CudaEmitter.AppliesTo(spec))
+        {
+            writer.Line($"    {CudaEmitter.VariantsExpression});");
+        }
     });
 }

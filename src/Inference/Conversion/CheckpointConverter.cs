@@ -4,6 +4,7 @@ using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
 using KernelGen.Messages;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 

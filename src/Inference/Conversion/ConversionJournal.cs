@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Messages;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 

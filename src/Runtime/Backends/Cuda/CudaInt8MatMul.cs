@@ -29,6 +29,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     private readonly List<CudaKernelVariant> usable = [];
 
+    private readonly CudaDispatch[] dispatch;
+
     public CudaInt8MatMul(CudaContext context, Int8Spec spec, IEnumerable<CudaKernelVariant> variants)
     {
         this.context = context;
@@ -38,15 +40,17 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             usable.Add(variant);
             kernels.Add(variant.Name, new Lazy<CudaKernel>(() => Load(variant)));
         }
+
+        CudaKernelVariant[] all = [.. variants];
+        dispatch = [.. Enum.GetValues<ElementFormat>().Select(format => new CudaDispatch(context.Device, spec, all, format))];
     }
 
     /// <summary>The variants that the device can run.</summary>
     public IReadOnlyList<CudaKernelVariant> Usable => usable;
 
     /// <summary>The GEMM variants that can multiply M rows into the given output type.</summary>
-    public IEnumerable<CudaKernelVariant> CandidatesFor(int m, ElementFormat output) => usable.Where(variant =>
-        variant.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm
-        && variant.Format == output && (variant.Role != CudaKernelRole.StreamGemm || m <= variant.BlockM));
+    public IEnumerable<CudaKernelVariant> CandidatesFor(int m, ElementFormat output) =>
+        usable.Where(variant => variant.IsGemm && variant.Format == output && variant.Takes(m));
 
     /// <summary>Loads and compiles a variant ahead of its first use.</summary>
     public CudaKernel Kernel(CudaKernelVariant variant) => kernels[variant.Name].Value;
@@ -208,13 +212,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
     }
 
-    /// <summary>The kernel for a shape, without measuring: what bundled experience says. Tuning replaces it.</summary>
-    public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output)
-    {
-        CudaKernelVariant[] candidates = [.. CandidatesFor(m, output)];
-        return CudaKernelChoice.Choose(context.Device, candidates, m, n, k)
-            ?? throw new InvalidOperationException($"No generated kernel multiplies {m} rows into {output} on {context.Device}; the spec was generated without the CUDA target's {output} kernels.");
-    }
+    /// <summary>The kernel for a shape: what tuning found for it or one near it, else what bundled experience says.</summary>
+    public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output) => dispatch[(int)output].Choose(m, n, k);
 
     public void Dispose()
     {

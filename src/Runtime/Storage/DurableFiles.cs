@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.InteropServices;
 
-namespace KernelGen.Inference.Checkpoints;
+namespace KernelGen.Storage;
 
 /// <summary>Writes that survive a loss of power: a file, and the folder's entry for it, are on disk before the next step relies on them.</summary>
 internal static partial class DurableFiles
@@ -12,11 +12,14 @@ internal static partial class DurableFiles
     public const string TemporaryExtension = ".tmp";
 
     /// <summary>Writes a file in one step: under its name there is the old content or all of the new one.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="content">All of it.</param>
+    /// <param name="temporary">Where it is written first, in the same folder; a name of the caller's own where several may write the same file at once.</param>
     /// <exception cref="IOException">The disk is full or failed.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
-    public static void Replace(string path, ReadOnlySpan<byte> content)
+    public static void Replace(string path, ReadOnlySpan<byte> content, string? temporary = null)
     {
-        string temporary = path + TemporaryExtension;
+        temporary ??= path + TemporaryExtension;
         using (FileStream stream = new(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
         {
             stream.Write(content);
