@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using KernelGen.Cli.Models;
+using KernelGen.Storage;
 
 namespace KernelGen.Cli.Html;
 
@@ -16,6 +16,9 @@ internal static class HtmlReport
     /// <summary>The script that draws an outlier analysis.</summary>
     public const string Outliers = "outliers.js";
 
+    /// <summary>The script that draws tuning records.</summary>
+    public const string Tuning = "tuning.js";
+
     /// <summary>Escapes everything that could end the element which holds the data, as JSON allows.</summary>
     private static readonly JsonWriterOptions _json = new() { Encoder = JavaScriptEncoder.Default };
 
@@ -25,7 +28,7 @@ internal static class HtmlReport
     /// <param name="view">The script that draws the data, such as <see cref="Outliers"/>.</param>
     /// <param name="writeProperties">Writes the properties of the JSON object that is the data.</param>
     public static void Write(string path, string title, string view, Action<Utf8JsonWriter> writeProperties) =>
-        OutputFiles.Replace(path, stream => stream.Write(Encoding.UTF8.GetBytes(Compose(title, view, writeProperties))));
+        DurableFiles.Replace(Path.GetFullPath(path), Encoding.UTF8.GetBytes(Compose(title, view, writeProperties)));
 
     /// <summary>A page's text.</summary>
     internal static string Compose(string title, string view, Action<Utf8JsonWriter> writeProperties)

@@ -2,7 +2,7 @@ using KernelGen.Cli.Errors;
 
 namespace KernelGen.Cli.Models;
 
-/// <summary>Files that the user wants written, checked before any work begins and replaced in one step after it.</summary>
+/// <summary>Files that the user wants written, checked before any work begins.</summary>
 internal static class OutputFiles
 {
     /// <summary>A path that a file can be written to.</summary>
@@ -23,27 +23,5 @@ internal static class OutputFiles
         return Directory.Exists(folder)
             ? path
             : throw new BadInputException($"{option}: there is no folder '{folder}' to write '{Path.GetFileName(path)}' to. Make it first.");
-    }
-
-    /// <summary>Writes a file so that under its name there is the old content or all of the new.</summary>
-    /// <exception cref="IOException">The disk is full or failed.</exception>
-    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
-    public static void Replace(string path, Action<Stream> write)
-    {
-        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
-        try
-        {
-            using (FileStream stream = new(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None))
-            {
-                write(stream);
-            }
-
-            File.Move(temporary, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(temporary);
-            throw;
-        }
     }
 }

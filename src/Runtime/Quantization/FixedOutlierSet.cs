@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.Json;
 using KernelGen.Messages;
+using KernelGen.Storage;
 
 namespace KernelGen;
 
@@ -85,34 +86,18 @@ public sealed class FixedOutlierSet
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        ArrayBufferWriter<byte> line = new();
-        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
-        try
+        ArrayBufferWriter<byte> json = new();
+        json.Write("{"u8);
+        bool first = true;
+        foreach ((string layer, int[] columns) in _columns)
         {
-            using (FileStream stream = new(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None))
-            {
-                stream.Write("{"u8);
-                bool first = true;
-                foreach ((string layer, int[] columns) in _columns)
-                {
-                    stream.Write(first ? "\n  "u8 : ",\n  "u8);
-                    first = false;
-                    line.ResetWrittenCount();
-                    WriteLayer(line, layer, columns);
-                    stream.Write(line.WrittenSpan);
-                }
-
-                stream.Write("\n}\n"u8);
-                stream.Flush(flushToDisk: true);
-            }
-
-            File.Move(temporary, path, overwrite: true);
+            json.Write(first ? "\n  "u8 : ",\n  "u8);
+            first = false;
+            WriteLayer(json, layer, columns);
         }
-        catch
-        {
-            File.Delete(temporary);
-            throw;
-        }
+
+        json.Write("\n}\n"u8);
+        DurableFiles.Replace(Path.GetFullPath(path), json.WrittenSpan);
     }
 
     /// <summary>The columns of a layer, ascending; empty for a layer that the set does not name.</summary>
@@ -194,10 +179,10 @@ public sealed class FixedOutlierSet
         return columns;
     }
 
-    private static void WriteLayer(IBufferWriter<byte> line, string layer, int[] columns)
+    private static void WriteLayer(IBufferWriter<byte> json, string layer, int[] columns)
     {
         // A property of an object: the writer checks nothing, because it sees but a part of the document.
-        using Utf8JsonWriter writer = new(line, new JsonWriterOptions { SkipValidation = true });
+        using Utf8JsonWriter writer = new(json, new JsonWriterOptions { SkipValidation = true });
         writer.WritePropertyName(layer);
         writer.WriteStartArray();
         foreach (int column in columns)

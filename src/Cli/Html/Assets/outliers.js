@@ -181,7 +181,7 @@
   section('Using it', 'The suggested fixed set, as kernelgen outliers --out FILE writes it. Columns are those of the linear layers\u2019 inputs.',
     element('pre', { tabindex: '0', role: 'region', 'aria-label': 'Commands' }, `kernelgen eval --model DIR --text FILE --scheme llm-int8 --threshold ${data.suggestion.threshold}\nkernelgen eval --model DIR --text FILE --scheme llm-int8-fixed --fixed-outliers FILE\nkernelgen quantize --model DIR --out DIR --scheme llm-int8-fixed --fixed-outliers FILE`),
     kg.details(`The set: ${f.count(layers.length)} linear layers`, table('Fixed outlier columns', [{ title: 'linear layer', list: true }, { title: 'columns', list: true }],
-      layers.map(([layer, columns]) => [layer, columns.join(', ') || kg.missing]))));
+      layers.map(([layer, columns]) => [kg.name(layer), columns.join(', ') || kg.missing]))));
 
   function map(space) {
     const inputs = data.inputs.filter((input) => spaceOf(input.kind) === space && input.outliers.length > 0);

@@ -40,6 +40,8 @@ const kg = (() => {
     for (const child of children.flat()) if (child !== null && child !== undefined) node.append(child);
     return node;
   };
+  // A computed name, which may be broken after its dots and underscores only.
+  const name = (text) => element('span', { class: 'name' }, text.split(/(?<=[._])/).flatMap((part, i) => i === 0 ? [part] : [element('wbr'), part]));
   const main = document.getElementById('report');
   const subtitle = (text) => { document.getElementById('subtitle').textContent = text; };
   const section = (title, intro, ...children) => {
@@ -143,5 +145,5 @@ const kg = (() => {
     return figure;
   };
 
-  return { data, main, format, element, section, subtitle, tiles, table, details, chart, axis, tooltip, labelRoom, below, above, missing };
+  return { data, format, element, name, section, subtitle, tiles, table, details, chart, axis, tooltip, labelRoom, below, above, missing };
 })();
