@@ -74,7 +74,7 @@ public sealed class OutliersTests : IDisposable
     [InlineData("--threshold", "0", "--threshold: '0'")]
     [InlineData("--draws", "0", "--draws: '0'")]
     [InlineData("--seed", "-1", "--seed: '-1'")]
-    [InlineData("--context", "513", "513")]
+    [InlineData("--context", "513", "--context: 513")]
     [InlineData("--report", "no-such-folder/report.html", "no-such-folder")]
     [InlineData("--report", ".", "is a folder")]
     [InlineData("--out", "", "--out: ''")]

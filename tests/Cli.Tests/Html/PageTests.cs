@@ -6,6 +6,7 @@ using System.Text.RegularExpressions;
 using KernelGen.Cli.Html;
 using KernelGen.Cli.Output;
 using KernelGen.Tests;
+using KernelGen.Tuning;
 using Xunit;
 
 namespace KernelGen.Cli.Tests.Html;
@@ -22,6 +23,18 @@ public sealed partial class PageTests
         JsonLine.Write(line, writer => OutlierJson.Write(writer, OutlierReports.Hostile, "text.txt", OutlierReports.Create(OutlierReports.Hostile)));
 
         Assert.True(JsonElement.DeepEquals(JsonElement.Parse(line.ToString()), JsonElement.Parse(DataOf(Page()))));
+    }
+
+    [Fact]
+    public void The_data_of_a_tuning_page_are_the_records()
+    {
+        TuningRecord[] records = TuningRecords.Create(OutlierReports.Hostile);
+        string data = DataOf(HtmlReport.Compose("Tuning", HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records.Reverse())));
+
+        Assert.DoesNotContain('<', data);
+        JsonElement[] held = [.. JsonElement.Parse(data).GetProperty("records").EnumerateArray()];
+        Assert.Equal(records.Length, held.Length);
+        Assert.All(held.Zip(records), static pair => Assert.True(JsonElement.DeepEquals(JsonElement.Parse(TuningRecordJson.Write(pair.Second)), pair.First)));
     }
 
     [Fact]
@@ -74,6 +87,7 @@ public sealed partial class PageTests
     [InlineData("accent", "card")]
     [InlineData("heat-text", "heat-0")]
     [InlineData("heat-text", "heat-1")]
+    [InlineData("heat-text-strong", "heat-2")]
     [InlineData("heat-text-strong", "heat-3")]
     public void Text_has_the_contrast_that_wcag_asks_for(string text, string background)
     {

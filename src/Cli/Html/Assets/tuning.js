@@ -154,7 +154,7 @@
             tooltip: tooltip(c, { formatter: (item) => { const { cell, tile } = cells[item.dataIndex]; return `${tile} at ${rows[item.value[0]].shape}\n${f.percent(cell.share, 1)} of the best speed: ${microseconds(cell.variant.us_median)} \u00b5s\n${cell.variant.name}`; } }),
             series: [{
               type: 'heatmap', itemStyle: { borderColor: c.card, borderWidth: 2 }, emphasis: { itemStyle: { borderColor: c.text } },
-              data: cells.map((cell) => ({ value: cell.value, label: { show: roomy, color: cell.value[2] > lowest + (1 - lowest) * 0.55 ? c.heatTextStrong : c.heatText, formatter: f.percent(cell.cell.share, 0), fontSize: 11 } })),
+              data: cells.map((cell) => ({ value: cell.value, label: { show: roomy, color: cell.value[2] > lowest + (1 - lowest) * 0.6 ? c.heatTextStrong : c.heatText, formatter: f.percent(cell.cell.share, 0), fontSize: 11 } })),
             }],
           };
         },
@@ -205,7 +205,7 @@
               { name: 'int8 ceiling', type: 'line', symbol: 'none', silent: true, color: c.series1, lineStyle: { width: 2.5 }, data: roof(ceilings.int8_operations_per_second) },
               { name: 'float ceiling', type: 'line', symbol: 'none', silent: true, color: c.series4, lineStyle: { width: 2, type: 'dashed' }, data: roof(ceilings.float_operations_per_second) },
             ] : []),
-            { name: 'untuned', type: 'scatter', symbol: 'emptyCircle', symbolSize: 12, color: c.series2, itemStyle: { color: c.series2, borderWidth: 2 }, data: points.map((point) => point.untuned === null ? [point.intensity, null] : [point.intensity, tera(point.untuned)]) },
+            { name: 'untuned', type: 'scatter', symbol: 'circle', symbolSize: 12, itemStyle: { color: 'transparent', borderColor: c.series2, borderWidth: 2 }, data: points.map((point) => point.untuned === null ? [point.intensity, null] : [point.intensity, tera(point.untuned)]) },
             {
               name: 'chosen', type: 'scatter', symbolSize: 11, color: c.chosen, data: points.map((point) => [point.intensity, tera(point.chosen)]),
               label: { show: width >= 560 && points.length <= 24, position: 'right', color: c.muted, fontSize: 11, formatter: (item) => points[item.dataIndex].row.shape }, labelLayout: { hideOverlap: true },
