@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Text;
 using KernelGen.Cli.Errors;
+using KernelGen.Cli.Html;
 using KernelGen.Cli.Models;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
@@ -27,23 +28,25 @@ internal static class AutotuneCommand
         Option<float?> budget = OptionFactory.Number(
             "--budget", "SECONDS", "No shape is begun after so long.", "a positive number", static value => value > 0);
         Option<bool> missing = OptionFactory.Switch("--missing", "Only shapes that have no record yet.");
+        Option<string?> report = OptionFactory.Text("--report", "FILE.html", "Writes a page to look at there, of all the shapes that have a record; it needs no network.");
         Option<bool> json = SharedOptions.Json("The records, one JSON object per shape and line.");
         Command command = new("autotune", "Finds the fastest kernels for the sizes of a model or of a list on this machine; later multiplications use them.")
         {
-            device, model, shapes, rows, spec, output, budget, missing, json,
+            device, model, shapes, rows, spec, output, budget, missing, report, json,
         };
         command.SetAction(parsed =>
         {
             BenchmarkShape[] wanted = Shapes(parsed.GetValue(model), parsed.GetValue(shapes), parsed.GetValue(rows));
+            string? page = parsed.GetValue(report) is string file ? OutputFiles.Check("--report", file) : null;
             using TuningSession session = TuningSession.Open(
                 DeviceOption.Parse(parsed.GetValue(device)), KernelSpecs.Find(parsed.GetValue(spec) ?? "LlmInt8"), Format(parsed.GetValue(output)));
-            Run(context, session, wanted, parsed.GetValue(budget), parsed.GetValue(missing), parsed.GetValue(json));
+            Run(context, session, wanted, parsed.GetValue(budget), parsed.GetValue(missing), page, parsed.GetValue(json));
             return ExitCodes.Ok;
         });
         return command;
     }
 
-    private static void Run(CommandContext context, TuningSession session, BenchmarkShape[] shapes, float? budget, bool missing, bool json)
+    private static void Run(CommandContext context, TuningSession session, BenchmarkShape[] shapes, float? budget, bool missing, string? page, bool json)
     {
         TuningDatabase database = KernelTuning.Database ?? throw new BadInputException(
             $"{CacheFolder.Variable}: this system has no folder for caches. Set {CacheFolder.Variable} to one that may be written.");
@@ -85,6 +88,12 @@ internal static class AutotuneCommand
             {
                 Show(context, records);
             }
+
+            if (page is not null)
+            {
+                HashSet<TuningKey> tuned = [.. records.Select(static record => record.Key)], asked = [.. shapes.Select(session.KeyOf)];
+                WriteReport(context, page, [.. records, .. before.Records.Where(record => asked.Contains(record.Key) && !tuned.Contains(record.Key))]);
+            }
         }
 
         if (!json)
@@ -98,6 +107,18 @@ internal static class AutotuneCommand
         string already = shapes.Length > left.Length ? $" {shapes.Length - left.Length} had a record." : "";
         string rest = tuned < left.Length ? $" {left.Length - tuned} are left: the same command with --missing goes on with them." : "";
         context.Sentence($"{tuned} of {shapes.Length} shapes tuned.{already}{rest} The records are in {database.Folder}.");
+    }
+
+    private static void WriteReport(CommandContext context, string page, IReadOnlyList<TuningRecord> records)
+    {
+        if (records.Count == 0)
+        {
+            context.Note($"no shape has a record, so there is nothing to write to '{page}'.");
+            return;
+        }
+
+        HtmlReport.Write(page, $"Tuning of {records[0].Key.Target.Device.Name}", HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records));
+        context.Note($"the report is in '{page}'.");
     }
 
     private static void Show(CommandContext context, List<TuningRecord> records)

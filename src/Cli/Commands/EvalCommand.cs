@@ -24,13 +24,15 @@ internal static class EvalCommand
         Option<int?> batch = OptionFactory.WholeNumber(
             "--batch", "B", "Windows that go through the model at once, 16 unless given. Statistics that span tokens see a whole batch.", 1);
         Option<float?> threshold = SharedOptions.Threshold();
+        Option<string?> fixedOutliers = OptionFactory.Text(
+            "--fixed-outliers", "FILE", $"JSON of calibrated outlier columns, as 'kernelgen outliers --out' writes it, for the scheme {QuantizationScheme.Fixed.Name}, which is measured too then.");
         Option<int?> threads = SharedOptions.Threads();
         Option<string?> device = DeviceOption.Create();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
         {
-            model, text, scheme, windows, window, batch, threshold, threads, device, json,
+            model, text, scheme, windows, window, batch, threshold, fixedOutliers, threads, device, json,
         };
         command.SetAction(parsed =>
         {
@@ -40,29 +42,44 @@ internal static class EvalCommand
                 options = options with { BatchSize = size };
             }
 
+            FixedOutlierSet? outliers = parsed.GetValue(fixedOutliers) is string file ? FixedOutlierSet.Load(file) : null;
             Run(
                 context,
                 parsed.GetValue(model)!,
                 parsed.GetValue(text)!,
-                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : null,
+                Schemes(parsed.GetValue(scheme), outliers, parsed.GetValue(device) is not null),
                 options,
-                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device))),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device)), outliers),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
         return command;
     }
 
+    private static IReadOnlyList<QuantizationScheme> Schemes(string? names, FixedOutlierSet? fixedOutliers, bool onDevice)
+    {
+        if (names is null)
+        {
+            IReadOnlyList<QuantizationScheme> all = onDevice ? QuantizationScheme.OnDevices : QuantizationScheme.All;
+            return fixedOutliers is null ? all : [.. all, QuantizationScheme.Fixed];
+        }
+
+        IReadOnlyList<QuantizationScheme> schemes = SchemeOption.ParseList(names);
+        return fixedOutliers is null || schemes.Contains(QuantizationScheme.Fixed)
+            ? schemes
+            : throw new BadInputException(
+                $"--fixed-outliers: {names} has no fixed outliers, so they change nothing. Leave them out, or add {QuantizationScheme.Fixed.Name} to {SchemeOption.Name}.");
+    }
+
     private static void Run(
         CommandContext context,
         string model,
         string textFile,
-        IReadOnlyList<QuantizationScheme>? chosen,
+        IReadOnlyList<QuantizationScheme> schemes,
         PerplexityOptions options,
         ModelSettings settings,
         bool json)
     {
-        IReadOnlyList<QuantizationScheme> schemes = chosen ?? (settings.Device is null ? QuantizationScheme.All : QuantizationScheme.OnDevices);
         SchemeOption.CheckThreshold(settings.Threshold, schemes);
         foreach (QuantizationScheme scheme in schemes)
         {

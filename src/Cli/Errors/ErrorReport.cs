@@ -31,7 +31,7 @@ internal static class ErrorReport
     {
         switch (exception)
         {
-            case BadInputException or CheckpointException or TokenizerException:
+            case BadInputException or CheckpointException or TokenizerException or FixedOutlierSetException:
                 WriteLine(context, exception.Message);
                 return ExitCodes.BadInput;
 

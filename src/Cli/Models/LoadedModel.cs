@@ -6,6 +6,7 @@ using KernelGen.Inference.Evaluation;
 using KernelGen.Inference.Generation;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
+using KernelGen.Messages;
 
 namespace KernelGen.Cli.Models;
 
@@ -105,9 +106,11 @@ internal sealed class LoadedCpuModel : LoadedModel
         : base(folder, description)
     {
         _threads = settings.Threads ?? -1;
+        FixedOutlierSet? fixedOutliers = scheme == QuantizationScheme.Fixed ? settings.FixedOutliers : null;
+        HashSet<string> strangers = [.. fixedOutliers?.Layers ?? []];
         try
         {
-            LinearLayerFactory make = scheme.CreateFactory(settings.Threshold, _threads);
+            LinearLayerFactory make = scheme.CreateFactory(settings.Threshold, _threads, fixedOutliers);
             _model = TransformerModel.Load(
                 folder,
                 source =>
@@ -115,6 +118,7 @@ internal sealed class LoadedCpuModel : LoadedModel
                     cancellation.ThrowIfCancellationRequested();
                     LinearLayer layer = make(source);
                     _linear.Add(layer);
+                    strangers.Remove(source.Name);
                     return layer;
                 },
                 _threads,
@@ -124,6 +128,13 @@ internal sealed class LoadedCpuModel : LoadedModel
         {
             _linear.ForEach(static layer => layer.Dispose());
             throw;
+        }
+
+        if (strangers.Count > 0)
+        {
+            _model.Dispose();
+            throw new BadInputException(
+                $"--fixed-outliers: '{fixedOutliers!.Name}' names '{MessageText.Shorten(strangers.First())}', which is no linear layer of '{folder}'. Calibrate with this checkpoint.");
         }
     }
 
