@@ -48,6 +48,10 @@ internal static class KernelGenTool
         DevicesCommand.Create(context),
         InspectCommand.Create(context),
         KernelsCommand.Create(context),
+        OutliersCommand.Create(context),
         BenchCommand.Create(context),
+        BenchModelCommand.Create(context),
+        AutotuneCommand.Create(context),
+        TuningCommand.Create(context),
     };
 }

@@ -53,8 +53,9 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
         context.RegisterSourceOutput(plans.Combine(ambiguousNames), static (output, input) =>
         {
             ((KernelSpec spec, CpuPlan cpu, EquatableArray<IlgpuKernelPlan> ilgpu), EquatableArray<string> ambiguous) = input;
-            output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu, ilgpu.Count > 0));
-            output.AddSource(GeneratedFile.HintName(spec.Type, CpuEmitter.Part, ambiguous), CpuEmitter.Emit(spec, cpu));
+            string cpuText = CpuEmitter.Emit(spec, cpu);
+            output.AddSource(GeneratedFile.HintName(spec.Type, ManifestEmitter.Part, ambiguous), ManifestEmitter.Emit(spec, cpu, cpuText, ilgpu.Count > 0));
+            output.AddSource(GeneratedFile.HintName(spec.Type, CpuEmitter.Part, ambiguous), cpuText);
             if (CudaEmitter.AppliesTo(spec))
             {
                 output.AddSource(GeneratedFile.HintName(spec.Type, CudaEmitter.Part, ambiguous), CudaEmitter.Emit(spec));

@@ -37,6 +37,7 @@ public sealed class BadInputTests
         { Eval("--batch", "0"), ["--batch", "'0'"] },
         { Eval("--threads", "0"), ["--threads", "'0'"] },
         { Eval("--context", "1"), ["--context", "'1'"] },
+        { Eval("--scheme", "fp16"), ["--scheme", "'fp16'", "GPU", "fp32"] },
         { Eval("--context", "513", "--scheme", "fp32"), ["--context", "513", "512"] },
         { ["eval", "--model", "no-such-folder", "--text", Text], ["--model", "'no-such-folder'"] },
         { ["eval", "--model", "", "--text", Text], ["--model", "''"] },
@@ -56,6 +57,20 @@ public sealed class BadInputTests
         { Generate("--prompt-ids", "-1"), ["--prompt-ids", "-1", "2047"] },
         { Generate("--prompt-ids", string.Join(',', Enumerable.Repeat(5, 513))), ["--prompt-ids", "513", "512"] },
         { Generate("--prompt", "a", "--max-new-tokens", "0"), ["--max-new-tokens", "'0'"] },
+        { Generate("--prompt", "a", "--scheme", "fp16"), ["--scheme", "'fp16'", "GPU", "fp32"] },
+        { Generate("--prompt", "a", "--device", "gpu"), ["--device", "'gpu'", "cuda:0"] },
+        { Shape("--device", "cpu"), ["--device", "GPU", "cuda:0"] },
+        { Shape("--device", "cuda:x"), ["--device", "'cuda:x'"] },
+        { ["bench-model"], ["--shape", "opt-6.7b", "--model"] },
+        { ["bench-model", "--shape", "opt-7b", "--random-weights"], ["--shape", "'opt-7b'", "opt-6.7b"] },
+        { ["bench-model", "--shape", "opt-6.7b"], ["--random-weights"] },
+        { ["bench-model", "--model", Model, "--random-weights"], ["--random-weights", "--model"] },
+        { ["bench-model", "--model", Empty], [Empty, "config.json"] },
+        { Shape("--model", Model), ["--shape and --model"] },
+        { Shape("--batch", "1,,2"), ["--batch", "''"] },
+        { Shape("--batch", "2000"), ["--batch", "'2000'", "1024"] },
+        { Shape("--context", "2000"), ["--context", "2000", "2048", "1983"] },
+        { Shape("--scheme", "int4"), ["--scheme", "'int4'"] },
         { Generate("--prompt", "a", "--scheme", "llm-int8,fp32"), ["--scheme", "'llm-int8,fp32'"] },
         { Generate("--prompt", "a", "--temperature", "-1"), ["--temperature", "'-1'"] },
         { Generate("--prompt", "a", "--temperature", "NaN"), ["--temperature", "'NaN'"] },
@@ -171,6 +186,8 @@ public sealed class BadInputTests
     }
 
     private static string[] Eval(params string[] options) => ["eval", "--model", Model, "--text", Text, .. options];
+
+    private static string[] Shape(params string[] more) => ["bench-model", "--shape", "opt-6.7b", "--random-weights", .. more];
 
     private static string[] Generate(params string[] options) => ["generate", "--model", Model, .. options];
 

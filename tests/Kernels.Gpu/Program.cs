@@ -22,6 +22,13 @@ if (args is ["ptx", string folder])
     return 0;
 }
 
+// await FILE                 list every kernel that is not proven as awaiting a run; needs no GPU
+if (args is ["await", string list])
+{
+    ProofList.Await(list);
+    return 0;
+}
+
 if (CudaDevice.Unavailable is { } reason)
 {
     Console.Error.WriteLine(reason);
@@ -84,7 +91,7 @@ foreach (string failure in suite.Failures.Take(50))
 Console.WriteLine($"{(suite.Failures.Count == 0 ? "all passed" : $"{suite.Failures.Count} failed")} on {device}");
 if (suite.Failures.Count == 0 && args is ["prove", string path])
 {
-    ProofList.Write(path, device);
+    ProofList.Prove(path, device);
 }
 
 return suite.Failures.Count == 0 ? 0 : 1;

@@ -250,6 +250,28 @@ public sealed class MatMulTests
     }
 
     [Fact]
+    public void A_set_from_a_file_says_which_columns_of_a_layer_keep_their_original_weights()
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            new FixedOutlierSet([KeyValuePair.Create("layer", (IReadOnlyList<int>)[1, 0])]).Save(file);
+            using Int8Weights weights = FixedColumns.Kernels.Quantize<float>(
+                new float[] { 0.3f, 0.07f, 1 }, 1, 3, new() { FixedOutlierColumns = FixedOutlierSet.Load(file).ColumnsOf("layer", 3) });
+            float[] result = new float[1];
+            FixedColumns.Kernels.MatMul<float, float>([1, 0, 0], 1, weights, result);
+            Assert.Equal([0, 1], weights.FixedOutlierColumns.ToArray());
+            Assert.Equal(0.3f, result[0]);
+            FixedColumns.Kernels.MatMul<float, float>([0, 1, 0], 1, weights, result);
+            Assert.Equal(0.07f, result[0]);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Fact]
     public void Wrong_arguments_are_refused_by_name_and_value()
     {
         Int8KernelSet set = Columns.Kernels;

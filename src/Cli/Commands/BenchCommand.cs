@@ -1,6 +1,7 @@
 using System.CommandLine;
 using KernelGen.Backends.Cuda;
 using KernelGen.Cli.Errors;
+using KernelGen.Cli.Models;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
 using KernelGen.Inference.Benchmarks;
@@ -29,8 +30,7 @@ internal static class BenchCommand
         Option<string?> device = DeviceOption.Create();
         Option<string?> operations = OptionFactory.Text(
             "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}.");
-        Option<string?> shapes = OptionFactory.Text(
-            "--shapes", "MxKxN[,...]", "Rows of activations, input and output features. Or --m, --k and --n.");
+        Option<string?> shapes = ShapesOption.Create("Rows of activations, input and output features. Or --m, --k and --n.");
         Option<string?> rows = OptionFactory.Text("--m", "M[,M...]", "Rows of activations, with --k and --n; 1,16,128,512 unless given.");
         Option<int?> inputs = OptionFactory.WholeNumber("--k", "K", "Input features.", 1);
         Option<int?> outputs = OptionFactory.WholeNumber("--n", "N", "Output features.", 1);
@@ -43,10 +43,12 @@ internal static class BenchCommand
         Option<float?> seconds = OptionFactory.Number(
             "--seconds", "S", "The least time to spend on the samples of a line; 0.3 unless given.", "a positive number", static value => value > 0);
         Option<int?> samples = OptionFactory.WholeNumber("--reps", "R", "The fewest samples of a line; 9 unless given.", 1);
+        Option<string?> against = OptionFactory.Text(
+            "--against", "FILE", "JSON lines of other libraries' benchmark programs: one table of theirs and ours, for the shapes that both have.");
         Option<bool> json = SharedOptions.Json("One JSON object per line: peer, op, M, K, N, threads, weights, copies, reps, times, speeds.");
         Command command = new("bench", "Times matrix multiplications, with weights that are in the cache (hot) and that are not (cold).")
         {
-            device, operations, shapes, rows, inputs, outputs, threads, outliers, policy, instructionSet, seconds, samples, json,
+            device, operations, shapes, rows, inputs, outputs, threads, outliers, policy, instructionSet, seconds, samples, against, json,
         };
         command.SetAction(parsed =>
         {
@@ -56,28 +58,32 @@ internal static class BenchCommand
             {
                 Operations = [.. (parsed.GetValue(operations) ?? "llm-int8").Split(',').Select(static name => Named("--op", name, Operations))],
                 Shapes = Shapes(parsed.GetValue(shapes), parsed.GetValue(rows), parsed.GetValue(inputs), parsed.GetValue(outputs)),
-                Threads = WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
+                Threads = ShapesOption.WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
                 OutlierColumns = parsed.GetValue(outliers) ?? defaults.OutlierColumns,
                 Policy = Named("--policy", parsed.GetValue(policy) ?? "columns", Policies),
                 InstructionSet = parsed.GetValue(instructionSet) is { } name ? Named("--instruction-set", name, InstructionSets) : null,
                 Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
                 Samples = parsed.GetValue(samples) ?? defaults.Samples,
             };
+            bool asJson = parsed.GetValue(json);
+            BenchmarkComparison? comparison = parsed.GetValue(against) is { } file ? BenchmarkComparison.Read(file, asJson) : null;
             if (gpu is null)
             {
-                Run(context, options, parsed.GetValue(json));
+                Run(context, options, asJson, comparison);
             }
             else
             {
-                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8");
+                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8", comparison);
             }
+
+            comparison?.Show(context);
 
             return ExitCodes.Ok;
         });
         return command;
     }
 
-    private static void Run(CommandContext context, CpuBenchmarkOptions options, bool json)
+    private static void Run(CommandContext context, CpuBenchmarkOptions options, bool json, BenchmarkComparison? comparison)
     {
         IEnumerable<BenchmarkLine> lines;
         try
@@ -92,13 +98,19 @@ internal static class BenchCommand
         foreach (BenchmarkLine line in lines)
         {
             context.Cancellation.ThrowIfCancellationRequested();
+            if (comparison is not null)
+            {
+                comparison.Add(line.Compared);
+                continue;
+            }
+
             context.Output.WriteLine(json ? line.ToJson() : line.ToString());
             context.Output.Flush();
         }
     }
 
     /// <summary>Device time, every kernel that can run; float16 in and out, as JSON lines of the fastest.</summary>
-    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations)
+    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations, BenchmarkComparison? comparison)
     {
         Int8KernelSet kernels = options.Policy switch
         {
@@ -119,7 +131,14 @@ internal static class BenchCommand
             {
                 context.Cancellation.ThrowIfCancellationRequested();
                 int outliers = options.Policy == OutlierPolicy.None ? 0 : options.OutlierColumns;
-                context.Output.WriteLine(benchmark.Run(operation, shape.M, shape.K, shape.N, outliers).ToJson());
+                CudaBenchmarkResult result = benchmark.Run(operation, shape.M, shape.K, shape.N, outliers);
+                if (comparison is not null)
+                {
+                    comparison.Add(new ComparedLine($"kernelgen/{operation}", PeerLines.KindOf(operation), shape, ComparedLine.Gpu, result.MicrosecondsMedian));
+                    continue;
+                }
+
+                context.Output.WriteLine(result.ToJson());
                 context.Output.Flush();
             }
         }
@@ -129,25 +148,13 @@ internal static class BenchCommand
     {
         if (shapes is not null)
         {
-            try
-            {
-                return [.. shapes.Split(',').Select(BenchmarkShape.Parse)];
-            }
-            catch (FormatException exception)
-            {
-                throw new BadInputException($"--shapes: {exception.Message}", exception);
-            }
+            return ShapesOption.Parse(shapes);
         }
 
         return inputs is { } k && outputs is { } n
-            ? [.. WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
+            ? [.. ShapesOption.WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
             : throw new BadInputException("--shapes: give the sizes, such as --shapes 128x4096x11008, or --k and --n.");
     }
-
-    private static int[] WholeNumbers(string option, string list) => [.. list.Split(',').Select(text =>
-        int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int value) && value > 0
-            ? value
-            : throw new BadInputException($"{option}: '{text}' is not a whole number from 1 to {int.MaxValue}."))];
 
     private static T Named<T>(string option, string name, Dictionary<string, T> values) => values.TryGetValue(name, out T? value)
         ? value

@@ -16,7 +16,7 @@ namespace KernelGen.Cli.Commands;
 /// <summary><c>kernelgen demo</c>: a real checkpoint becomes int8, and what that costs and saves.</summary>
 internal static class DemoCommand
 {
-    private const string Reference = "fp32", Naive = "absmax", Chosen = "llm-int8";
+    private const string Chosen = "llm-int8";
 
     /// <summary>One batch: enough to tell the schemes apart, and done in seconds.</summary>
     private const int DefaultWindows = 16;
@@ -34,9 +34,10 @@ internal static class DemoCommand
         Option<int?> windows = SharedOptions.Windows($"Windows of 512 tokens to score; {DefaultWindows} unless given.");
         Option<string?> prompt = OptionFactory.Text("--prompt", "TEXT", $"The text to continue; '{DefaultPrompt}' unless given.");
         Option<int?> maxNewTokens = OptionFactory.WholeNumber("--max-new-tokens", "N", $"Tokens to generate; {DefaultNewTokens} unless given.", 1);
+        Option<string?> device = DeviceOption.Create();
         Command command = new("demo", "Converts the bundled 16-bit model to int8 and shows what it saves and what it costs.")
         {
-            model, windows, prompt, maxNewTokens,
+            model, windows, prompt, maxNewTokens, device,
         };
         command.SetAction(parsed =>
         {
@@ -47,13 +48,14 @@ internal static class DemoCommand
                 throw new BadInputException("--prompt: it is empty. Give at least one character, or leave it out.");
             }
 
-            Run(context, folder, parsed.GetValue(windows) ?? DefaultWindows, text, parsed.GetValue(maxNewTokens) ?? DefaultNewTokens);
+            ModelSettings settings = new(null, null, DeviceOption.Parse(parsed.GetValue(device)));
+            Run(context, folder, settings, parsed.GetValue(windows) ?? DefaultWindows, text, parsed.GetValue(maxNewTokens) ?? DefaultNewTokens);
             return ExitCodes.Ok;
         });
         return command;
     }
 
-    private static void Run(CommandContext context, string folder, int windows, string prompt, int maxNewTokens)
+    private static void Run(CommandContext context, string folder, ModelSettings settings, int windows, string prompt, int maxNewTokens)
     {
         long start = Stopwatch.GetTimestamp();
         string textFile = Path.Combine(folder, "text.txt");
@@ -61,15 +63,17 @@ internal static class DemoCommand
         Tokenizer tokenizer = Tokenizer.Load(folder);
         int[] tokens = tokenizer.Encode(text);
 
-        SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, null, null, null);
-        IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(QuantizationScheme.All, context, silent: false);
+        SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, settings);
+        IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(
+            settings.Device is null ? QuantizationScheme.All : QuantizationScheme.OnDevices, context, silent: false);
+        int[] ids = tokenizer.Encode(prompt, addSpecialTokens: true);
 
         QuantizationScheme scheme = QuantizationScheme.Parse(Chosen);
-        using LoadedModel int8 = ProgressBars.Run(context, silent: false, bars => LoadedModel.Load(
-            folder, scheme, null, null, null, bars.Start($"loading as {Chosen}"), context.Cancellation));
+        using LoadedModel int8 = ProgressBars.Run(context, silent: false, bars => LoadedModel.ForGeneration(
+            folder, scheme, settings, (long)ids.Length + maxNewTokens, bars.Start($"loading as {Chosen}"), context.Cancellation));
         ShowMemory(context, folder, int8, results);
-        ShowPerplexity(context, results);
-        ShowText(context, int8, tokenizer, prompt, maxNewTokens);
+        ShowPerplexity(context, results, settings.Device is null ? ("fp32", "absmax") : ("fp16", "absmax-vector"));
+        ShowText(context, int8, tokenizer, prompt, ids, maxNewTokens);
         context.Output.WriteLine();
         context.Sentence(Numbers.Invariant($"Done in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s."), new Style(Color.Grey));
     }
@@ -98,17 +102,17 @@ internal static class DemoCommand
             style, name, Numbers.Bytes(linear), Numbers.Bytes(whole), Numbers.Ratio((double)linear / int8.LinearCheckpointBytes));
     }
 
-    private static void ShowPerplexity(CommandContext context, IReadOnlyList<SchemeResult> results)
+    private static void ShowPerplexity(CommandContext context, IReadOnlyList<SchemeResult> results, (string Reference, string Naive) names)
     {
-        SchemeResult reference = results.First(static result => result.Scheme.Name == Reference);
-        SchemeResult naive = results.First(static result => result.Scheme.Name == Naive);
+        SchemeResult reference = results.First(result => result.Scheme.Name == names.Reference);
+        SchemeResult naive = results.First(result => result.Scheme.Name == names.Naive);
         SchemeResult chosen = results.First(static result => result.Scheme.Name == Chosen);
         context.Heading($"Perplexity: {Numbers.Count(reference.TokensScored)} tokens, lower is better");
         // Where descriptions would wrap, every row would take two lines.
         bool describe = context.OutputConsole.Profile.Width >= WidthForDescriptions;
         Table table = describe
-            ? Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time", "what it is")
-            : Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">time");
+            ? Report.CreateTable(context, "scheme", ">perplexity", $">against {names.Reference}", ">time", "what it is")
+            : Report.CreateTable(context, "scheme", ">perplexity", $">against {names.Reference}", ">time");
         foreach (SchemeResult result in results)
         {
             string[] cells =
@@ -124,16 +128,16 @@ internal static class DemoCommand
 
         context.Show(table);
         context.Sentence(
-            $"{Chosen} is within {Numbers.Distance(chosen.Perplexity, reference.Perplexity)} of {Reference}; naive int8 ({Naive}) is off by {Numbers.Distance(naive.Perplexity, reference.Perplexity)}. The larger a model, the larger its outliers, and with them the difference.");
+            $"{Chosen} is within {Numbers.Distance(chosen.Perplexity, reference.Perplexity)} of {names.Reference}; naive int8 ({names.Naive}) is off by {Numbers.Distance(naive.Perplexity, reference.Perplexity)}. The larger a model, the larger its outliers, and with them the difference.");
     }
 
-    private static void ShowText(CommandContext context, LoadedModel int8, Tokenizer tokenizer, string prompt, int maxNewTokens)
+    private static void ShowText(CommandContext context, LoadedModel int8, Tokenizer tokenizer, string prompt, int[] ids, int maxNewTokens)
     {
         context.Heading($"A text by the int8 model ({Chosen})");
         GenerationOptions options = new() { MaxNewTokens = maxNewTokens, Temperature = 0.8f, TopP = 0.9f, Seed = 3 };
         Write(prompt);
         GenerationResult result = GenerationRun.Run(
-            "--prompt", int8.Model, tokenizer, tokenizer.Encode(prompt, addSpecialTokens: true), options, Write, context.Cancellation);
+            "--prompt", int8, tokenizer, ids, options, Write, context.Cancellation);
         context.Output.WriteLine();
         context.Output.WriteLine();
         context.Sentence(

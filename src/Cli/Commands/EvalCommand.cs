@@ -18,19 +18,21 @@ internal static class EvalCommand
         Option<string?> model = SharedOptions.Model();
         Option<string?> text = OptionFactory.Text("--text", "FILE", "A text in UTF-8.", required: true);
         Option<string?> scheme = OptionFactory.Text(
-            SchemeOption.Name, "S[,S...]", $"The schemes to measure; all unless given: {SchemeOption.Names}.");
+            SchemeOption.Name, "S[,S...]", $"The schemes to measure; all that the device runs unless given: {SchemeOption.Names}.");
         Option<int?> windows = SharedOptions.Windows("Most windows of the text to score; all unless given.");
         Option<int?> window = OptionFactory.WholeNumber("--context", "C", "Tokens per window; 512, or the model's context if that is less, unless given.", 2);
         Option<int?> batch = OptionFactory.WholeNumber(
             "--batch", "B", "Windows that go through the model at once, 16 unless given. Statistics that span tokens see a whole batch.", 1);
         Option<float?> threshold = SharedOptions.Threshold();
+        Option<string?> fixedOutliers = OptionFactory.Text(
+            "--fixed-outliers", "FILE", $"JSON of calibrated outlier columns, as 'kernelgen outliers --out' writes it, for the scheme {QuantizationScheme.Fixed.Name}, which is measured too then.");
         Option<int?> threads = SharedOptions.Threads();
         Option<string?> device = DeviceOption.Create();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
         {
-            model, text, scheme, windows, window, batch, threshold, threads, device, json,
+            model, text, scheme, windows, window, batch, threshold, fixedOutliers, threads, device, json,
         };
         command.SetAction(parsed =>
         {
@@ -40,19 +42,33 @@ internal static class EvalCommand
                 options = options with { BatchSize = size };
             }
 
+            FixedOutlierSet? outliers = parsed.GetValue(fixedOutliers) is string file ? FixedOutlierSet.Load(file) : null;
             Run(
                 context,
                 parsed.GetValue(model)!,
                 parsed.GetValue(text)!,
-                parsed.GetValue(scheme) is string names ? SchemeOption.ParseList(names) : QuantizationScheme.All,
+                Schemes(parsed.GetValue(scheme), outliers, parsed.GetValue(device) is not null),
                 options,
-                parsed.GetValue(threshold),
-                parsed.GetValue(threads),
-                DeviceOption.Parse(parsed.GetValue(device)),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device)), outliers),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
         return command;
+    }
+
+    private static IReadOnlyList<QuantizationScheme> Schemes(string? names, FixedOutlierSet? fixedOutliers, bool onDevice)
+    {
+        if (names is null)
+        {
+            IReadOnlyList<QuantizationScheme> all = onDevice ? QuantizationScheme.OnDevices : QuantizationScheme.All;
+            return fixedOutliers is null ? all : [.. all, QuantizationScheme.Fixed];
+        }
+
+        IReadOnlyList<QuantizationScheme> schemes = SchemeOption.ParseList(names);
+        return fixedOutliers is null || schemes.Contains(QuantizationScheme.Fixed)
+            ? schemes
+            : throw new BadInputException(
+                $"--fixed-outliers: {names} has no fixed outliers, so they change nothing. Leave them out, or add {QuantizationScheme.Fixed.Name} to {SchemeOption.Name}.");
     }
 
     private static void Run(
@@ -61,24 +77,19 @@ internal static class EvalCommand
         string textFile,
         IReadOnlyList<QuantizationScheme> schemes,
         PerplexityOptions options,
-        float? threshold,
-        int? threads,
-        CudaDevice? device,
+        ModelSettings settings,
         bool json)
     {
-        SchemeOption.CheckThreshold(threshold, schemes);
-        if (device is not null)
+        SchemeOption.CheckThreshold(settings.Threshold, schemes);
+        foreach (QuantizationScheme scheme in schemes)
         {
-            foreach (QuantizationScheme scheme in schemes)
-            {
-                DeviceOption.Check(scheme);
-            }
+            DeviceOption.Check(scheme, settings.Device);
         }
 
         string folder = InputFiles.ModelFolder("--model", model);
         string text = InputFiles.ReadText("--text", textFile);
         int[] tokens = Tokenizer.Load(folder).Encode(text);
-        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, threshold, threads, device);
+        SchemeEvaluator evaluator = new(folder, $"--text: '{textFile}'", tokens, options, settings);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(schemes, context, json, json ? result => WriteJson(context, result) : null);
         if (options.Windows > results[0].Windows)
         {
@@ -102,8 +113,8 @@ internal static class EvalCommand
 
     private static void ShowTable(CommandContext context, IReadOnlyList<SchemeResult> results)
     {
-        SchemeResult? reference = results.FirstOrDefault(static result => result.Scheme.Name == "fp32");
-        Table table = Report.CreateTable(context, "scheme", ">perplexity", ">against fp32", ">tokens scored", ">seconds", ">model");
+        SchemeResult? reference = results.FirstOrDefault(static result => result.Scheme.Name is "fp32" or "fp16");
+        Table table = Report.CreateTable(context, "scheme", ">perplexity", $">against {reference?.Scheme.Name ?? "fp32"}", ">tokens scored", ">seconds", ">model");
         foreach (SchemeResult result in results)
         {
             table.AddCells(

@@ -61,9 +61,7 @@ internal static class GenerateCommand
                 parsed.GetValue(promptIds),
                 SchemeOption.Parse(parsed.GetValue(scheme) ?? DefaultScheme),
                 options,
-                parsed.GetValue(threshold),
-                parsed.GetValue(threads),
-                DeviceOption.Parse(parsed.GetValue(device)),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device))),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -77,9 +75,7 @@ internal static class GenerateCommand
         string? promptIds,
         QuantizationScheme scheme,
         GenerationOptions options,
-        float? threshold,
-        int? threads,
-        CudaDevice? device,
+        ModelSettings settings,
         bool json)
     {
         if (prompt is null == promptIds is null)
@@ -90,7 +86,8 @@ internal static class GenerateCommand
         }
 
         string subject = prompt is null ? "--prompt-ids" : "--prompt";
-        SchemeOption.CheckThreshold(threshold, [scheme]);
+        SchemeOption.CheckThreshold(settings.Threshold, [scheme]);
+        DeviceOption.Check(scheme, settings.Device);
         string folder = InputFiles.ModelFolder("--model", model);
         int[]? ids = promptIds is null ? null : ParseIds(subject, promptIds);
         if (prompt is "")
@@ -101,14 +98,14 @@ internal static class GenerateCommand
         // Ids can do without a tokenizer; the text is unknown then.
         Tokenizer? tokenizer = prompt is null && !File.Exists(Path.Combine(folder, "tokenizer.json")) ? null : Tokenizer.Load(folder);
         ids ??= tokenizer!.Encode(prompt, addSpecialTokens: true);
-        using LoadedModel loaded = ProgressBars.Run(context, json, bars => LoadedModel.Load(
-            folder, scheme, threshold, threads, device, bars.Start($"loading as {scheme.Name}"), context.Cancellation));
+        using LoadedModel loaded = ProgressBars.Run(context, json, bars => LoadedModel.ForGeneration(
+            folder, scheme, settings, (long)ids.Length + options.MaxNewTokens, bars.Start($"loading as {scheme.Name}"), context.Cancellation));
         GenerationResult result = json
-            ? GenerationRun.Run(subject, loaded.Model, tokenizer, ids, options, static _ => { }, context.Cancellation)
+            ? GenerationRun.Run(subject, loaded, tokenizer, ids, options, static _ => { }, context.Cancellation)
             : Stream(context, subject, loaded, tokenizer, ids, options);
         if (json)
         {
-            WriteJson(context, scheme, ids.Length, result, loaded.Model.Bytes);
+            WriteJson(context, scheme, ids.Length, result, loaded.Bytes);
         }
     }
 
@@ -139,7 +136,7 @@ internal static class GenerateCommand
 
         try
         {
-            GenerationResult result = GenerationRun.Run(subject, loaded.Model, tokenizer, ids, options, Write, context.Cancellation);
+            GenerationResult result = GenerationRun.Run(subject, loaded, tokenizer, ids, options, Write, context.Cancellation);
             if (tokenizer is null)
             {
                 Write(string.Join(',', result.Tokens));

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using KernelGen.Cli.Output;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Devices;
 using KernelGen.Inference.Tokenization;
 
 namespace KernelGen.Cli.Errors;
@@ -30,7 +31,7 @@ internal static class ErrorReport
     {
         switch (exception)
         {
-            case BadInputException or CheckpointException or TokenizerException:
+            case BadInputException or CheckpointException or TokenizerException or FixedOutlierSetException:
                 WriteLine(context, exception.Message);
                 return ExitCodes.BadInput;
 
@@ -46,7 +47,7 @@ internal static class ErrorReport
                 WriteLine(context, $"reading or writing failed: {exception.Message}");
                 return ExitCodes.Failed;
 
-            case CudaException:
+            case CudaException or DeviceMemoryException:
                 WriteLine(context, exception.Message);
                 return ExitCodes.Failed;
 

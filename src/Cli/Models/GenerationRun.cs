@@ -2,7 +2,6 @@ using System.Diagnostics;
 using KernelGen.Cli.Errors;
 using KernelGen.Inference.Generation;
 using KernelGen.Inference.Tokenization;
-using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Cli.Models;
 
@@ -44,14 +43,14 @@ internal static class GenerationRun
     /// <exception cref="BadInputException">The prompt does not fit the model, or the model computes no numbers.</exception>
     public static GenerationResult Run(
         string subject,
-        TransformerModel model,
+        LoadedModel model,
         Tokenizer? tokenizer,
         IReadOnlyList<int> prompt,
         GenerationOptions options,
         Action<string> write,
         CancellationToken cancellation)
     {
-        IEnumerable<int> stream = BadInputException.Check(subject, () => new TextGenerator(model).Stream(prompt, options, cancellation));
+        IEnumerable<int> stream = BadInputException.Check(subject, () => model.Stream(prompt, options, cancellation));
         StreamingDecoder? decoder = tokenizer?.CreateStreamingDecoder();
         List<int> tokens = [];
         double firstTokenSeconds = 0;

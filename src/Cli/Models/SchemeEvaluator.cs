@@ -1,8 +1,10 @@
 using System.Diagnostics;
 using KernelGen.Cli.Errors;
 using KernelGen.Cli.Output;
+using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Evaluation;
 using KernelGen.Inference.Quantization;
+using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Cli.Models;
 
@@ -22,11 +24,9 @@ internal sealed record SchemeResult(
 /// <param name="textName">The text's file, for messages.</param>
 /// <param name="tokens">The whole text's token ids.</param>
 /// <param name="options">Windows and batches.</param>
-/// <param name="threshold">The outlier threshold; null for each scheme's own.</param>
-/// <param name="threads">Most threads; null for one per processor.</param>
-/// <param name="device">The GPU that multiplies the linear layers; null for the processor.</param>
+/// <param name="settings">Where the model runs.</param>
 internal sealed class SchemeEvaluator(
-    string modelFolder, string textName, int[] tokens, PerplexityOptions options, float? threshold, int? threads, CudaDevice? device)
+    string modelFolder, string textName, int[] tokens, PerplexityOptions options, ModelSettings settings)
 {
     /// <summary>The share of a bar that loading gets; evaluating takes far longer.</summary>
     private const double LoadingShare = 0.1;
@@ -63,25 +63,23 @@ internal sealed class SchemeEvaluator(
 
     private SchemeResult Evaluate(QuantizationScheme scheme, IProgress<double> progress, CancellationToken cancellation)
     {
-        using LoadedModel loaded = LoadedModel.Load(
-            modelFolder, scheme, threshold, threads, device, new Relay<double>(share => progress.Report(LoadingShare * share)), cancellation);
-        if (options.WindowLength is int length && length > loaded.Model.Description.ContextLength)
+        int context = ModelFamilies.Describe(ConfigReader.Open(modelFolder)).ContextLength;
+        if (options.WindowLength is int length && length > context)
         {
-            throw new BadInputException(
-                $"--context: {length} exceeds the context length of '{modelFolder}', {loaded.Model.Description.ContextLength}. Use that or less.");
+            throw new BadInputException($"--context: {length} exceeds the context length of '{modelFolder}', {context}. Use that or less.");
         }
 
+        using LoadedModel loaded = LoadedModel.ForEvaluation(
+            modelFolder, scheme, settings, options, new Relay<double>(share => progress.Report(LoadingShare * share)), cancellation);
         long start = Stopwatch.GetTimestamp();
-        PerplexityResult result = BadInputException.Check(textName, () => Perplexity.Evaluate(
-            loaded.Model,
+        PerplexityResult result = BadInputException.Check(textName, () => loaded.Evaluate(
             tokens,
             options,
-            threads ?? -1,
             new Relay<PerplexityProgress>(done => progress.Report(LoadingShare + ((1 - LoadingShare) * done.WindowsDone / done.Windows))),
             cancellation));
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         return new SchemeResult(
-            scheme, result.Perplexity, result.TokensScored, result.Windows, seconds, loaded.Model.Bytes, loaded.LinearBytes);
+            scheme, result.Perplexity, result.TokensScored, result.Windows, seconds, loaded.Bytes, loaded.LinearBytes);
     }
 
     /// <summary>Hands progress on at once, on the thread that reports it.</summary>

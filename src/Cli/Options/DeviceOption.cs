@@ -10,7 +10,7 @@ internal static class DeviceOption
 {
     private const string CudaPrefix = "cuda:";
 
-    public static Option<string?> Create() => OptionFactory.Text("--device", "D", "What computes: cpu, the default, or cuda:0, cuda:1, ...");
+    public static Option<string?> Create() => OptionFactory.Text("--device", "D", "What runs the model: cpu, the default, or cuda:0, cuda:1, ...");
 
     /// <summary>The GPU that was asked for; null for the processor.</summary>
     /// <exception cref="BadInputException">There is no such device here.</exception>
@@ -37,13 +37,20 @@ internal static class DeviceOption
             : throw new BadInputException($"--device: there is no '{name}', the driver shows {CudaDevice.All.Count} device(s). 'kernelgen devices' lists them.");
     }
 
-    /// <summary>Refuses a scheme that a GPU cannot multiply by.</summary>
-    public static void Check(QuantizationScheme scheme)
+    /// <summary>Refuses a scheme that the device cannot multiply by.</summary>
+    /// <param name="scheme">The scheme.</param>
+    /// <param name="device">A GPU; null for the processor.</param>
+    public static void Check(QuantizationScheme scheme, CudaDevice? device)
     {
-        if (!scheme.RunsOnCuda)
+        if (device is null && !scheme.RunsOnCpu)
+        {
+            throw new BadInputException($"--scheme: '{scheme.Name}' runs on a GPU only. Add --device cuda:0, or use fp32, which keeps 16-bit weights in 16 bits.");
+        }
+
+        if (device is not null && !scheme.RunsOnCuda)
         {
             throw new BadInputException(
-                $"--device: scheme '{scheme.Name}' has no CUDA kernels. Use cpu, or one of {string.Join(", ", QuantizationScheme.All.Where(static candidate => candidate.RunsOnCuda).Select(static candidate => candidate.Name))}.");
+                $"--device: scheme '{scheme.Name}' has no CUDA kernels. Use cpu, or one of {string.Join(", ", QuantizationScheme.OnDevices.Select(static candidate => candidate.Name))}.");
         }
     }
 }

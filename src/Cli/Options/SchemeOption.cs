@@ -9,7 +9,8 @@ internal static class SchemeOption
     public const string Name = "--scheme";
 
     /// <summary>The schemes' names, for help texts.</summary>
-    public static string Names { get; } = string.Join(", ", QuantizationScheme.All.Select(static scheme => scheme.Name));
+    public static string Names { get; } = 
+        $"{string.Join(", ", QuantizationScheme.All.Select(static scheme => scheme.Name))}; on a GPU {string.Join(", ", QuantizationScheme.OnDevices.Select(static scheme => scheme.Name))}";
 
     /// <summary>Finds one scheme.</summary>
     public static QuantizationScheme Parse(string name) => BadInputException.Check(Name, () => QuantizationScheme.Parse(name));

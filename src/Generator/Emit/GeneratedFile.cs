@@ -56,7 +56,7 @@ internal static class GeneratedFile
     }
 
     /// <summary>FNV-1a: the same in every process, which string.GetHashCode is not.</summary>
-    private static string StableHash(string text)
+    public static string StableHash(string text)
     {
         uint hash = 2166136261;
         foreach (char character in text)

@@ -18,7 +18,17 @@ internal static class ManifestEmitter
     /// <summary>The nested class that holds the property's value; likewise.</summary>
     public const string HolderName = "KernelSetHolder";
 
-    public static string Emit(KernelSpec spec, CpuPlan cpu, bool hasIlgpu) => GeneratedFile.Write(spec.Type, writer =>
+    /// <summary>This generator's version.</summary>
+    private static readonly string Version = typeof(ManifestEmitter).Assembly.GetName().Version.ToString(3);
+
+    /// <param name="spec">The class.</param>
+    /// <param name="cpu">What was planned for the processor.</param>
+    /// <param name="cpuText">
+    /// What was written for it: its hash tells kernels of the same name from each other when the generator has changed, so that no tuning record
+    /// is taken for others. Of PTX, which the runtime has as text, the runtime computes such a hash.
+    /// </param>
+    /// <param name="hasIlgpu">Whether there is an ILGPU file.</param>
+    public static string Emit(KernelSpec spec, CpuPlan cpu, string cpuText, bool hasIlgpu) => GeneratedFile.Write(spec.Type, writer =>
     {
         Int8Spec numbers = spec.Numbers;
         writer.Line("/// <summary>");
@@ -67,6 +77,7 @@ internal static class ManifestEmitter
 
         string cuda = CudaEmitter.AppliesTo(spec) ? $",\n    {CudaEmitter.VariantsExpression}" : "";
         string ilgpu = hasIlgpu ? $",\n    ilgpu: {IlgpuEmitter.VariantsExpression}" : "";
-        writer.Line($"    }}{cuda}{ilgpu});");
+        writer.Line("    },");
+        writer.Line($"    {CSharpLiterals.Of($"{Version}+{GeneratedFile.StableHash(cpuText)}")}{cuda}{ilgpu});");
     });
 }

@@ -24,6 +24,10 @@ public sealed record BenchmarkLine(
         CultureInfo.InvariantCulture,
         $$"""{"peer":"kernelgen","op":"{{Operation}}","M":{{Shape.M}},"K":{{Shape.K}},"N":{{Shape.N}},"threads":{{Threads}},"weights":"{{Temperature}}","copies":{{Copies}},"reps":{{Timing.Samples}},"us_median":{{Timing.Median:F2}},"us_min":{{Timing.Minimum:F2}},"us_max":{{Timing.Maximum:F2}},"gmac_s":{{GigaMacs:F2}},"weight_gb_s":{{WeightGigabytes:F2}},"note":"{{Note}}"}""");
 
+    /// <summary>The line as one of many programs'.</summary>
+    internal ComparedLine Compared => new(
+        $"kernelgen/{Operation}", PeerLines.KindOf(Operation), Shape, string.Create(CultureInfo.InvariantCulture, $"{Threads} thread(s), {Temperature}"), Timing.Median);
+
     /// <summary>The line for a reader.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,

@@ -1,4 +1,5 @@
 using System.Collections.ObjectModel;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Checkpoints;
 
@@ -58,7 +59,7 @@ public sealed class Checkpoint : IDisposable
         if (!File.Exists(path))
         {
             throw CheckpointException.For(
-                path.Length == 0 ? "(no path)" : CheckpointException.Shorten(path),
+                path.Length == 0 ? "(no path)" : MessageText.Shorten(path),
                 "there is no such file or folder.",
                 "Name a folder that holds model.safetensors, or a .safetensors file.");
         }
@@ -228,7 +229,7 @@ public sealed class Checkpoint : IDisposable
     {
         if (PickleFiles.HasPickleExtension(shard))
         {
-            throw PickleFiles.Refuse(System.IO.Path.Combine(folder.FullPath, CheckpointException.Shorten(shard)));
+            throw PickleFiles.Refuse(System.IO.Path.Combine(folder.FullPath, MessageText.Shorten(shard)));
         }
 
         string file = folder.Find(shard) ?? throw CheckpointException.For(

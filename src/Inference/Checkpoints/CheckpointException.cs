@@ -1,3 +1,5 @@
+using KernelGen.Messages;
+
 namespace KernelGen.Inference.Checkpoints;
 
 /// <summary>
@@ -20,20 +22,5 @@ public sealed class CheckpointException : Exception
 
     /// <summary>Composes the message from its parts: <c>file: tensor 'name': problem remedy</c>.</summary>
     internal static CheckpointException For(string file, string tensor, string problem, string remedy) =>
-        new($"{file}: tensor '{Shorten(tensor)}': {problem} {remedy}");
-
-    /// <summary>A value from a hostile file can be megabytes long and hold control characters; a message shows a line of it at most.</summary>
-    internal static string Shorten(string value)
-    {
-        const int Longest = 120;
-        ReadOnlySpan<char> shown = value.AsSpan(0, Math.Min(value.Length, Longest));
-        string clean = string.Create(shown.Length, shown, static (target, source) =>
-        {
-            for (int i = 0; i < source.Length; i++)
-            {
-                target[i] = char.IsControl(source[i]) ? '\uFFFD' : source[i];
-            }
-        });
-        return value.Length > Longest ? $"{clean}... ({value.Length} characters)" : clean;
-    }
+        new($"{file}: tensor '{MessageText.Shorten(tensor)}': {problem} {remedy}");
 }

@@ -1,3 +1,5 @@
+using KernelGen.Messages;
+
 namespace KernelGen.Inference.Checkpoints;
 
 /// <summary>A folder in Hugging Face layout, and the rule for what may be opened in it: files of its own, nothing that a link leads away to.</summary>
@@ -49,7 +51,7 @@ internal sealed class CheckpointFolder
         {
             throw CheckpointException.For(
                 FullPath,
-                $"it names a file '{CheckpointException.Shorten(fileName)}', which is not the name of a file in this folder.",
+                $"it names a file '{MessageText.Shorten(fileName)}', which is not the name of a file in this folder.",
                 "Correct the name; files are only read from the checkpoint's own folder.");
         }
     }

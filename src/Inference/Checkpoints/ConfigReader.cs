@@ -1,4 +1,5 @@
 using System.Text.Json;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Checkpoints;
 
@@ -36,7 +37,15 @@ internal sealed class ConfigReader
                 folderOrFile, $"there is no {FileName} in the folder.", "Name a folder in Hugging Face layout, with config.json beside the weights.");
         }
 
-        byte[] json = SmallFile.ReadAll(file, MaxBytes);
+        return Parse(file, SmallFile.ReadAll(file, MaxBytes));
+    }
+
+    /// <summary>Reads a config from memory.</summary>
+    /// <param name="file">What messages call it.</param>
+    /// <param name="json">The JSON text.</param>
+    /// <exception cref="CheckpointException">It is not a JSON object.</exception>
+    public static ConfigReader Parse(string file, ReadOnlyMemory<byte> json)
+    {
         try
         {
             using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });

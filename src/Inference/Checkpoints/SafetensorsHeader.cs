@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Text.Json;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Checkpoints;
 
@@ -206,7 +207,7 @@ internal static class SafetensorsHeader
         throw CheckpointException.For(
             path,
             name,
-            text is null ? $"its dtype is a JSON {reader.TokenType}, a string was expected." : $"its dtype '{CheckpointException.Shorten(text)}' is unknown.",
+            text is null ? $"its dtype is a JSON {reader.TokenType}, a string was expected." : $"its dtype '{MessageText.Shorten(text)}' is unknown.",
             "Convert the checkpoint to float32, float16 or bfloat16.");
     }
 

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Text;
 using System.Text.Json;
+using KernelGen.Storage;
 using Microsoft.Win32.SafeHandles;
 
 namespace KernelGen.Inference.Checkpoints;

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Checkpoints;
 

@@ -3,6 +3,8 @@ using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
+using KernelGen.Messages;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 
@@ -43,7 +45,7 @@ public static class CheckpointConverter
         long started = Stopwatch.GetTimestamp();
         if (!Directory.Exists(source))
         {
-            throw CheckpointException.For(CheckpointException.Shorten(source), "there is no such folder.", "Name a checkpoint's folder in Hugging Face layout.");
+            throw CheckpointException.For(MessageText.Shorten(source), "there is no such folder.", "Name a checkpoint's folder in Hugging Face layout.");
         }
 
         CheckpointFolder folder = new(source);

@@ -2,6 +2,8 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Messages;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using KernelGen.Inference.Checkpoints;
-using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Conversion;
 
@@ -145,17 +145,11 @@ internal sealed class ConversionPlan
 
     private static IReadOnlyList<int> ColumnsOf(FixedOutlierSet outliers, string module, LinearDescription layer)
     {
-        IReadOnlyList<int> columns = outliers.ColumnsOf(module);
-        if (columns.Count > 0 && columns[^1] >= layer.InputFeatures)
-        {
-            throw CheckpointException.For(
-                outliers.File, $"'{module}' lists column {columns[^1]}, but the layer has {layer.InputFeatures} input features.", "Calibrate with this checkpoint.");
-        }
-
+        IReadOnlyList<int> columns = outliers.ColumnsOf(module, layer.InputFeatures);
         return Math.BigMul(columns.Count, layer.OutputFeatures) <= MostOutlierWeights
             ? columns
-            : throw CheckpointException.For(
-                outliers.File, $"'{module}' lists {columns.Count} columns, which is most of the layer.", "List outlier columns alone, or leave the module out with --skip.");
+            : throw new FixedOutlierSetException(
+                $"{outliers.Name}: '{module}' lists {columns.Count} columns, which is most of the layer. List outlier columns alone, or leave the module out with --skip.");
     }
 
     private static void RequireQuantizable(Checkpoint checkpoint, string module, LinearDescription layer)
@@ -184,15 +178,13 @@ internal sealed class ConversionPlan
         if (rule.Unknown(all).FirstOrDefault() is string unknown)
         {
             throw CheckpointException.For(
-                checkpoint.Path, $"there is no module '{CheckpointException.Shorten(unknown)}' to skip.", $"Name modules such as {modules[0]}, or the last part of their names.");
+                checkpoint.Path, $"there is no module '{MessageText.Shorten(unknown)}' to skip.", $"Name modules such as {modules[0]}, or the last part of their names.");
         }
 
         if (options.FixedOutliers?.Layers.FirstOrDefault(name => quantized.All(layer => layer.Module != name)) is string stranger)
         {
-            throw CheckpointException.For(
-                options.FixedOutliers.File,
-                $"'{CheckpointException.Shorten(stranger)}' is no layer that would be quantized.",
-                $"Name layers as the checkpoint does, such as {modules[0]}.");
+            throw new FixedOutlierSetException(
+                $"{options.FixedOutliers.Name}: '{MessageText.Shorten(stranger)}' is no layer that would be quantized. Name layers as the checkpoint does, such as {modules[0]}.");
         }
 
         if (!quantized.Any())

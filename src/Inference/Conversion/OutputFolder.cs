@@ -1,4 +1,5 @@
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Storage;
 
 namespace KernelGen.Inference.Conversion;
 

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Transformers;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Conversion;
 

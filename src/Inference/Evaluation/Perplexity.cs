@@ -39,7 +39,7 @@ public sealed record PerplexityResult(double Perplexity, long TokensScored, int 
 /// </summary>
 public static class Perplexity
 {
-    private const int DefaultWindowLength = 512;
+    internal const int DefaultWindowLength = 512;
 
     /// <summary>Logits that exist at a time: 32 MB.</summary>
     private const int LogitsPerBlock = 8 << 20;
@@ -63,6 +63,18 @@ public static class Perplexity
         CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(model);
+        return Evaluate(new TransformerWindows(model), tokens, options, maxDegreeOfParallelism, progress, cancellation);
+    }
+
+    /// <summary>Evaluates a model, wherever it runs.</summary>
+    internal static PerplexityResult Evaluate(
+        IWindowModel model,
+        ReadOnlySpan<int> tokens,
+        PerplexityOptions? options,
+        int maxDegreeOfParallelism,
+        IProgress<PerplexityProgress>? progress,
+        CancellationToken cancellation)
+    {
         options ??= new PerplexityOptions();
         int context = model.Description.ContextLength;
         int length = options.WindowLength ?? Math.Min(DefaultWindowLength, context);
@@ -86,24 +98,18 @@ public static class Perplexity
         }
 
         int batchSize = Math.Min(options.BatchSize, windows);
-        KeyValueCache[] caches = [.. Enumerable.Range(0, batchSize).Select(_ => model.CreateSinglePassCache(length))];
         double negativeLogLikelihood = 0;
         long scored = 0;
         for (int done = 0; done < windows;)
         {
             int batch = Math.Min(batchSize, windows - done);
-            foreach (KeyValueCache cache in caches)
-            {
-                cache.Clear();
-            }
-
             ReadOnlySpan<int> ids = tokens.Slice(done * length, batch * length);
-            float[] hidden = model.Forward(ids, caches[..batch], null, cancellation);
+            model.Run(ids, batch, cancellation);
             for (int window = 0; window < batch; window++)
             {
                 cancellation.ThrowIfCancellationRequested();
                 negativeLogLikelihood += ScoreWindow(
-                    model, hidden, window * length, ids.Slice(window * length, length).ToArray(), maxDegreeOfParallelism);
+                    model, window * length, ids.Slice(window * length, length).ToArray(), maxDegreeOfParallelism);
                 scored += length - 1;
             }
 
@@ -115,10 +121,9 @@ public static class Perplexity
     }
 
     /// <summary>Negative log-likelihood of a window's tokens but the first.</summary>
-    private static double ScoreWindow(TransformerModel model, float[] hidden, int firstRow, int[] ids, int maxDegreeOfParallelism)
+    private static double ScoreWindow(IWindowModel model, int firstRow, int[] ids, int maxDegreeOfParallelism)
     {
         int vocabulary = model.Description.VocabularySize;
-        int width = model.Description.TokenEmbedding.Size;
         int positions = ids.Length - 1;
         int rowsPerBlock = Math.Clamp(LogitsPerBlock / vocabulary, 1, positions);
         float[] logits = GC.AllocateUninitializedArray<float>(rowsPerBlock * vocabulary);
@@ -127,7 +132,7 @@ public static class Perplexity
         {
             int start = first;
             int rows = Math.Min(rowsPerBlock, positions - start);
-            model.ComputeLogits(hidden.AsSpan((firstRow + start) * width, rows * width), rows, logits.AsSpan(0, rows * vocabulary));
+            model.ComputeLogits(firstRow + start, rows, logits.AsSpan(0, rows * vocabulary));
             CpuParallel.ForEach(rows, maxDegreeOfParallelism, row =>
                 scores[start + row] = -LogSoftmaxAt(logits.AsSpan(row * vocabulary, vocabulary), ids[start + row + 1]));
         }

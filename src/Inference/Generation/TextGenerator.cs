@@ -32,39 +32,8 @@ public sealed class TextGenerator
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public IEnumerable<int> Stream(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellation = default)
     {
-        ArgumentNullException.ThrowIfNull(prompt);
         options ??= new GenerationOptions();
-        ArgumentOutOfRangeException.ThrowIfNegative(options.MaxNewTokens, nameof(options.MaxNewTokens));
-        if (!float.IsFinite(options.Temperature) || options.Temperature < 0)
-        {
-            throw new ArgumentOutOfRangeException(nameof(options), options.Temperature, "The temperature is a number from 0.");
-        }
-
-        if (!(options.TopP > 0 && options.TopP <= 1))
-        {
-            throw new ArgumentOutOfRangeException(nameof(options), options.TopP, "Top-p is over 0 and at most 1.");
-        }
-
-        int context = _model.Description.ContextLength;
-        if (prompt.Count == 0)
-        {
-            throw new ArgumentException("The prompt is empty: give at least one token.", nameof(prompt));
-        }
-
-        if (prompt.Count > context)
-        {
-            throw new ArgumentException($"The prompt has {prompt.Count} tokens, the model's context only {context}: shorten the prompt.", nameof(prompt));
-        }
-
-        foreach (int token in prompt)
-        {
-            if (token < 0 || token >= _model.Description.VocabularySize)
-            {
-                throw new ArgumentException(
-                    $"Token {token} of the prompt is outside of the vocabulary (0 to {_model.Description.VocabularySize - 1}).", nameof(prompt));
-            }
-        }
-
+        GenerationArguments.Check(_model.Description, prompt, options);
         return Run([.. prompt], options, cancellation);
     }
 

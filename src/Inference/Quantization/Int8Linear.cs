@@ -32,7 +32,10 @@ public sealed class Int8Linear : LinearLayer
     /// <param name="outlierThreshold">The outlier threshold; null for the kernels' own.</param>
     /// <param name="maxDegreeOfParallelism">Most threads that a layer uses; -1 for one per processor.</param>
     /// <param name="fixedOutliers">The set for kernels with <see cref="OutlierPolicy.Fixed"/>; null for the one that an int8 checkpoint holds.</param>
-    /// <returns>The factory; it throws a <see cref="CheckpointException"/> where a weight is infinite or NaN.</returns>
+    /// <returns>
+    /// The factory; it throws a <see cref="CheckpointException"/> where a weight is infinite or NaN, and a <see cref="FixedOutlierSetException"/>
+    /// where the set names a column that a layer does not have.
+    /// </returns>
     public static LinearLayerFactory Factory(
         Int8KernelSet kernels,
         OutlierWeights outlierWeights,
@@ -68,9 +71,9 @@ public sealed class Int8Linear : LinearLayer
     public override void Dispose() => _weights.Dispose();
 
     private static IReadOnlyList<int> FixedColumns(LinearLayerSource source, FixedOutlierSet? fixedOutliers) =>
-        fixedOutliers?.ColumnsOf(source.Name) ?? source.Int8?.OutlierColumns ?? throw CheckpointException.For(
+        fixedOutliers?.ColumnsOf(source.Name, source.InputFeatures) ?? source.Int8?.OutlierColumns ?? throw CheckpointException.For(
             source.Weight.Info.File,
             source.Weight.Info.Name,
             "the scheme needs a calibrated set of outlier columns, and the checkpoint holds none.",
-            "Convert the 16-bit checkpoint with 'kernelgen quantize --fixed-outliers FILE', or use another scheme.");
+            "Give one with --fixed-outliers FILE, convert the 16-bit checkpoint with 'kernelgen quantize --fixed-outliers FILE', or use another scheme.");
 }

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using KernelGen.Inference.Checkpoints;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Tokenization;
 

@@ -1,4 +1,4 @@
-using KernelGen.Inference.Checkpoints;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Tokenization;
 
@@ -19,8 +19,8 @@ public sealed class TokenizerException : Exception
 
     /// <summary>A valid file that uses a component which this implementation does not have.</summary>
     internal static TokenizerException Unsupported(string file, string section, string component) =>
-        new($"{file}: the {section} '{CheckpointException.Shorten(component)}' is not supported. Use a tokenizer like those of GPT-2, OPT, BLOOM, GPT-NeoX, LLaMA or Qwen2.");
+        new($"{file}: the {section} '{MessageText.Shorten(component)}' is not supported. Use a tokenizer like those of GPT-2, OPT, BLOOM, GPT-NeoX, LLaMA or Qwen2.");
 
     /// <summary>A token as messages show it: quoted, and of bearable length.</summary>
-    internal static string Quote(string token) => $"'{CheckpointException.Shorten(token)}'";
+    internal static string Quote(string token) => $"'{MessageText.Shorten(token)}'";
 }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Tokenization;
 

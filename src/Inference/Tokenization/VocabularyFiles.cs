@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Messages;
 
 namespace KernelGen.Inference.Tokenization;
 

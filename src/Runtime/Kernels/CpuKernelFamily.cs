@@ -26,6 +26,9 @@ public sealed record CpuKernelFamily(
     CpuRowKernels Rows,
     IReadOnlyList<CpuGemmVariant> Variants)
 {
+    /// <summary>Its place in <see cref="Int8KernelSet.CpuFamilies"/>, which sets it.</summary>
+    internal int Index { get; set; }
+
     /// <summary>For every number of rows up to the tallest tile the lowest tile that takes them; index 0 is the one for a single row.</summary>
     internal CpuGemmVariant[] ByRows { get; } =
         [.. Enumerable.Range(1, Variants[^1].Tile.M).Select(rows => Variants.First(variant => variant.Tile.M >= rows))];

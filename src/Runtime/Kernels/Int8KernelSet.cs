@@ -5,6 +5,7 @@ using KernelGen.Backends.Ilgpu;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
 using KernelGen.Quantization;
+using KernelGen.Tuning;
 
 namespace KernelGen;
 
@@ -15,13 +16,14 @@ namespace KernelGen;
 public sealed class Int8KernelSet
 {
     /// <summary>Of the pairs of neighbouring weights; beyond, multiplying what packing took away costs more than bytes gain.</summary>
-    private const double MostReducedPairs = 0.06;
+    internal const double MostReducedPairs = 0.06;
 
     /// <summary>Called by generated code.</summary>
     /// <param name="name">The annotated class.</param>
     /// <param name="spec">What its attribute asks for.</param>
     /// <param name="cpu">The generated CPU kernels, portable scalar ones among them.</param>
     /// <param name="dropped">The combinations that did not become variants.</param>
+    /// <param name="generator">The generator's version, with a hash of the CPU code that it wrote.</param>
     /// <param name="cuda">The generated CUDA kernels; null where the class has none.</param>
     /// <param name="ilgpu">The generated ILGPU kernels; null where the class has none.</param>
     /// <exception cref="ArgumentException">There is no kernel that this processor can run.</exception>
@@ -31,6 +33,7 @@ public sealed class Int8KernelSet
         Int8Spec spec,
         IReadOnlyList<CpuKernelFamily> cpu,
         IReadOnlyList<DroppedVariant> dropped,
+        string generator,
         IReadOnlyList<CudaKernelVariant>? cuda = null,
         IReadOnlyList<IlgpuKernelVariant>? ilgpu = null)
     {
@@ -38,7 +41,9 @@ public sealed class Int8KernelSet
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentNullException.ThrowIfNull(cpu);
         ArgumentNullException.ThrowIfNull(dropped);
+        ArgumentNullException.ThrowIfNull(generator);
         Name = name;
+        Generator = generator;
         Spec = spec;
         CpuFamilies = cpu;
         CudaVariants = cuda ?? [];
@@ -52,6 +57,12 @@ public sealed class Int8KernelSet
             .ThenByDescending(family => family.Variants.Max(variant => RegisterReuse(variant.Tile)))];
         Preferred = families.FirstOrDefault() ?? throw new ArgumentException($"{name} has no kernel for this processor, not even a portable one.", nameof(cpu));
         ForAnyWeights = families.FirstOrDefault(family => family.PairLimit == 0) ?? Preferred;
+        for (int i = 0; i < cpu.Count; i++)
+        {
+            cpu[i].Index = i;
+        }
+
+        Cpu = new CpuDispatch(this);
     }
 
     /// <summary>The annotated class.</summary>
@@ -76,10 +87,16 @@ public sealed class Int8KernelSet
 
     internal IReadOnlyList<CpuKernelFamily> CpuFamilies { get; }
 
-    /// <summary>The family that weights are packed for on this processor.</summary>
+    /// <summary>The generator's version, with a hash of the CPU code that it wrote.</summary>
+    internal string Generator { get; }
+
+    /// <summary>What the tuning records say for this processor.</summary>
+    internal CpuDispatch Cpu { get; }
+
+    /// <summary>The family that weights are packed for on this processor where nothing was tuned.</summary>
     internal CpuKernelFamily Preferred { get; }
 
-    /// <summary>The family for weights of which <see cref="Preferred"/> would have to reduce too many.</summary>
+    /// <summary>Likewise, for weights of which <see cref="Preferred"/> would have to reduce too many.</summary>
     internal CpuKernelFamily ForAnyWeights { get; }
 
     /// <summary>Quantizes and packs weights.</summary>
@@ -106,14 +123,19 @@ public sealed class Int8KernelSet
     public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        Int8Weights weights = Quantize(source, options, Preferred);
+        Int8Weights weights = Quantize(
+            source, options, Cpu.Family(source.Rows, source.Columns, static family => CpuFeatures.Supports(family.InstructionSet), Preferred));
         if (weights.ReducedPairs <= MostReducedPairs)
         {
             return weights;
         }
 
         weights.Dispose();
-        return Quantize(source, options, ForAnyWeights);
+        return Quantize(
+            source,
+            options,
+            Cpu.Family(
+                source.Rows, source.Columns, static family => family.PairLimit == 0 && CpuFeatures.Supports(family.InstructionSet), ForAnyWeights));
     }
 
     /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>
@@ -133,8 +155,20 @@ public sealed class Int8KernelSet
     /// A NaN or an infinity in a row of <paramref name="a"/> makes that row's results NaN and touches no other row. The same inputs give the
     /// same bits, whatever the number of threads; with <see cref="OutlierPolicy.Elements"/> and a scale per row, whatever the other rows.
     /// </remarks>
-    public unsafe void MatMul<TInput, TOutput>(
+    public void MatMul<TInput, TOutput>(
         ReadOnlySpan<TInput> a, int rows, Int8Weights weights, Span<TOutput> result, ReadOnlySpan<float> bias = default, MatMulOptions? options = null)
+        where TInput : unmanaged
+        where TOutput : unmanaged => Multiply(a, rows, weights, result, bias, options, null);
+
+    /// <summary>The public method, cut as a schedule says; null for what was tuned.</summary>
+    internal unsafe void Multiply<TInput, TOutput>(
+        ReadOnlySpan<TInput> a,
+        int rows,
+        Int8Weights weights,
+        Span<TOutput> result,
+        ReadOnlySpan<float> bias,
+        MatMulOptions? options,
+        CpuSchedule? schedule)
         where TInput : unmanaged
         where TOutput : unmanaged
     {
@@ -181,13 +215,14 @@ public sealed class Int8KernelSet
             return;
         }
 
+        schedule ??= Cpu.Schedule(weights.Family, rows, n, k);
         fixed (TInput* input = a)
         {
             fixed (TOutput* output = result)
             {
                 fixed (float* addend = bias)
                 {
-                    new Int8MatMul(Spec, weights.Family).Multiply(
+                    new Int8MatMul(Spec, weights.Family, schedule).Multiply(
                         new ActivationMatrix<TInput>(input, rows, k, inputStride), weights, addend, output, outputStride, options);
                 }
             }

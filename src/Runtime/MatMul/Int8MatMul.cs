@@ -10,20 +10,13 @@ namespace KernelGen.MatMul;
 /// LLM.int8() on the processor, top to bottom: quantize the activations and find the outliers, then for every block of results multiply in
 /// int8, sum the outlier products in float32, dequantize, and round once.
 /// </summary>
-internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
+internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, CpuSchedule schedule)
 {
-    /// <summary>Output features of a block: a few panels, so that an epilogue call has work and a block's results stay in L1.</summary>
-    private const int BlockColumns = 64;
-
-    /// <summary>Rows of a block, a multiple of <see cref="TransposedActivations.Group"/>.</summary>
-    private const int BlockRows = 48;
-
-    /// <summary>Multiplications worth waking a thread for.</summary>
-    private const long ProductsPerThread = 1 << 20;
-
     private CpuKernelFamily Family => family;
 
-    private int BlockWidth => CeilingDivide(BlockColumns, family.PanelWidth) * family.PanelWidth;
+    private int BlockRows => schedule.BlockRows;
+
+    private int BlockWidth => CeilingDivide(schedule.BlockColumns, family.PanelWidth) * family.PanelWidth;
 
     public void Multiply<TInput, TOutput>(
         ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
@@ -40,16 +33,16 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         using TransposedActivations? transposed = Transpose(activations, weights.Slices, options.MaxDegreeOfParallelism);
         int columnBlocks = CeilingDivide(weights.OutputFeatures, BlockWidth);
         long products = (long)a.Rows * weights.InputFeatures * weights.OutputFeatures;
-        int degree = (int)Math.Clamp(products / ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
+        int degree = (int)Math.Clamp(products / schedule.ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
 
         // A strip of rows repeats the gathering of outlier weights: only as many strips as it takes to give every thread several tasks.
-        int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, BlockRows));
+        int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, schedule.BlockRows));
         if (degree == 1)
         {
             strips = 1;
         }
 
-        int stripRows = CeilingDivide(CeilingDivide(a.Rows, strips), BlockRows) * BlockRows;
+        int stripRows = CeilingDivide(CeilingDivide(a.Rows, strips), schedule.BlockRows) * schedule.BlockRows;
         strips = CeilingDivide(a.Rows, stripRows);
         CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
         {
@@ -100,7 +93,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
     private void MultiplyPanel(
         QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
     {
-        CpuGemmVariant[] variants = family.ByRows;
+        ReadOnlySpan<CpuGemmVariant> variants = family.ByRows.AsSpan(0, schedule.TileRows);
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
         int done = 0;
@@ -133,6 +126,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
         private readonly Activation _activation;
         private readonly Workspace _workspace;
         private readonly int _width;
+        private readonly int _blockRows;
         private readonly int* _tile;
         private readonly long* _wideTile;
         private readonly float* _blockBias;
@@ -157,10 +151,11 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
             _resultStride = resultStride;
             _activation = activation;
             _width = owner.BlockWidth;
+            _blockRows = owner.BlockRows;
 
             // A tile may be taller than the rows that are left.
-            nint tileSize = (BlockRows + owner.Family.Variants[^1].Tile.M) * _width;
-            nint wideSize = weights.Slices.Length > 1 ? BlockRows * _width : 0;
+            nint tileSize = (_blockRows + owner.Family.Variants[^1].Tile.M) * _width;
+            nint wideSize = weights.Slices.Length > 1 ? _blockRows * _width : 0;
             nint gathered = (nint)activations.Outliers.Columns.Length * _width;
             _workspace = Workspace.Rent(
                 Workspace.SizeOf<int>(tileSize) + Workspace.SizeOf<long>(wideSize) + Workspace.SizeOf<float>(_width) + Workspace.SizeOf<float>(gathered));
@@ -184,9 +179,9 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family)
                 new ReadOnlySpan<float>(_bias + firstColumn, columns).CopyTo(new Span<float>(_blockBias, _width));
             }
 
-            for (int done = 0; done < rows; done += BlockRows)
+            for (int done = 0; done < rows; done += _blockRows)
             {
-                int blockRows = Math.Min(BlockRows, rows - done);
+                int blockRows = Math.Min(_blockRows, rows - done);
                 if (_weights.Slices.Length > 1)
                 {
                     SumSlices(firstRow + done, blockRows, firstPanel, panels);

@@ -39,6 +39,19 @@ public sealed class Int8Weights : IDisposable
         };
     }
 
+    private Int8Weights(Int8Weights other)
+    {
+        Name = other.Name;
+        OutputFeatures = other.OutputFeatures;
+        InputFeatures = other.InputFeatures;
+        Slices = [.. other.Slices.Select(static slice => slice.Copy())];
+        _absmax = other._absmax;
+        FixedColumns = other.FixedColumns;
+        ColumnScales = other.ColumnScales;
+        WeightSums = other.WeightSums;
+        _outlierColumns = other._outlierColumns;
+    }
+
     /// <summary>What error messages call the matrix.</summary>
     public string Name { get; }
 
@@ -111,6 +124,9 @@ public sealed class Int8Weights : IDisposable
             slice.Dispose();
         }
     }
+
+    /// <summary>The same weights elsewhere in memory, which the caller disposes; columns that were outliers are shared with these, which must live on.</summary>
+    internal Int8Weights Copy() => new(this);
 
     /// <summary>Prepares a column for repeated <see cref="ReadOutlierColumn"/>.</summary>
     internal void KeepOutlierColumn(int column) => _outlierColumns!.Keep(column);

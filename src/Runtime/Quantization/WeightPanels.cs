@@ -39,6 +39,14 @@ internal sealed unsafe class WeightPanels : IDisposable
         _corrections = family.PairLimit > 0 ? new PairCorrections?[PanelCount] : null;
     }
 
+    private WeightPanels(WeightPanels other)
+        : this(other.Family, other._rows, other.FirstColumn, other.Columns)
+    {
+        Buffer.MemoryCopy(other._first, _first, _buffer.Bytes, _buffer.Bytes);
+        _corrections = other._corrections;
+        _correctionCount = other._correctionCount;
+    }
+
     public CpuKernelFamily Family { get; }
 
     /// <summary>The first column of the slice, a multiple of the family's K group.</summary>
@@ -63,6 +71,9 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     /// <summary>How many weights packing had to reduce.</summary>
     public long CorrectionCount => Volatile.Read(ref _correctionCount);
+
+    /// <summary>The same panels elsewhere in memory; what packing took from them is shared.</summary>
+    public WeightPanels Copy() => new(this);
 
     /// <summary>Packs the slice of one panel's int8 rows.</summary>
     /// <param name="index">The panel.</param>

@@ -150,10 +150,34 @@ public static class ReferenceMatMul
     {
         ArgumentNullException.ThrowIfNull(spec);
         (sbyte[,] w, float[] absmax) = QuantizeWeights(spec, weights);
-        ReferenceActivations a = QuantizeActivations(spec, activations, threshold, fixedColumns);
-        long[,] sums = MultiplyIntegers(a.Quantized, w);
         bool originals = outlierWeights == OutlierWeights.Original || spec.Outliers == OutlierPolicy.Fixed;
-        int rows = activations.GetLength(0), columns = weights.GetLength(0), depth = weights.GetLength(1);
+        return Combine(
+            QuantizeActivations(spec, activations, threshold, fixedColumns), activations, w, absmax, originals ? weights : null, bias, activation, chained: false);
+    }
+
+    /// <summary>The whole multiplication with weights that are int8 already.</summary>
+    /// <param name="spec">The numeric settings.</param>
+    /// <param name="activations">[M,K].</param>
+    /// <param name="weights">[N,K].</param>
+    /// <param name="absmax">Of the weight rows.</param>
+    /// <param name="fixedColumns">The outlier columns of <see cref="OutlierPolicy.Fixed"/>; their weights are dequantized.</param>
+    /// <param name="chained">Whether outlier products are added to the dequantized sum one by one, as the CUDA kernels do, instead of among themselves.</param>
+    internal static float[,] MatMul(
+        Int8Spec spec, float[,] activations, sbyte[,] weights, float[] absmax, IReadOnlyCollection<int> fixedColumns, bool chained) =>
+        Combine(QuantizeActivations(spec, activations, null, fixedColumns), activations, weights, absmax, null, null, Activation.None, chained);
+
+    private static float[,] Combine(
+        ReferenceActivations a,
+        float[,] activations,
+        sbyte[,] w,
+        float[] absmax,
+        float[,]? originals,
+        float[]? bias,
+        Activation activation,
+        bool chained)
+    {
+        long[,] sums = MultiplyIntegers(a.Quantized, w);
+        int rows = activations.GetLength(0), columns = w.GetLength(0), depth = w.GetLength(1);
         float[,] result = new float[rows, columns];
         for (int m = 0; m < rows; m++)
         {
@@ -161,18 +185,22 @@ public static class ReferenceMatMul
             {
                 float columnScale = AbsmaxScaling.Step(absmax[n]);
                 long weightSum = 0;
-                float outliers = 0;
                 for (int k = 0; k < depth; k++)
                 {
                     weightSum += w[n, k];
-                    if (a.Outliers[m, k])
-                    {
-                        outliers = MathF.FusedMultiplyAdd(activations[m, k], originals ? weights[n, k] : w[n, k] * columnScale, outliers);
-                    }
                 }
 
                 float y = (float)(sums[m, n] - (a.ZeroPoints[m] * weightSum)) * (a.Scales[m] * columnScale);
-                result[m, n] = Activate(activation, y + outliers + (bias is null ? 0 : bias[n]));
+                float outliers = chained ? y : 0;
+                for (int k = 0; k < depth; k++)
+                {
+                    if (a.Outliers[m, k])
+                    {
+                        outliers = MathF.FusedMultiplyAdd(activations[m, k], originals is null ? w[n, k] * columnScale : originals[n, k], outliers);
+                    }
+                }
+
+                result[m, n] = Activate(activation, (chained ? outliers : y + outliers) + (bias is null ? 0 : bias[n]));
             }
         }
 

@@ -24,6 +24,9 @@ public enum CudaKernelRole
     /// <summary>Multiplies with dp4a.</summary>
     Dp4aGemm,
 
+    /// <summary>Measures how fast the multiply units can be. Not generated: tuning brings it along.</summary>
+    MeasurePeak,
+
     /// <summary>A step of a decoder around its int8 multiplications: embedding, norm, attention, 16-bit multiplication, choice of a token.</summary>
     DecoderStep,
 }

@@ -38,7 +38,8 @@ partial class Outer<T>
                 new global::KernelGen.DroppedVariant[]
                 {
                     new("int8_gemm_s8_s32_1x8c2_avx512", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
-                });
+                },
+                "0.1.0+54d58079");
         }
     }
 }

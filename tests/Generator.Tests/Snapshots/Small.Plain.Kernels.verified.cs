@@ -37,6 +37,7 @@ partial class Plain
             CpuKernels.Families,
             new global::KernelGen.DroppedVariant[]
             {
-            });
+            },
+            "0.1.0+9061c560");
     }
 }

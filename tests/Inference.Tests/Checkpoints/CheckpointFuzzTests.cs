@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Tests;
 using Xunit;
 using Xunit.Abstractions;
 

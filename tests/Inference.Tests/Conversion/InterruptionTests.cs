@@ -251,7 +251,7 @@ public sealed class InterruptionTests : IDisposable
             [("{\"fc1\":[1]}", "no layer that would be quantized"), ("{\"model.decoder.layers.0.fc1\":[8]}", "8 input features"), ("{\"a\":[1,1]}", "twice"), ("{\"a\":[-1]}", "-1"), ("[]", "Array"), ("{\"a\":1}", "'a' is 1")])
         {
             string file = _folder.Write("outliers.json", json);
-            string message = (await Assert.ThrowsAsync<CheckpointException>(async () =>
+            string message = (await Assert.ThrowsAsync<FixedOutlierSetException>(async () =>
                 await CheckpointConverter.ConvertAsync(_source, Output, new() { FixedOutliers = FixedOutlierSet.Load(file) }))).Message;
             Assert.Contains(expected, message);
             Assert.Contains(file, message);

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using KernelGen.Inference.Tokenization;
+using KernelGen.Tests;
 using Xunit;
 using Xunit.Abstractions;
 

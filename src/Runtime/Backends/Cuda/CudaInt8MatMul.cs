@@ -29,6 +29,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     private readonly List<CudaKernelVariant> usable = [];
 
+    private readonly CudaDispatch[] dispatch;
+
     public CudaInt8MatMul(CudaContext context, Int8Spec spec, IEnumerable<CudaKernelVariant> variants)
     {
         this.context = context;
@@ -38,15 +40,17 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             usable.Add(variant);
             kernels.Add(variant.Name, new Lazy<CudaKernel>(() => Load(variant)));
         }
+
+        CudaKernelVariant[] all = [.. variants];
+        dispatch = [.. Enum.GetValues<ElementFormat>().Select(format => new CudaDispatch(context.Device, spec, all, format))];
     }
 
     /// <summary>The variants that the device can run.</summary>
     public IReadOnlyList<CudaKernelVariant> Usable => usable;
 
     /// <summary>The GEMM variants that can multiply M rows into the given output type.</summary>
-    public IEnumerable<CudaKernelVariant> CandidatesFor(int m, ElementFormat output) => usable.Where(variant =>
-        variant.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm
-        && variant.Format == output && (variant.Role != CudaKernelRole.StreamGemm || m <= variant.BlockM));
+    public IEnumerable<CudaKernelVariant> CandidatesFor(int m, ElementFormat output) =>
+        usable.Where(variant => variant.IsGemm && variant.Format == output && variant.Takes(m));
 
     /// <summary>Loads and compiles a variant ahead of its first use.</summary>
     public CudaKernel Kernel(CudaKernelVariant variant) => kernels[variant.Name].Value;
@@ -125,7 +129,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
-            Aligned = input.Address % 16 == 0 && (long)input.RowStride * input.ElementBytes % 16 == 0 ? 1u : 0u,
+            Aligned = IsAligned(input) ? 1u : 0u,
             Rows = (uint)rows,
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
@@ -133,16 +137,47 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         bool early = true;
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace, early);
+            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
         {
             CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace, early: false);
+            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace.Stream, early: false);
         }
 
-        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace, early);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early);
+    }
+
+    /// <summary>
+    /// Queues the quantization of a block of weights: the same rounding that activations get, a scale per row and nothing left apart, so these must be
+    /// kernels without outliers.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="input">The block, [rows, K].</param>
+    /// <param name="rows">Rows of the block.</param>
+    /// <param name="weights">Receives the rows and their steps; a step is NaN where the row is not finite.</param>
+    /// <param name="firstRow">The block's first row there.</param>
+    public void QuantizeWeights(CudaStream stream, CudaMatrix input, int rows, CudaInt8Weights weights, int firstRow)
+    {
+        if (spec is not { Outliers: OutlierPolicy.None, Activations: ActivationQuantization.Symmetric, Granularity: QuantizationGranularity.Vector })
+        {
+            throw new InvalidOperationException("Weights are quantized by kernels without outliers or zero-points, with a scale per row.");
+        }
+
+        QuantizeArguments arguments = new()
+        {
+            Input = input.Address,
+            Quantized = weights.Quantized.Address + (ulong)((long)firstRow * weights.KPadded),
+            RowSteps = weights.ColumnSteps + (ulong)((long)firstRow * sizeof(float)),
+            K = (uint)weights.InputFeatures,
+            KPadded = (uint)weights.KPadded,
+            InputStride = (uint)input.RowStride,
+            Aligned = IsAligned(input) ? 1u : 0u,
+            Rows = (uint)rows,
+            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
+        };
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, stream, early: false);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -231,13 +266,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
     }
 
-    /// <summary>The kernel for a shape, without measuring: what bundled experience says. Tuning replaces it.</summary>
-    public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output)
-    {
-        CudaKernelVariant[] candidates = [.. CandidatesFor(m, output)];
-        return CudaKernelChoice.Choose(context.Device, candidates, m, n, k)
-            ?? throw new InvalidOperationException($"No generated kernel multiplies {m} rows into {output} on {context.Device}; the spec was generated without the CUDA target's {output} kernels.");
-    }
+    /// <summary>The kernel for a shape: what tuning found for it or one near it, else what bundled experience says.</summary>
+    public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output) => dispatch[(int)output].Choose(m, n, k);
 
     public void Dispose()
     {
@@ -250,6 +280,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// <summary>The calibrated columns, or those that this multiplication's activations show; no columns where none were calibrated.</summary>
     private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
         weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
+
+    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
 
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
@@ -286,12 +318,12 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
     }
 
-    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaMatMulWorkspace workspace, bool early)
+    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
         CudaKernelVariant variant = RowKernel(role, input.Format, arguments);
         if (variant.BlockN > 0)
         {
-            LaunchInRegisters(variant, arguments, rows, workspace, early);
+            LaunchInRegisters(variant, arguments, rows, stream, early);
             return;
         }
 
@@ -308,13 +340,13 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
 
         void** parameters = stackalloc void*[] { &arguments };
-        kernel.Launch(workspace.Stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
+        kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
     }
 
     /// <summary>
     /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
     /// </summary>
-    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatMulWorkspace workspace, bool early)
+    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
         const int FewRows = 64, BlockWarps = 16, MostRows = 8, MaxWarps = MaxQuantizeThreads / 32;
         int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
@@ -322,7 +354,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostRows, rows));
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(workspace.Stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
     }
 
     /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>

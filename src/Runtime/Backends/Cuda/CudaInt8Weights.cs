@@ -8,6 +8,9 @@ internal sealed class CudaInt8Weights : IDisposable
 {
     public const int KBlock = 128, TilePadding = 256;
 
+    /// <summary>Bytes of statistics per padded output feature.</summary>
+    public const int StatisticsBytes = 8;
+
     private readonly CudaBuffer quantized;
 
     private readonly CudaBuffer statistics;
@@ -26,7 +29,7 @@ internal sealed class CudaInt8Weights : IDisposable
         quantized = new CudaBuffer(context, (long)outputFeatures * KPadded);
         try
         {
-            statistics = new CudaBuffer(context, (long)Padded * 8);
+            statistics = new CudaBuffer(context, (long)Padded * StatisticsBytes);
         }
         catch
         {
@@ -74,49 +77,40 @@ internal sealed class CudaInt8Weights : IDisposable
     public long Bytes => quantized.Bytes + statistics.Bytes + (originals?.Bytes ?? 0) + (fixedMask?.Bytes ?? 0);
 
     /// <summary>Copies weights to the device, with the originals of their calibrated outlier columns.</summary>
-    public static CudaInt8Weights Upload(Int8Weights weights, CudaContext context, CudaStream stream)
+    public static CudaInt8Weights Upload(Int8Weights weights, CudaContext context, CudaStream stream) => Upload(
+        weights.OutputFeatures,
+        weights.InputFeatures,
+        weights.CopyQuantizedRow,
+        row => weights.Absmax[row],
+        weights.FixedOutlierColumns.ToArray(),
+        (column, values) => weights.ReadOutlierColumn(column, 0, values),
+        context,
+        stream);
+
+    /// <summary>Copies weights that are int8 already to the device.</summary>
+    /// <param name="source">The weights.</param>
+    /// <param name="fixedColumns">The calibrated outlier columns, ascending, whose weights are kept as the source gives them.</param>
+    /// <param name="context">The device.</param>
+    /// <param name="stream">Takes the copies.</param>
+    public static CudaInt8Weights Upload(QuantizedWeightSource source, int[] fixedColumns, CudaContext context, CudaStream stream) => Upload(
+        source.Rows, source.Columns, source.ReadQuantizedRow, source.Absmax, fixedColumns, (column, values) => source.ReadColumn(column, 0, values), context, stream);
+
+    /// <summary>Copies weights that are on the device already.</summary>
+    public CudaInt8Weights Copy(CudaContext context, CudaStream stream)
     {
-        int n = weights.OutputFeatures, k = weights.InputFeatures;
-        CudaInt8Weights result = new(context, stream, n, k);
-        try
+        CudaInt8Weights copy = new(context, stream, OutputFeatures, InputFeatures);
+        copy.quantized.CopyFrom(quantized, quantized.Bytes, stream);
+        copy.statistics.CopyFrom(statistics, statistics.Bytes, stream);
+        if (originals is not null && fixedMask is not null)
         {
-            int rowsAtOnce = Math.Max(1, (1 << 22) / result.KPadded);
-            sbyte[] rows = new sbyte[rowsAtOnce * result.KPadded];
-            int[] sums = new int[result.Padded];
-            float[] steps = new float[result.Padded];
-            for (int first = 0; first < n; first += rowsAtOnce)
-            {
-                int count = Math.Min(rowsAtOnce, n - first);
-                for (int i = 0; i < count; i++)
-                {
-                    Span<sbyte> row = rows.AsSpan(i * result.KPadded, k);
-                    weights.CopyQuantizedRow(first + i, row);
-                    foreach (sbyte value in row)
-                    {
-                        sums[first + i] += value;
-                    }
-
-                    steps[first + i] = Quantization.AbsmaxScaling.Step(weights.Absmax[first + i]);
-                }
-
-                result.quantized.Upload<sbyte>(rows.AsSpan(0, count * result.KPadded), stream, (long)first * result.KPadded);
-            }
-
-            result.statistics.Upload<float>(steps, stream);
-            result.statistics.Upload<int>(sums, stream, (long)result.Padded * 4);
-            if (weights.FixedOutlierColumns.Length > 0)
-            {
-                result.KeepOriginals(weights, context, stream);
-            }
-
-            stream.Synchronize();
-            return result;
+            copy.originals = new CudaBuffer(context, originals.Bytes);
+            copy.originals.CopyFrom(originals, originals.Bytes, stream);
+            copy.fixedMask = new CudaBuffer(context, fixedMask.Bytes);
+            copy.fixedMask.CopyFrom(fixedMask, fixedMask.Bytes, stream);
+            (copy.OriginalFormat, copy.OriginalStride, copy.OriginalsCompact) = (OriginalFormat, OriginalStride, OriginalsCompact);
         }
-        catch
-        {
-            result.Dispose();
-            throw;
-        }
+
+        return copy;
     }
 
     /// <summary>Original weights of every column, [N, stride] on the device; the caller's buffer must outlive the weights' use.</summary>
@@ -134,19 +128,63 @@ internal sealed class CudaInt8Weights : IDisposable
         fixedMask?.Dispose();
     }
 
+    private delegate void RowReader(int row, Span<sbyte> destination);
+
+    private delegate void ColumnReader(int column, Span<float> destination);
+
+    private static CudaInt8Weights Upload(
+        int n, int k, RowReader readRow, Func<int, float> absmax, int[] fixedColumns, ColumnReader readColumn, CudaContext context, CudaStream stream)
+    {
+        CudaInt8Weights result = new(context, stream, n, k);
+        try
+        {
+            int rowsAtOnce = Math.Max(1, (1 << 22) / result.KPadded);
+            sbyte[] rows = new sbyte[rowsAtOnce * result.KPadded];
+            int[] sums = new int[result.Padded];
+            float[] steps = new float[result.Padded];
+            for (int first = 0; first < n; first += rowsAtOnce)
+            {
+                int count = Math.Min(rowsAtOnce, n - first);
+                for (int i = 0; i < count; i++)
+                {
+                    Span<sbyte> row = rows.AsSpan(i * result.KPadded, k);
+                    readRow(first + i, row);
+                    sums[first + i] = Quantization.WeightRows.Sum(row);
+                    steps[first + i] = Quantization.AbsmaxScaling.Step(absmax(first + i));
+                }
+
+                result.quantized.Upload<sbyte>(rows.AsSpan(0, count * result.KPadded), stream, (long)first * result.KPadded);
+            }
+
+            result.statistics.Upload<float>(steps, stream);
+            result.statistics.Upload<int>(sums, stream, (long)result.Padded * 4);
+            if (fixedColumns.Length > 0)
+            {
+                result.KeepOriginals(fixedColumns, readColumn, context, stream);
+            }
+
+            stream.Synchronize();
+            return result;
+        }
+        catch
+        {
+            result.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>
     /// The calibrated columns' original weights, [N, columns] in float32: 16-bit originals widen exactly, so nothing is lost whatever their type.
     /// </summary>
-    private void KeepOriginals(Int8Weights weights, CudaContext context, CudaStream stream)
+    private void KeepOriginals(int[] columns, ColumnReader readColumn, CudaContext context, CudaStream stream)
     {
-        ReadOnlySpan<int> columns = weights.FixedOutlierColumns;
-        int n = weights.OutputFeatures;
+        int n = OutputFeatures;
         float[] values = new float[n * columns.Length], column = new float[n];
         uint[] mask = new uint[KPadded / 32];
         for (int i = 0; i < columns.Length; i++)
         {
             mask[columns[i] / 32] |= 1u << (columns[i] % 32);
-            weights.ReadOutlierColumn(columns[i], 0, column);
+            readColumn(columns[i], column);
             for (int row = 0; row < n; row++)
             {
                 values[(row * columns.Length) + i] = column[row];

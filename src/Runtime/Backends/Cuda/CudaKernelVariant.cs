@@ -39,6 +39,12 @@ public sealed record CudaKernelVariant(
         CultureInfo.InvariantCulture,
         $"compute capability {Capability / 10}.{Capability % 10}{(ArchitectureSpecific ? "" : " or later")}{(SharedBytes > 0 ? $", {SharedBytes} bytes of shared memory" : "")}");
 
+    /// <summary>Whether it multiplies.</summary>
+    internal bool IsGemm => Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm;
+
+    /// <summary>Whether it can multiply so many rows.</summary>
+    internal bool Takes(int rows) => Role != CudaKernelRole.StreamGemm || rows <= BlockM;
+
     /// <summary>Why the device cannot run it, or null.</summary>
     internal string? Reject(CudaDevice device) =>
         device.ComputeCapability < Capability || (ArchitectureSpecific && device.ComputeCapability != Capability)

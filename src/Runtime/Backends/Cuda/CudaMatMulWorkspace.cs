@@ -42,6 +42,13 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
 
     public ulong PartialTickets => tickets?.Address ?? 0;
 
+    /// <summary>Bytes that <see cref="Reserve"/> takes.</summary>
+    public static long BytesFor(long rows, long kPadded, long paddedFeatures, long partialBytes, long ticketCount)
+    {
+        long needed = (rows + RowPadding - 1) / RowPadding * RowPadding;
+        return (needed * kPadded) + (needed * 8) + 16 + (GatheredColumns * 4 * (needed + paddedFeatures)) + 16 + (kPadded / 8) + partialBytes + (ticketCount * 4);
+    }
+
     /// <summary>Makes room; all counters and masks are zero the first time, and the kernels leave them so.</summary>
     public void Reserve(long rows, long kPadded, long paddedFeatures, long partialBytes, long ticketCount)
     {

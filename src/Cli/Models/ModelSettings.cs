@@ -1,0 +1,7 @@
+namespace KernelGen.Cli.Models;
+
+/// <summary>How a model is loaded and run, as the command line says it.</summary>
+/// <param name="Threshold">The outlier threshold; null for the scheme's own.</param>
+/// <param name="Threads">Most threads of the processor; null for one per processor.</param>
+/// <param name="Device">The GPU that runs the model; null for the processor.</param>
+internal sealed record ModelSettings(float? Threshold, int? Threads, CudaDevice? Device, FixedOutlierSet? FixedOutliers = null);

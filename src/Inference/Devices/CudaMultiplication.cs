@@ -1,0 +1,82 @@
+using KernelGen.Backends.Cuda;
+
+namespace KernelGen.Inference.Devices;
+
+/// <summary>What the kernel ahead of a multiplication has done of its quantization.</summary>
+internal enum Prepared
+{
+    /// <summary>Nothing.</summary>
+    Nothing,
+
+    /// <summary>The outlier columns are marked.</summary>
+    Marked,
+
+    /// <summary>The rows are quantized.</summary>
+    Quantized,
+}
+
+/// <summary>The products with a model's matrices, in int8 or in float16 as the scheme has it: one path for both.</summary>
+internal sealed class CudaMultiplication : IDisposable
+{
+    private readonly CudaDecoderKernels _kernels;
+    private readonly CudaStream _stream;
+    private readonly CudaInt8MatMul? _int8;
+    private readonly CudaMatMulWorkspace? _workspace;
+
+    public CudaMultiplication(DecoderPlan plan, DeviceMemoryPlan memory, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
+    {
+        _kernels = kernels;
+        _stream = stream;
+        if (memory.Scheme.Kernels is not { } set)
+        {
+            return;
+        }
+
+        _int8 = new CudaInt8MatMul(stream.Context, set.Spec with { OutlierThreshold = threshold ?? set.Spec.OutlierThreshold }, set.CudaVariants);
+        _workspace = new CudaMatMulWorkspace(stream.Context, stream);
+        try
+        {
+            WorkspaceSize.Of(plan, set, memory.Rows).Reserve(_workspace);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        _int8?.Dispose();
+        _workspace?.Dispose();
+    }
+
+    /// <summary>Lets a kernel that computes activations quantize them as well, for the matrix that they are multiplied by next.</summary>
+    /// <param name="next">The matrix; null where none is, or one that other activations are multiplied by.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="queue">Queues the kernel with a target, or with null; returns whether it quantizes.</param>
+    public Prepared Prepare(CudaMatrixWeights? next, int rows, Func<CudaQuantizeTarget?, bool> queue)
+    {
+        CudaQuantizeTarget? target = next?.Int8 is { } weights ? _int8!.QuantizeTarget(_workspace!, weights) : null;
+        bool quantized = queue(target);
+        return quantized ? Prepared.Quantized : target is null ? Prepared.Nothing : Prepared.Marked;
+    }
+
+    /// <summary>Queues <c>output = input * weights^T + bias</c>.</summary>
+    public void Multiply(CudaMatrixWeights weights, CudaMatrix input, int rows, CudaMatrix output, Prepared prepared = Prepared.Nothing)
+    {
+        if (weights.Int8 is not { } int8)
+        {
+            _kernels.FloatGemm(_stream, input, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias);
+            return;
+        }
+
+        if (prepared != Prepared.Quantized)
+        {
+            _int8!.QuantizeActivations(_workspace!, input, rows, int8, marked: prepared == Prepared.Marked);
+        }
+
+        CudaKernelVariant gemm = _int8!.Choose(rows, int8.OutputFeatures, int8.InputFeatures, output.Format);
+        _int8.Gemm(_workspace!, input, rows, int8, output, weights.Bias, Activation.None, gemm, early: true);
+    }
+}

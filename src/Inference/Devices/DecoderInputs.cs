@@ -1,0 +1,121 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using KernelGen.Backends.Cuda;
+
+namespace KernelGen.Inference.Devices;
+
+/// <summary>
+/// What changes from step to step, in pinned memory and on the device: tokens, positions, page-table lines of the rows, how tokens are drawn, tiles of
+/// prompts, and the page table. A step's graph copies it and reads it there, so that one graph serves every step.
+/// </summary>
+internal sealed unsafe class DecoderInputs : IDisposable
+{
+    private const int Alignment = 256;
+
+    private readonly PinnedBuffer _host;
+    private readonly CudaBuffer _device;
+    private readonly PinnedBuffer _hostTable;
+    private readonly CudaBuffer _deviceTable;
+    private readonly PinnedBuffer _chosen;
+    private readonly int _rows;
+    private readonly int _batch;
+    private readonly int _pagesPerSequence;
+
+    public DecoderInputs(DeviceMemoryPlan memory, CudaContext context)
+    {
+        (_rows, _batch, _pagesPerSequence) = (memory.Rows, memory.Batch, memory.PagesPerSequence);
+        _host = new PinnedBuffer(context, StepBytes(memory));
+        _device = new CudaBuffer(context, StepBytes(memory));
+        _hostTable = new PinnedBuffer(context, TableBytes(memory));
+        _deviceTable = new CudaBuffer(context, TableBytes(memory));
+        _chosen = new PinnedBuffer(context, (long)memory.Batch * sizeof(uint));
+        _hostTable.Span<byte>().Clear();
+    }
+
+    public ulong Tokens => _device.Address;
+
+    public ulong Positions => _device.Address + (ulong)Offset(1);
+
+    public ulong Sequences => _device.Address + (ulong)Offset(2);
+
+    public ulong Sampling => _device.Address + (ulong)Offset(3);
+
+    public ulong Tiles => Sampling + (ulong)SamplingBytes(_batch);
+
+    public ulong PageTable => _deviceTable.Address;
+
+    /// <summary>u32 [rows].</summary>
+    public Span<uint> HostTokens => Words(0);
+
+    /// <summary>u32 [rows].</summary>
+    public Span<uint> HostPositions => Words(1);
+
+    /// <summary>u32 [rows].</summary>
+    public Span<uint> HostSequences => Words(2);
+
+    /// <summary>[batch].</summary>
+    public Span<SamplingRow> HostSampling => MemoryMarshal.Cast<byte, SamplingRow>(_host.Span<byte>()[Offset(3)..])[.._batch];
+
+    /// <summary>[rows]: there is room for tiles of a single row.</summary>
+    public Span<CudaAttentionTile> HostTiles =>
+        MemoryMarshal.Cast<byte, CudaAttentionTile>(_host.Span<byte>()[(Offset(3) + SamplingBytes(_batch))..])[..TileCount(_rows, _batch)];
+
+    /// <summary>The tokens that the last step chose, once the stream is done.</summary>
+    public ReadOnlySpan<uint> Chosen => _chosen.Span<uint>();
+
+    public static long Bytes(DeviceMemoryPlan memory) => StepBytes(memory) + TableBytes(memory);
+
+    /// <summary>Queues the copy of everything but the page table.</summary>
+    public void Upload(CudaStream stream) => _device.Upload<byte>(_host.Span<byte>()[..(int)_device.Bytes], stream);
+
+    /// <summary>Queues the copy of what a decoding step reads.</summary>
+    public void UploadRows(CudaStream stream, int rows)
+    {
+        for (int part = 0; part < 3; part++)
+        {
+            _device.Upload<uint>(Words(part)[..rows], stream, Offset(part));
+        }
+
+        _device.Upload<SamplingRow>(HostSampling[..rows], stream, Offset(3));
+    }
+
+    /// <summary>Writes a line of the page table and queues its copy.</summary>
+    public void Place(CudaStream stream, int slot, ReadOnlySpan<int> pages)
+    {
+        Span<uint> line = _hostTable.Span<uint>().Slice(slot * _pagesPerSequence, _pagesPerSequence);
+        MemoryMarshal.Cast<int, uint>(pages).CopyTo(line);
+        _deviceTable.Upload<uint>(line[..pages.Length], stream, (long)slot * _pagesPerSequence * sizeof(uint));
+    }
+
+    /// <summary>Queues the copy of the first rows' chosen tokens to <see cref="Chosen"/>.</summary>
+    public void DownloadChosen(CudaStream stream, int rows)
+    {
+        stream.Context.Use();
+        CudaDriver.Check(CudaDriver.cuMemcpyDtoHAsync_v2((void*)_chosen.Value, Tokens, (nuint)(rows * sizeof(uint)), stream.Value));
+    }
+
+    public void Dispose()
+    {
+        _host.Dispose();
+        _device.Dispose();
+        _hostTable.Dispose();
+        _deviceTable.Dispose();
+        _chosen.Dispose();
+    }
+
+    private static int SamplingBytes(int batch) => (((batch * Unsafe.SizeOf<SamplingRow>()) + Alignment - 1) / Alignment) * Alignment;
+
+    /// <summary>A tile per 64 rows, and one more per sequence that does not end with a whole one.</summary>
+    private static int TileCount(int rows, int batch) => (rows / DecoderRow.TileQueries) + batch + 1;
+
+    private static int PartBytes(int rows) => ((rows * sizeof(uint)) + Alignment - 1) / Alignment * Alignment;
+
+    private static long StepBytes(DeviceMemoryPlan memory) =>
+        (3L * PartBytes(memory.Rows)) + SamplingBytes(memory.Batch) + ((long)TileCount(memory.Rows, memory.Batch) * Unsafe.SizeOf<CudaAttentionTile>());
+
+    private static long TableBytes(DeviceMemoryPlan memory) => (long)memory.Batch * memory.PagesPerSequence * sizeof(uint);
+
+    private int Offset(int part) => part * PartBytes(_rows);
+
+    private Span<uint> Words(int part) => MemoryMarshal.Cast<byte, uint>(_host.Span<byte>()[Offset(part)..])[.._rows];
+}

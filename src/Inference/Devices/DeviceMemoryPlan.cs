@@ -1,0 +1,168 @@
+using KernelGen.Backends.Cuda;
+using KernelGen.Inference.Transformers;
+
+namespace KernelGen.Inference.Devices;
+
+/// <summary>
+/// What a model takes of a device's memory, known before anything is loaded: parameters, buffers of a step, and as many pages of the key-value cache
+/// as were asked for or are left.
+/// </summary>
+internal sealed class DeviceMemoryPlan
+{
+    /// <summary>Bytes of each of the two buffers that weights are uploaded through.</summary>
+    public const int StagingBytes = 32 << 20;
+
+    /// <summary>Pairs of pinned and device buffers, so that one is read from disk while the other is copied and quantized.</summary>
+    public const int StagingBuffers = 2;
+
+    /// <summary>What the driver takes for compiled kernels, graphs and rounding of allocations; measured generously.</summary>
+    private const long DriverBytes = 384L << 20;
+
+    private readonly List<(string Part, long Bytes)> _parts = [];
+
+    private DeviceMemoryPlan(DecoderPlan plan, DeviceScheme scheme, DeviceOptions options)
+    {
+        DecoderDescription description = plan.Description;
+        Context = options.MaxContext ?? description.ContextLength;
+        Chunk = Math.Min(options.PrefillChunk, Context);
+        Batch = options.MaxBatch;
+        Rows = Math.Max(Math.Max(Batch, Chunk), options.RowsAtOnce);
+        PagesPerSequence = (Context + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
+        PageBytes = 2L * description.Layers.Count * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
+        Scheme = scheme;
+    }
+
+    public DeviceScheme Scheme { get; }
+
+    /// <summary>Most positions of a sequence.</summary>
+    public int Context { get; }
+
+    /// <summary>Most tokens of a prompt in one pass.</summary>
+    public int Chunk { get; }
+
+    /// <summary>Most sequences at once.</summary>
+    public int Batch { get; }
+
+    /// <summary>Most rows of a pass.</summary>
+    public int Rows { get; }
+
+    /// <summary>Entries of a line of the page table.</summary>
+    public int PagesPerSequence { get; }
+
+    /// <summary>Bytes of a page in all layers, keys and values.</summary>
+    public long PageBytes { get; }
+
+    /// <summary>Pages of the cache.</summary>
+    public int Pages { get; private set; }
+
+    /// <summary>Bytes of all parameters.</summary>
+    public long ParameterBytes { get; private set; }
+
+    /// <summary>Bytes of the matrices alone, with statistics, biases and originals.</summary>
+    public long MatrixBytes { get; private set; }
+
+    /// <summary>What takes how many bytes.</summary>
+    public IReadOnlyList<(string Part, long Bytes)> Parts => _parts;
+
+    /// <summary>Bytes of everything.</summary>
+    public long TotalBytes => _parts.Sum(static part => part.Bytes);
+
+    /// <summary>Rows of logits that exist at once.</summary>
+    public int LogitRows => Math.Max(Batch, CudaDecoderKernels.FewRows);
+
+    /// <summary>Plans.</summary>
+    /// <param name="plan">The model.</param>
+    /// <param name="scheme">How matrices are held.</param>
+    /// <param name="options">What is to be done at once.</param>
+    /// <param name="storedBytes">Bytes of a weight as the checkpoint stores a layer.</param>
+    /// <param name="device">The device's name, for the message.</param>
+    /// <param name="free">Bytes of the device that are free.</param>
+    /// <exception cref="DeviceMemoryException">It does not fit; the message says what is missing.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of range.</exception>
+    public static DeviceMemoryPlan Create(
+        DecoderPlan plan, DeviceScheme scheme, DeviceOptions options, Func<LinearDescription, int> storedBytes, string device, long free)
+    {
+        Check(options, plan.Description);
+        DeviceMemoryPlan memory = new(plan, scheme, options);
+        memory.AddParameters(plan, storedBytes);
+        memory.AddBuffers(plan);
+        long fixedBytes = memory.TotalBytes;
+
+        // Whole pages for every sequence: the last one of each may be filled in part.
+        long wanted = options.CacheTokens is { } tokens
+            ? Math.Max(1, (tokens + DecoderRow.PageSize - 1) / DecoderRow.PageSize)
+            : (long)memory.Batch * memory.PagesPerSequence;
+        long least = options.CacheTokens is null ? memory.PagesPerSequence : wanted;
+        long room = (free - fixedBytes) / memory.PageBytes;
+        memory.Pages = (int)Math.Clamp(Math.Min(wanted, room), least, int.MaxValue);
+        memory._parts.Add(("key-value cache", memory.Pages * memory.PageBytes));
+        return memory.TotalBytes <= free ? memory : throw new DeviceMemoryException(device, memory.TotalBytes, free, memory._parts);
+    }
+
+    private static void Check(DeviceOptions options, DecoderDescription description)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxBatch, 1, nameof(options.MaxBatch));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxBatch, 1024, nameof(options.MaxBatch));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.PrefillChunk, 1, nameof(options.PrefillChunk));
+        if (options.MaxContext is { } context && (context < 1 || context > description.ContextLength))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(options), context, $"A text has from 1 token to the model's context length, {description.ContextLength}.");
+        }
+
+        if (options.CacheTokens is { } tokens)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(tokens, 1, nameof(options.CacheTokens));
+        }
+
+        if (options.OutlierThreshold is { } threshold && !(threshold > 0 && float.IsFinite(threshold)))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive, finite number.");
+        }
+    }
+
+    private void AddParameters(DecoderPlan plan, Func<LinearDescription, int> storedBytes)
+    {
+        DecoderDescription description = plan.Description;
+        MatrixBytes = plan.Matrices.Sum(matrix => Scheme.BytesOf(matrix, matrix.Runs.Min(run => storedBytes(run.Source))));
+        long embeddings = BytesOf(description.TokenEmbedding);
+        if (description.Positions is LearnedPositions learned)
+        {
+            embeddings += BytesOf(learned.Table);
+        }
+
+        if (description.OutputEmbedding is not null)
+        {
+            embeddings += BytesOf(description.TokenEmbedding);
+        }
+
+        long norms = plan.Norms.Sum(static norm => (long)norm.Size * sizeof(float) * ((norm.IsAffine ? 1 : 0) + (norm.HasBias ? 1 : 0)));
+        ParameterBytes = MatrixBytes + embeddings + norms;
+        _parts.Add(("linear layers", MatrixBytes));
+        _parts.Add(("embeddings", embeddings));
+        _parts.Add(("norms", norms));
+
+        static long BytesOf(EmbeddingDescription table) => (long)table.Rows * table.Size * sizeof(ushort);
+    }
+
+    private void AddBuffers(DecoderPlan plan)
+    {
+        DecoderDescription description = plan.Description;
+        _parts.Add(("activations", Rows * DecoderBuffers.BytesPerRow(plan)));
+        _parts.Add(("logits", (long)LogitRows * description.VocabularySize * sizeof(float)));
+        _parts.Add(("inputs of a step", DecoderInputs.Bytes(this)));
+        _parts.Add(("attention's workspace", CudaAttentionWorkspace.Bytes(Batch, description.Heads, description.HeadSize)));
+        if (description.Positions is RotaryPositions rotary)
+        {
+            _parts.Add(("rotary angles", 2L * Context * rotary.Frequencies.Count * sizeof(float)));
+        }
+
+        if (Scheme.Kernels is not null)
+        {
+            _parts.Add(("multiplication's workspace", WorkspaceSize.Of(plan, Scheme.Kernels, Rows).Bytes));
+        }
+
+        _parts.Add(("upload buffers", (long)StagingBuffers * StagingBytes));
+        _parts.Add(("driver", DriverBytes));
+    }
+}

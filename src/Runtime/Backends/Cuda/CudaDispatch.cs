@@ -1,0 +1,71 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using KernelGen.Tuning;
+
+namespace KernelGen.Backends.Cuda;
+
+/// <summary>Which kernel multiplies a shape on a device, by the tuning records, for one type of results.</summary>
+internal sealed class CudaDispatch
+{
+    private readonly CudaDevice device;
+    private readonly ElementFormat output;
+    private readonly CudaKernelVariant[] candidates;
+    private readonly Lazy<TuningTarget> target;
+    private readonly TuningDispatch<CudaKernelVariant> tuned;
+    private readonly CudaKernelVariant[] all;
+
+    /// <param name="device">The device.</param>
+    /// <param name="spec">The numeric settings.</param>
+    /// <param name="variants">Every generated kernel.</param>
+    /// <param name="output">The results' type.</param>
+    public CudaDispatch(CudaDevice device, Int8Spec spec, CudaKernelVariant[] variants, ElementFormat output)
+    {
+        (this.device, this.output, all) = (device, output, variants);
+        candidates = [.. variants.Where(variant => variant.IsGemm && variant.Format == output && variant.Reject(device) is null)];
+        target = new Lazy<TuningTarget>(() => TargetOf(device, spec, "", variants, output));
+        tuned = new TuningDispatch<CudaKernelVariant>(records => new ShapeTable<CudaKernelVariant>(
+            records.All.Any(record => record.Key.Target.Device.Kind == TuningDevice.Cuda)
+                ? records.EntriesFor(target.Value, DriverOf(device), "", record => Find(record.Chosen))
+                : [],
+            shape => BackgroundTuner.Offer(device, spec, variants, output, shape)));
+    }
+
+    /// <summary>The kernel for a shape. A record's kernel that cannot take so many rows is passed over.</summary>
+    /// <exception cref="InvalidOperationException">There is none.</exception>
+    public CudaKernelVariant Choose(int m, int n, int k) =>
+        tuned.Find(m, n, k) is { } found && found.Takes(m)
+            ? found
+            : CudaKernelChoice.Choose(device, [.. candidates.Where(variant => variant.Takes(m))], m, n, k)
+                ?? throw new InvalidOperationException(
+                    $"No generated kernel multiplies {m} rows into {output} on {device}; the spec was generated without the CUDA target's {output} kernels.");
+
+    /// <summary>What records of these kernels on this device are about.</summary>
+    public static TuningTarget TargetOf(CudaDevice device, Int8Spec spec, string name, IReadOnlyList<CudaKernelVariant> variants, ElementFormat output)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (CudaKernelVariant variant in variants.Where(variant => variant.IsGemm && variant.Format == output))
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(variant.Name + "\n"));
+            hash.AppendData(variant.Ptx());
+        }
+
+        // The PTX is hashed itself: which generator wrote it does not matter.
+        return new TuningTarget(
+            TuningDevice.Of(device), name, TuningTarget.HashOf(spec), Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8)), "", output);
+    }
+
+    /// <summary>The driver's version, for keys.</summary>
+    public static string DriverOf(CudaDevice device) =>
+        string.Create(CultureInfo.InvariantCulture, $"CUDA {device.DriverVersion / 1000}.{device.DriverVersion % 1000 / 10}");
+
+    /// <summary>The recorded kernel, or its counterpart for this type of results; null where there is none any more.</summary>
+    private CudaKernelVariant? Find(string name)
+    {
+        CudaKernelVariant? recorded = all.FirstOrDefault(variant => variant.Name == name);
+        return recorded is null
+            ? null
+            : candidates.FirstOrDefault(variant => (variant.Role, variant.BlockM, variant.BlockN, variant.Alternating)
+                == (recorded.Role, recorded.BlockM, recorded.BlockN, recorded.Alternating));
+    }
+}

@@ -1,0 +1,24 @@
+using System.Globalization;
+using System.Numerics;
+using KernelGen.Kernels;
+
+namespace KernelGen.MatMul;
+
+/// <summary>
+/// How a multiplication on the processor is cut into tiles, blocks and threads, none of which shows in its results. What is fastest depends on
+/// caches and cores, so tuning chooses it.
+/// </summary>
+/// <param name="TileRows">Rows of the tallest tile that is used, one of the family's.</param>
+/// <param name="BlockRows">Rows of a block, a multiple of <see cref="TransposedActivations.Group"/>.</param>
+/// <param name="BlockColumns">Output features of a block: a few panels, so that an epilogue call has work and a block's results stay near.</param>
+/// <param name="ProductsPerThread">Multiplications worth waking a thread for.</param>
+internal sealed record CpuSchedule(int TileRows, int BlockRows, int BlockColumns, int ProductsPerThread)
+{
+    /// <summary>Without a tuning record: the results of a block stay in the L1 cache, and a thread has some microseconds of work.</summary>
+    public static CpuSchedule Default(CpuKernelFamily family) => new(family.Variants[^1].Tile.M, 48, 64, 1 << 20);
+
+    /// <summary>For example <c>int8_gemm_u8s8_s32_6x16c4_avxvnni_b48x64_t20</c>: the tallest tile's kernel, the block, the thread's share as a power of two.</summary>
+    public string Name(CpuKernelFamily family) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{family.Variants.First(variant => variant.Tile.M == TileRows).Name}_b{BlockRows}x{BlockColumns}_t{BitOperations.Log2((uint)ProductsPerThread)}");
+}

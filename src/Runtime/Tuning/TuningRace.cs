@@ -1,0 +1,252 @@
+namespace KernelGen.Tuning;
+
+/// <summary>How far a race has come.</summary>
+/// <param name="Tried">Variants that were timed.</param>
+/// <param name="Candidates">Variants that may be.</param>
+/// <param name="Best">The fastest so far; null before the first sample.</param>
+/// <param name="BestMicroseconds">Its fastest sample.</param>
+/// <param name="Share">The share of the race that is run, 0 to 1.</param>
+internal readonly record struct TuningProgress(int Tried, int Candidates, string? Best, double BestMicroseconds, double Share);
+
+/// <summary>
+/// Finds the fastest variant of a workload: rounds of more samples for fewer variants, as in successive halving (Jamieson and Talwalkar,
+/// arXiv 1502.07943), with three changes. Who leaves is decided by distance from the best and not by rank, since variants often come in crowds that are
+/// equally fast or far behind; one variant speaks for its group first, since most of the difference lies between groups; and every round goes
+/// through all its variants in turn, so that a machine that slows down for a while slows all of them.
+/// </summary>
+internal sealed class TuningRace
+{
+    private const double ShortSample = 250, LongSample = 800;
+
+    /// <summary>A group this many times slower than the best one is left: no cut of the work makes that good.</summary>
+    public const double GroupMargin = 1.7;
+
+    /// <summary>How much slower than the best a variant's fastest sample may be after the first and after the second round.</summary>
+    private const double FirstMargin = 1.25, SecondMargin = 1.1;
+
+    private const int LeaderSamples = 2, SecondSamples = 2;
+
+    /// <summary>The final ends as soon as it is decided, which takes few samples where there is little noise.</summary>
+    private const int LeastFinalSamples = 5, MostFinalSamples = 25;
+
+    /// <summary>The most variants that go on, beside the untuned one.</summary>
+    private const int MostSecond = 10, MostFinal = 5;
+
+    /// <summary>The untuned variant stays unless another one is faster by more than that: less is noise.</summary>
+    private const double LeastGain = 0.01;
+
+    private readonly TuningWorkload _workload;
+    private readonly CancellationToken _cancellation;
+    private readonly IProgress<TuningProgress>? _progress;
+    private readonly List<Entry> _entries;
+
+    private TuningRace(TuningWorkload workload, IProgress<TuningProgress>? progress, CancellationToken cancellation)
+    {
+        _workload = workload;
+        _progress = progress;
+        _cancellation = cancellation;
+        _entries = [.. workload.Candidates.Select(static candidate => new Entry(candidate))];
+    }
+
+    /// <summary>Runs the race.</summary>
+    /// <returns>Every variant, the chosen one first, then by time, those without a time last.</returns>
+    /// <exception cref="InvalidOperationException">No variant gives right results here.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public static IReadOnlyList<VariantResult> Run(
+        TuningWorkload workload, IProgress<TuningProgress>? progress = null, CancellationToken cancellation = default) =>
+        new TuningRace(workload, progress, cancellation).Run();
+
+    private IReadOnlyList<VariantResult> Run()
+    {
+        Entry[] leaders = Enter(static entry => entry.Candidate.Leads, 0, 0.3);
+        Sample(leaders, LeaderSamples, ShortSample, rough: true);
+        double best = Best();
+        foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)))
+        {
+            leader.Leave($"{leader.Minimum / best:F2} times the best of the first round, {leader.Minimum:F1} us");
+            if (_workload.RoughDiffers)
+            {
+                leader.Forget();
+            }
+
+            foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Group == leader.Candidate.Group && !IsUntuned(entry)))
+            {
+                follower.Leave($"its group took {leader.Minimum / best:F2} times the best of the first round");
+            }
+        }
+
+        Entry[] others = Enter(static entry => true, 0.3, 0.6);
+        foreach (Entry leader in leaders.Where(_ => _workload.RoughDiffers))
+        {
+            leader.Restart();
+        }
+
+        Sample(_workload.RoughDiffers ? Running() : others, 1, ShortSample);
+        KeepNear(FirstMargin, MostSecond, static entry => entry.Minimum);
+        Report(0.65);
+        Sample(Running(), SecondSamples, ShortSample);
+        KeepNear(SecondMargin, MostFinal, static entry => entry.Minimum);
+        Report(0.8);
+        Final();
+        Report(1);
+        Entry[] finalists = [.. Running().OrderBy(static entry => entry.Median)];
+        Entry chosen = finalists.FirstOrDefault() ?? throw new InvalidOperationException(
+            $"None of {_entries.Count} variants gives the right results: {string.Join("; ", _entries.Select(static entry => entry.Reason).Distinct().Take(3))}.");
+        if (finalists.FirstOrDefault(IsUntuned) is { } untuned && untuned.Median * (1 - LeastGain) <= chosen.Median)
+        {
+            chosen = untuned;
+        }
+
+        return [
+            .. _entries
+                .OrderBy(entry => entry == chosen ? 0 : entry.Runs ? 1 : entry.HasSamples ? 2 : 3)
+                .ThenBy(static entry => entry.HasSamples ? entry.Median : 0)
+                .Select(static entry => entry.Result()),
+        ];
+    }
+
+    /// <summary>Verifies the waiting variants that fit.</summary>
+    private Entry[] Enter(Func<Entry, bool> fits, double from, double to)
+    {
+        Entry[] entering = [.. _entries.Where(entry => entry.IsWaiting && fits(entry))];
+        for (int i = 0; i < entering.Length; i++)
+        {
+            _cancellation.ThrowIfCancellationRequested();
+            try
+            {
+                entering[i].Start(_workload.Verify(entering[i].Candidate));
+                foreach (Entry revoked in _entries.Where(entry => entry.Runs && _workload.Revoked.ContainsKey(entry.Candidate.Name)))
+                {
+                    revoked.Start(_workload.Revoked[revoked.Candidate.Name]);
+                }
+            }
+            catch (CudaException exception)
+            {
+                entering[i].Fail(exception.Message);
+            }
+
+            Report(from + ((to - from) * i / entering.Length));
+        }
+
+        return entering;
+    }
+
+    private void Sample(Entry[] entries, int samples, double microseconds, bool rough = false)
+    {
+        for (int i = 0; i < samples; i++)
+        {
+            foreach (Entry entry in entries.Where(static entry => entry.Runs))
+            {
+                _cancellation.ThrowIfCancellationRequested();
+                entry.Add(_workload.Sample(entry.Candidate, microseconds, rough));
+            }
+        }
+    }
+
+    /// <summary>
+    /// Samples until one variant is ahead of all others by more than their noise, or those that may still win are as good as equal. Who is behind
+    /// without a doubt needs no more samples.
+    /// </summary>
+    private void Final()
+    {
+        Entry[] open = Running();
+        foreach (Entry entry in open)
+        {
+            entry.Restart();
+        }
+
+        for (int i = 1; i <= MostFinalSamples && open.Length > 0; i++)
+        {
+            Sample(open, 1, LongSample);
+            if (i >= LeastFinalSamples)
+            {
+                Entry best = open.MinBy(static entry => entry.Median)!;
+                open = [.. open.Where(entry => entry.Minimum <= best.Maximum)];
+                if (open.Length == 1 || (i >= MostFinalSamples / 2 && open.Max(static entry => entry.Median) <= best.Median * (1 + LeastGain)))
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    private void KeepNear(double margin, int most, Func<Entry, double> time)
+    {
+        Entry[] ranked = [.. Running().OrderBy(time)];
+        for (int i = 1; i < ranked.Length; i++)
+        {
+            double ratio = time(ranked[i]) / time(ranked[0]);
+            if ((i >= most || ratio > margin) && !IsUntuned(ranked[i]))
+            {
+                ranked[i].Leave($"{ratio:F2} times the best after {ranked[i].Count} sample(s)");
+            }
+        }
+    }
+
+    private bool IsUntuned(Entry entry) => entry.Candidate.Name == _workload.Untuned;
+
+    private Entry[] Running() => [.. _entries.Where(static entry => entry.Runs)];
+
+    private double Best() => _entries.Where(static entry => entry.HasSamples).Select(static entry => entry.Minimum).DefaultIfEmpty(double.PositiveInfinity).Min();
+
+    private void Report(double share)
+    {
+        if (_progress is not null)
+        {
+            Entry? best = _entries.Where(static entry => entry.HasSamples).MinBy(static entry => entry.Minimum);
+            _progress.Report(new TuningProgress(
+                _entries.Count(static entry => entry.HasSamples),
+                _entries.Count(static entry => entry.Candidate.Pruned is null),
+                best?.Candidate.Name,
+                best?.Minimum ?? 0,
+                share));
+        }
+    }
+
+    /// <summary>A variant in the race.</summary>
+    private sealed class Entry(TuningCandidate candidate)
+    {
+        private readonly List<double> _samples = [];
+        private int _start;
+        private VariantOutcome? _outcome = candidate.Pruned is null ? null : VariantOutcome.Pruned;
+
+        public TuningCandidate Candidate => candidate;
+
+        public string? Reason { get; private set; } = candidate.Pruned;
+
+        /// <summary>Whether nothing is known of it yet.</summary>
+        public bool IsWaiting => _outcome is null;
+
+        /// <summary>Whether it was verified and is not out.</summary>
+        public bool Runs => _outcome == VariantOutcome.Finalist;
+
+        public bool HasSamples => _samples.Count > _start;
+
+        public int Count => _samples.Count;
+
+        /// <summary>Of this round and those before; from the final on of the final alone, whose samples are longer.</summary>
+        public double Minimum => _samples.Skip(_start).Min();
+
+        public double Maximum => _samples.Skip(_start).Max();
+
+        public double Median => TuningTiming.Of(_samples.Skip(_start)).Median;
+
+        public void Start(string? wrong) => (_outcome, Reason) = (wrong is null ? VariantOutcome.Finalist : VariantOutcome.Wrong, wrong);
+
+        public void Fail(string reason) => (_outcome, Reason) = (VariantOutcome.Failed, reason);
+
+        public void Leave(FormattableString reason) =>
+            (_outcome, Reason) = (VariantOutcome.Eliminated, reason.ToString(System.Globalization.CultureInfo.InvariantCulture));
+
+        public void Add(double sample) => _samples.Add(sample);
+
+        /// <summary>Samples that cannot be put beside others' are no timing.</summary>
+        public void Forget() => _samples.Clear();
+
+        /// <summary>Counts only what comes from now on; a record has the samples of the last round that the variant ran in.</summary>
+        public void Restart() => _start = Runs ? _samples.Count : _start;
+
+        public VariantResult Result() => new(
+            candidate.Name, candidate.Group, _outcome ?? VariantOutcome.Eliminated, Reason, HasSamples ? TuningTiming.Of(_samples.Skip(_start)) : null);
+    }
+}

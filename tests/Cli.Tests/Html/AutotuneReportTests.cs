@@ -1,0 +1,46 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Xunit;
+
+namespace KernelGen.Cli.Tests.Html;
+
+/// <summary><c>kernelgen autotune --report</c>, with a cache folder of its own.</summary>
+public sealed class AutotuneReportTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("kernelgen-autotune-report-").FullName;
+
+    private string Page => Path.Combine(_folder, "report.html");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void The_page_holds_the_records_of_all_shapes_asked_for_new_or_known_already()
+    {
+        JsonElement known = Autotune("--shapes 4x64x64").JsonLines.Single();
+        Assert.False(File.Exists(Page));
+        ToolRun run = Autotune($"--shapes 4x64x64,4x64x128 --missing --report {Page}");
+        JsonElement tuned = run.JsonLines.Single();
+
+        Assert.Contains(Page, run.Error);
+        Match data = Regex.Match(File.ReadAllText(Page), "<script type=\"application/json\" id=\"data\">(.*?)</script>", RegexOptions.Singleline);
+        JsonElement[] held = [.. JsonElement.Parse(data.Groups[1].Value).GetProperty("records").EnumerateArray()];
+        Assert.Equal(2, held.Length);
+        Assert.True(JsonElement.DeepEquals(known, held[0]));
+        Assert.True(JsonElement.DeepEquals(tuned, held[1]));
+    }
+
+    [Fact]
+    public void A_page_that_cannot_be_written_is_refused_before_anything_is_tuned()
+    {
+        ToolRun run = ToolRun.InProcess("autotune", "--shapes", "4x64x64", "--report", Path.Combine(_folder, "no-such-folder", "report.html"));
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("no-such-folder", run.Error);
+    }
+
+    private ToolRun Autotune(string options)
+    {
+        ToolRun run = ToolRun.InShell($"KERNELGEN_CACHE={_folder}/cache $KERNELGEN autotune --json {options}");
+        Assert.Equal(0, run.ExitCode);
+        return run;
+    }
+}
