@@ -5,6 +5,7 @@ using KernelGen.Kernels.Specs;
 using runtime::KernelGen;
 using runtime::KernelGen.Backends.Cpu;
 using runtime::KernelGen.Tuning;
+using Int8Weights = runtime::KernelGen.Int8Weights;
 
 namespace KernelGen.Benchmarks;
 
