@@ -4,7 +4,6 @@ using BenchmarkDotNet.Attributes;
 using KernelGen.Kernels.Specs;
 using runtime::KernelGen;
 using runtime::KernelGen.Kernels;
-using runtime::KernelGen.MatMul;
 using runtime::KernelGen.Tuning;
 
 namespace KernelGen.Benchmarks;
