@@ -63,7 +63,8 @@ internal sealed class TuningRace
         double best = Best();
         foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)))
         {
-            leader.Leave($"{leader.Minimum / best:F2} times the best of the first round, {leader.Minimum:F1} us");
+            double ratio = leader.Minimum / best;
+            leader.Leave($"{ratio:F2} times the best of the first round, {leader.Minimum:F1} us");
             if (_workload.RoughDiffers)
             {
                 leader.Forget();
@@ -71,7 +72,7 @@ internal sealed class TuningRace
 
             foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Group == leader.Candidate.Group && !IsUntuned(entry)))
             {
-                follower.Leave($"its group took {leader.Minimum / best:F2} times the best of the first round");
+                follower.Leave($"its group took {ratio:F2} times the best of the first round");
             }
         }
 
