@@ -36,6 +36,16 @@ public sealed class TuningRaceTests
     }
 
     [Fact]
+    public void Rough_samples_of_a_group_that_is_left_are_no_timing()
+    {
+        FakeWorkload workload = new(new() { ["a/0"] = 100, ["a/1"] = 90, ["b/0"] = 300, ["b/1"] = 50 }, untuned: "a/0", noise: 0, seed: 1) { IsRough = true };
+        IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
+        Assert.Equal("a/1", results[0].Name);
+        Assert.All(results.Where(static result => result.Group == "b"), static result => Assert.Equal((VariantOutcome.Eliminated, true), (result.Outcome, result.Timing is null)));
+        Assert.Contains("3.00 times", results.Single(static result => result.Name == "b/1").Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_untuned_variant_stays_where_nothing_is_faster_than_the_noise()
     {
         FakeWorkload workload = new(new() { ["a"] = 100, ["b"] = 99.5, ["c"] = 100.2 }, untuned: "c", noise: 0, seed: 1);
@@ -101,6 +111,10 @@ public sealed class TuningRaceTests
         public (string By, string Name, string Reason)? RevokedBy { get; init; }
 
         public Action? Sampled { get; init; }
+
+        public bool IsRough { get; init; }
+
+        public override bool RoughDiffers => IsRough;
 
         public int Samples { get; private set; }
 

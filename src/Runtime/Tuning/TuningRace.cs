@@ -61,10 +61,10 @@ internal sealed class TuningRace
         Entry[] leaders = Enter(static entry => entry.Candidate.Leads, 0, 0.3);
         Sample(leaders, LeaderSamples, ShortSample, rough: true);
         double best = Best();
-        foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)))
+        foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)).ToArray())
         {
-            double ratio = leader.Minimum / best;
-            leader.Leave($"{ratio:F2} times the best of the first round, {leader.Minimum:F1} us");
+            double time = leader.Minimum;
+            leader.Leave($"{time / best:F2} times the best of the first round, {time:F1} us");
             if (_workload.RoughDiffers)
             {
                 leader.Forget();
@@ -72,7 +72,7 @@ internal sealed class TuningRace
 
             foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Group == leader.Candidate.Group && !IsUntuned(entry)))
             {
-                follower.Leave($"its group took {ratio:F2} times the best of the first round");
+                follower.Leave($"its group took {time / best:F2} times the best of the first round");
             }
         }
 
