@@ -5,7 +5,7 @@ using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
 // decoder                    the decoder's kernels alone
-// prove FILE                 run it and, if all passed, write the list of proven kernels
+// prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // sanitize                   every kernel briefly, for compute-sanitizer
 // bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
 // bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
