@@ -54,31 +54,33 @@ internal static class OutlierRowList
             """);
     }
 
+    /// <summary>Lists a value, if the list has room.</summary>
+    public static void Append(PtxWriter ptx, string column, string value) => ptx.Add($$"""
+        atom.shared.add.u32 listSlot, [listCountAt], 1;
+        setp.lt.u32 listed, listSlot, {{Entries}};
+        mad.lo.u32 listSlot, listSlot, {{EntryBytes}}, listAt;
+        @listed st.shared.v2.b32 [listSlot], {{{column}}, {{value}}};
+        """);
+
     /// <summary>Lists those of the eight values x0... of <c>group</c> whose bit is in <c>maskByte</c>.</summary>
-    public static void Append(PtxWriter ptx)
+    public static void AppendGroup(PtxWriter ptx)
     {
         string done = ptx.Label("APPENDED");
         ptx.Add($"""
             setp.ne.and.u32 listed, maskByte, 0, lists;
             @!listed bra {done};
-            popc.b32 listSlot, maskByte;
-            atom.shared.add.u32 listSlot, [listCountAt], listSlot;
             shl.b32 listColumn, group, 3;
             """);
         for (int i = 0; i < 8; i++)
         {
             string next = ptx.Label("NOT_LISTED");
-            ptx.Add($$"""
-                and.b32 scratch, maskByte, {{1 << i}};
-                setp.ne.u32 listed, scratch, 0;
-                setp.lt.and.u32 listed, listSlot, {{Entries}}, listed;
-                @!listed bra {{next}};
-                mad.lo.u32 scratch, listSlot, {{EntryBytes}}, listAt;
-                st.shared.v2.b32 [scratch], {listColumn, x{{i}}};
-                add.u32 listSlot, listSlot, 1;
-                {{next}}:
-                add.u32 listColumn, listColumn, 1;
+            ptx.Add($"""
+                and.b32 scratch, maskByte, {1 << i};
+                setp.eq.u32 listed, scratch, 0;
+                @listed bra {next};
                 """);
+            Append(ptx, "listColumn", $"x{i}");
+            ptx.Add($"{next}:").Add("add.u32 listColumn, listColumn, 1;");
         }
 
         ptx.Add($"{done}:");

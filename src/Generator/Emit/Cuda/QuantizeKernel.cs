@@ -536,7 +536,7 @@ internal static class QuantizeKernel
 
         if (ListsRows(plan))
         {
-            OutlierRowList.Append(ptx);
+            OutlierRowList.AppendGroup(ptx);
         }
 
         for (int i = 0; i < Group; i++)

@@ -30,15 +30,14 @@ internal static class RegisterQuantizeKernel
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
             .reg .b32 thread, threads, blockThread, team, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
-            .reg .b32 magnitude, keeps, maskByte, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
+            .reg .b32 magnitude, keeps, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
             .reg .f32 high, prescale, scale, scaledHigh, rowStep, remoteFloat;
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
-            .reg .b32 groupOutliers, rowOutlierBytes, byteAt;
+            .reg .b32 groupOutliers, rowOutlierBytes;
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
-            .reg .b32 again<{{Group / 2}}>;
             .reg .f32 x<{{Group}}>;
             """);
         for (int i = 0; i < Groups; i++)
@@ -353,108 +352,69 @@ internal static class RegisterQuantizeKernel
         redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
         """);
 
-    /// <summary>
-    /// A thread's outliers to the block's mask and to the row's list, a group at a time, whose values are read again (L1 has them). Few threads have any.
-    /// </summary>
+    /// <summary>A thread's outliers to the block's mask and to the row's list, one by one: they are read again, from L1. Few threads have any.</summary>
     private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan)
     {
-        string next = ptx.Label("NEXT_OUTLIERS"), done = ptx.Label("OUTLIERS_TAKEN");
-        bool lists = QuantizeKernel.ListsRows(plan);
+        string next = ptx.Label("NEXT_OUTLIER"), done = ptx.Label("OUTLIERS_TAKEN");
         ptx.Add($"""
             selp.b32 rowOutlierBytes, rowOutlierBytes, 0, isFinite;
             {next}:
             setp.eq.u32 present, rowOutlierBytes, 0;
             @present bra {done};
-            brev.b32 byteAt, rowOutlierBytes;
-            bfind.shiftamt.u32 byteAt, byteAt;
-            shr.u32 byteAt, byteAt, 3;
-            mad.lo.u32 group, byteAt, rowThreads, thread;
-            shl.b32 byteAt, byteAt, 3;
-            shr.u32 maskByte, rowOutlierBytes, byteAt;
-            and.b32 maskByte, maskByte, 0xFF;
-            shl.b32 scratch, maskByte, byteAt;
-            xor.b32 rowOutlierBytes, rowOutlierBytes, scratch;
+            brev.b32 bits, rowOutlierBytes;
+            bfind.shiftamt.u32 bits, bits;
+            sub.u32 scratch, rowOutlierBytes, 1;
+            and.b32 rowOutlierBytes, rowOutlierBytes, scratch;
+            shr.u32 group, bits, 3;
+            mad.lo.u32 group, group, rowThreads, thread;
+            and.b32 bits, bits, 7;
             """);
-        if (lists)
+        if (Marks(plan))
         {
-            LoadAgain(ptx);
+            // First values of the four pairs, then their second ones.
+            ptx.Add("""
+                shr.u32 scratch, bits, 2;
+                and.b32 bits, bits, 3;
+                mad.lo.u32 bits, bits, 2, scratch;
+                """);
         }
 
+        ptx.Add("mad.lo.u32 element, group, 8, bits;");
         if (Marks(plan))
         {
             ptx.Add("""
-                mov.u32 bits, maskByte;
-                mov.u32 maskByte, 0;
-                """);
-            for (int pair = 0; pair < Group / 2; pair++)
-            {
-                ptx.Add($"""
-                    bfe.u32 scratch, bits, {pair}, 1;
-                    bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
-                    bfe.u32 scratch, bits, {(Group / 2) + pair}, 1;
-                    bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
-                    """);
-            }
-
-            ptx.Add("""
-                and.b32 scratch, group, 3;
-                shl.b32 scratch, scratch, 3;
-                shl.b32 bits, maskByte, scratch;
                 mov.u32 address32, blockMask;
-                and.b32 scratch, group, 0xFFFFFFFC;
-                add.u32 address32, address32, scratch;
+                shr.u32 scratch, element, 5;
+                mad.lo.u32 address32, scratch, 4, address32;
+                and.b32 bits, element, 31;
+                mov.u32 scratch, 1;
+                shl.b32 bits, scratch, bits;
                 red.shared.or.b32 [address32], bits;
                 """);
         }
 
-        if (lists)
+        if (QuantizeKernel.ListsRows(plan))
         {
-            for (int pair = 0; pair < Group / 2; pair++)
-            {
-                Widen(ptx, plan, $"again{pair}", pair);
-            }
-
-            OutlierRowList.Append(ptx);
+            string unlisted = ptx.Label("UNLISTED");
+            ptx.Add($"""
+                @!lists bra {unlisted};
+                mul.wide.u32 offset, element, 2;
+                add.u64 pointer, input, offset;
+                """);
+            ptx.Add(plan.Input == ElementFormat.BFloat16
+                ? "ld.global.u16 scratch, [pointer];\nshl.b32 scratch, scratch, 16;\nmov.b32 x0, scratch;"
+                : "ld.global.b16 halfLow, [pointer];\ncvt.f32.f16 x0, halfLow;");
+            OutlierRowList.Append(ptx, "element", "x0");
+            ptx.Add($"{unlisted}:");
         }
 
         ptx.Add($"bra {next};").Add($"{done}:");
     }
 
-    /// <summary>The group's eight values to again0 to again3, zeros beyond the row.</summary>
-    private static void LoadAgain(PtxWriter ptx)
-    {
-        string single = ptx.Label("AGAIN_ONE_BY_ONE"), loaded = ptx.Label("LOADED_AGAIN");
-        ptx.Add($$"""
-            shl.b32 element, group, 3;
-            mul.wide.u32 offset, element, 2;
-            add.u64 pointer, input, offset;
-            add.u32 scratch, element, {{Group}};
-            setp.le.u32 full, scratch, k;
-            @!full bra {{single}};
-            ld.global.v4.b32 {again0, again1, again2, again3}, [pointer];
-            bra {{loaded}};
-            {{single}}:
-            """);
-        for (int j = 0; j < Group; j++)
-        {
-            ptx.Add($"add.u32 scratch, element, {j};")
-               .Add("setp.lt.u32 present, scratch, k;")
-               .Add($"mov.b16 h{j}, 0;")
-               .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
-        }
-
-        for (int pair = 0; pair < Group / 2; pair++)
-        {
-            ptx.Add($"mov.b32 again{pair}, {{h{2 * pair}, h{(2 * pair) + 1}}};");
-        }
-
-        ptx.Add($"{loaded}:");
-    }
-
     /// <summary>A pair of values to two of x0 to x7.</summary>
-    private static void Widen(PtxWriter ptx, QuantizePlan plan, string raw, int pair)
+    private static void Widen(PtxWriter ptx, QuantizePlan plan, int i, int pair)
     {
-        string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+        string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
         ptx.Add(plan.Input == ElementFormat.BFloat16
             ? $"""
                 shl.b32 scratch, {raw}, 16;
@@ -510,7 +470,7 @@ internal static class RegisterQuantizeKernel
         for (int pair = 0; pair < Group / 2; pair++)
         {
             string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-            Widen(ptx, plan, Raw(i)[pair], pair);
+            Widen(ptx, plan, i, pair);
             if (plan.Input == ElementFormat.BFloat16)
             {
                 ptx.Add($"mul.rn.f32 {low}, {low}, prescale;").Add($"mul.rn.f32 {high}, {high}, prescale;");
