@@ -14,7 +14,7 @@ partial class Gpu
             new("quantize_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.Quantize, global::KernelGen.IlgpuInstruction.Portable, 0, 0, 128, 1, 1632, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuRowShape>(quantize_elements_zp_ilgpu)),
             new("list_outliers_ilgpu", global::KernelGen.IlgpuKernelRole.ListOutliers, global::KernelGen.IlgpuInstruction.Portable, 0, 0, 128, 1, 512, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuRowShape>(list_outliers_ilgpu)),
             new("int8_gemm_s8t_s8n_s32_64x64x64_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.TileGemm, global::KernelGen.IlgpuInstruction.Portable, 64, 64, 256, 1, 25088, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_64x64x64_elements_zp_ilgpu)),
-            new("int8_gemm_s8t_s8n_s32_128x128x64_dp4a_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.TileGemm, global::KernelGen.IlgpuInstruction.Dp4a, 128, 128, 256, 2, 46080, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_128x128x64_dp4a_elements_zp_ilgpu)),
+            new("int8_gemm_s8t_s8n_s32_128x128x64_s2_dp4a_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.TileGemm, global::KernelGen.IlgpuInstruction.Dp4a, 128, 128, 256, 2, 46080, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_128x128x64_s2_dp4a_elements_zp_ilgpu)),
             new("int8_gemm_s8t_s8n_s32_128x128x64_s3_w64x32_mma_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.TileGemm, global::KernelGen.IlgpuInstruction.MmaSync, 128, 128, 256, 2, 49152, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_128x128x64_s3_w64x32_mma_elements_zp_ilgpu)),
             new("int8_gemm_s8t_s8n_s32_1x16x128_rows_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.FewRowGemm, global::KernelGen.IlgpuInstruction.Portable, 1, 16, 128, 1, 2112, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_1x16x128_rows_elements_zp_ilgpu)),
             new("int8_gemm_s8t_s8n_s32_8x16x128_rows_elements_zp_ilgpu", global::KernelGen.IlgpuKernelRole.FewRowGemm, global::KernelGen.IlgpuInstruction.Portable, 8, 16, 128, 1, 16896, new global::System.Action<global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<byte>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<float>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::ILGPU.ArrayView<int>, global::KernelGen.IlgpuGemmShape>(int8_gemm_s8t_s8n_s32_8x16x128_rows_elements_zp_ilgpu)),
@@ -344,7 +344,7 @@ partial class Gpu
             }
         }
 
-        private static void int8_gemm_s8t_s8n_s32_128x128x64_dp4a_elements_zp_ilgpu(global::ILGPU.ArrayView<int> quantized, global::ILGPU.ArrayView<int> weights, global::ILGPU.ArrayView<byte> output, global::ILGPU.ArrayView<float> rowSteps, global::ILGPU.ArrayView<int> rowZeros, global::ILGPU.ArrayView<float> columnSteps, global::ILGPU.ArrayView<int> weightSums, global::ILGPU.ArrayView<float> bias, global::ILGPU.ArrayView<int> activations, global::ILGPU.ArrayView<int> outliers, global::ILGPU.ArrayView<int> originals, global::KernelGen.IlgpuGemmShape shape)
+        private static void int8_gemm_s8t_s8n_s32_128x128x64_s2_dp4a_elements_zp_ilgpu(global::ILGPU.ArrayView<int> quantized, global::ILGPU.ArrayView<int> weights, global::ILGPU.ArrayView<byte> output, global::ILGPU.ArrayView<float> rowSteps, global::ILGPU.ArrayView<int> rowZeros, global::ILGPU.ArrayView<float> columnSteps, global::ILGPU.ArrayView<int> weightSums, global::ILGPU.ArrayView<float> bias, global::ILGPU.ArrayView<int> activations, global::ILGPU.ArrayView<int> outliers, global::ILGPU.ArrayView<int> originals, global::KernelGen.IlgpuGemmShape shape)
         {
             unchecked
             {
@@ -360,11 +360,12 @@ partial class Gpu
                         .reg .b64 quantized, weights;
                         .reg .pred isMine;
                         .reg .b32 a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, b0, b1, b2, b3;
-                        .reg .b32 next0, next1, next2, next3, next4, next5, next6, next7, next8, next9, next10, next11, next12, next13, next14, next15;
+                        .reg .b32 next0, next1, next2, next3, next4, next5, next6, next7;
+                        .reg .b32 nextBuffer;
                         .reg .b32 acc0_0, acc0_1, acc0_2, acc0_3, acc0_4, acc0_5, acc0_6, acc0_7, acc1_0, acc1_1, acc1_2, acc1_3, acc1_4, acc1_5, acc1_6, acc1_7, acc2_0, acc2_1, acc2_2, acc2_3, acc2_4, acc2_5, acc2_6, acc2_7, acc3_0, acc3_1, acc3_2, acc3_3, acc3_4, acc3_5, acc3_6, acc3_7, acc4_0, acc4_1, acc4_2, acc4_3, acc4_4, acc4_5, acc4_6, acc4_7, acc5_0, acc5_1, acc5_2, acc5_3, acc5_4, acc5_5, acc5_6, acc5_7, acc6_0, acc6_1, acc6_2, acc6_3, acc6_4, acc6_5, acc6_6, acc6_7, acc7_0, acc7_1, acc7_2, acc7_3, acc7_4, acc7_5, acc7_6, acc7_7;
-                        .reg .b32 threadRow, threadColumn, kElement, chunk, chunkRow, at, rowAddress, columnAddress, storeAt;
+                        .reg .b32 threadRow, threadColumn, kElement, chunk, chunkRow, at, last, rowAddress, columnAddress, storeAt;
                         .reg .b64 from, pointer;
-                        .reg .pred again, within;
+                        .reg .pred again;
                     """);
                 global::ILGPU.Runtime.Cuda.CudaAsm.Emit("mov.b32 thread, %0; mov.b32 tileRow, %1; mov.b32 tileColumn, %2; mov.u32 shared, tiles;", thread, tileRow, tileFeature);
                 global::ILGPU.Runtime.Cuda.CudaAsm.Emit("mov.b32 mTotal, %0; mov.b32 nTotal, %1; shl.b32 kPadded, %2, 2;", shape.M, shape.N, shape.KWords);
@@ -380,6 +381,7 @@ partial class Gpu
                         add.u32 storeAt, storeAt, shared;
                         mad.lo.u32 rowAddress, threadRow, 80, shared;
                         mad.lo.u32 columnAddress, threadColumn, 80, shared;
+                        mov.u32 nextBuffer, 20480;
                         mov.u32 kElement, 0;
                         mov.b32 acc0_0, 0;
                         mov.b32 acc0_1, 0;
@@ -445,121 +447,75 @@ partial class Gpu
                         mov.b32 acc7_5, 0;
                         mov.b32 acc7_6, 0;
                         mov.b32 acc7_7, 0;
-                        mov.b32 next0, 0;
-                        mov.b32 next1, 0;
-                        mov.b32 next2, 0;
-                        mov.b32 next3, 0;
                         add.u32 at, chunkRow, 0;
                         add.u32 at, at, tileRow;
-                        setp.lt.u32 within, at, mTotal;
+                        sub.u32 last, mTotal, 1;
+                        min.u32 at, at, last;
                         mul.wide.u32 from, at, kPadded;
                         add.u32 at, kElement, chunk;
                         cvt.u64.u32 pointer, at;
                         add.u64 from, from, pointer;
                         add.u64 from, from, quantized;
-                        @within ld.global.v4.b32 {next0, next1, next2, next3}, [from];
-                        mov.b32 next4, 0;
-                        mov.b32 next5, 0;
-                        mov.b32 next6, 0;
-                        mov.b32 next7, 0;
+                        ld.global.v4.b32 {next0, next1, next2, next3}, [from];
                         add.u32 at, chunkRow, 64;
                         add.u32 at, at, tileRow;
-                        setp.lt.u32 within, at, mTotal;
+                        sub.u32 last, mTotal, 1;
+                        min.u32 at, at, last;
                         mul.wide.u32 from, at, kPadded;
                         add.u32 at, kElement, chunk;
                         cvt.u64.u32 pointer, at;
                         add.u64 from, from, pointer;
                         add.u64 from, from, quantized;
-                        @within ld.global.v4.b32 {next4, next5, next6, next7}, [from];
-                        mov.b32 next8, 0;
-                        mov.b32 next9, 0;
-                        mov.b32 next10, 0;
-                        mov.b32 next11, 0;
-                        add.u32 at, chunkRow, 0;
-                        add.u32 at, at, tileColumn;
-                        setp.lt.u32 within, at, nTotal;
-                        mul.wide.u32 from, at, kPadded;
-                        add.u32 at, kElement, chunk;
-                        cvt.u64.u32 pointer, at;
-                        add.u64 from, from, pointer;
-                        add.u64 from, from, weights;
-                        @within ld.global.v4.b32 {next8, next9, next10, next11}, [from];
-                        mov.b32 next12, 0;
-                        mov.b32 next13, 0;
-                        mov.b32 next14, 0;
-                        mov.b32 next15, 0;
-                        add.u32 at, chunkRow, 64;
-                        add.u32 at, at, tileColumn;
-                        setp.lt.u32 within, at, nTotal;
-                        mul.wide.u32 from, at, kPadded;
-                        add.u32 at, kElement, chunk;
-                        cvt.u64.u32 pointer, at;
-                        add.u64 from, from, pointer;
-                        add.u64 from, from, weights;
-                        @within ld.global.v4.b32 {next12, next13, next14, next15}, [from];
-                    MAINLOOP:
-                        bar.sync 0;
+                        ld.global.v4.b32 {next4, next5, next6, next7}, [from];
                         st.shared.v4.b32 [storeAt+0], {next0, next1, next2, next3};
                         st.shared.v4.b32 [storeAt+5120], {next4, next5, next6, next7};
-                        st.shared.v4.b32 [storeAt+10240], {next8, next9, next10, next11};
-                        st.shared.v4.b32 [storeAt+15360], {next12, next13, next14, next15};
+                        add.u32 at, chunkRow, 0;
+                        add.u32 at, at, tileColumn;
+                        sub.u32 last, nTotal, 1;
+                        min.u32 at, at, last;
+                        mul.wide.u32 from, at, kPadded;
+                        add.u32 at, kElement, chunk;
+                        cvt.u64.u32 pointer, at;
+                        add.u64 from, from, pointer;
+                        add.u64 from, from, weights;
+                        ld.global.v4.b32 {next0, next1, next2, next3}, [from];
+                        add.u32 at, chunkRow, 64;
+                        add.u32 at, at, tileColumn;
+                        sub.u32 last, nTotal, 1;
+                        min.u32 at, at, last;
+                        mul.wide.u32 from, at, kPadded;
+                        add.u32 at, kElement, chunk;
+                        cvt.u64.u32 pointer, at;
+                        add.u64 from, from, pointer;
+                        add.u64 from, from, weights;
+                        ld.global.v4.b32 {next4, next5, next6, next7}, [from];
+                        st.shared.v4.b32 [storeAt+10240], {next0, next1, next2, next3};
+                        st.shared.v4.b32 [storeAt+15360], {next4, next5, next6, next7};
                         bar.sync 0;
+                    MAINLOOP:
                         add.u32 kElement, kElement, 64;
-                        setp.ge.u32 again, kElement, kPadded;
-                        @again bra LAST_LOADED;
-                        mov.b32 next0, 0;
-                        mov.b32 next1, 0;
-                        mov.b32 next2, 0;
-                        mov.b32 next3, 0;
+                        add.u32 storeAt, storeAt, nextBuffer;
+                        setp.lt.u32 again, kElement, kPadded;
                         add.u32 at, chunkRow, 0;
                         add.u32 at, at, tileRow;
-                        setp.lt.u32 within, at, mTotal;
+                        sub.u32 last, mTotal, 1;
+                        min.u32 at, at, last;
                         mul.wide.u32 from, at, kPadded;
                         add.u32 at, kElement, chunk;
                         cvt.u64.u32 pointer, at;
                         add.u64 from, from, pointer;
                         add.u64 from, from, quantized;
-                        @within ld.global.v4.b32 {next0, next1, next2, next3}, [from];
-                        mov.b32 next4, 0;
-                        mov.b32 next5, 0;
-                        mov.b32 next6, 0;
-                        mov.b32 next7, 0;
+                        @again ld.global.v4.b32 {next0, next1, next2, next3}, [from];
                         add.u32 at, chunkRow, 64;
                         add.u32 at, at, tileRow;
-                        setp.lt.u32 within, at, mTotal;
+                        sub.u32 last, mTotal, 1;
+                        min.u32 at, at, last;
                         mul.wide.u32 from, at, kPadded;
                         add.u32 at, kElement, chunk;
                         cvt.u64.u32 pointer, at;
                         add.u64 from, from, pointer;
                         add.u64 from, from, quantized;
-                        @within ld.global.v4.b32 {next4, next5, next6, next7}, [from];
-                        mov.b32 next8, 0;
-                        mov.b32 next9, 0;
-                        mov.b32 next10, 0;
-                        mov.b32 next11, 0;
-                        add.u32 at, chunkRow, 0;
-                        add.u32 at, at, tileColumn;
-                        setp.lt.u32 within, at, nTotal;
-                        mul.wide.u32 from, at, kPadded;
-                        add.u32 at, kElement, chunk;
-                        cvt.u64.u32 pointer, at;
-                        add.u64 from, from, pointer;
-                        add.u64 from, from, weights;
-                        @within ld.global.v4.b32 {next8, next9, next10, next11}, [from];
-                        mov.b32 next12, 0;
-                        mov.b32 next13, 0;
-                        mov.b32 next14, 0;
-                        mov.b32 next15, 0;
-                        add.u32 at, chunkRow, 64;
-                        add.u32 at, at, tileColumn;
-                        setp.lt.u32 within, at, nTotal;
-                        mul.wide.u32 from, at, kPadded;
-                        add.u32 at, kElement, chunk;
-                        cvt.u64.u32 pointer, at;
-                        add.u64 from, from, pointer;
-                        add.u64 from, from, weights;
-                        @within ld.global.v4.b32 {next12, next13, next14, next15}, [from];
-                    LAST_LOADED:
+                        @again ld.global.v4.b32 {next4, next5, next6, next7}, [from];
                         ld.shared.v2.b32 {a0, a1}, [rowAddress+0];
                         ld.shared.v2.b32 {a2, a3}, [rowAddress+1280];
                         ld.shared.v2.b32 {a4, a5}, [rowAddress+2560];
@@ -1136,6 +1092,28 @@ partial class Gpu
                         dp4a.s32.s32 acc6_7, a13, b1, acc6_7;
                         dp4a.s32.s32 acc7_7, a14, b0, acc7_7;
                         dp4a.s32.s32 acc7_7, a15, b1, acc7_7;
+                        @again st.shared.v4.b32 [storeAt+0], {next0, next1, next2, next3};
+                        @again st.shared.v4.b32 [storeAt+5120], {next4, next5, next6, next7};
+                        add.u32 at, chunkRow, 0;
+                        add.u32 at, at, tileColumn;
+                        sub.u32 last, nTotal, 1;
+                        min.u32 at, at, last;
+                        mul.wide.u32 from, at, kPadded;
+                        add.u32 at, kElement, chunk;
+                        cvt.u64.u32 pointer, at;
+                        add.u64 from, from, pointer;
+                        add.u64 from, from, weights;
+                        @again ld.global.v4.b32 {next0, next1, next2, next3}, [from];
+                        add.u32 at, chunkRow, 64;
+                        add.u32 at, at, tileColumn;
+                        sub.u32 last, nTotal, 1;
+                        min.u32 at, at, last;
+                        mul.wide.u32 from, at, kPadded;
+                        add.u32 at, kElement, chunk;
+                        cvt.u64.u32 pointer, at;
+                        add.u64 from, from, pointer;
+                        add.u64 from, from, weights;
+                        @again ld.global.v4.b32 {next4, next5, next6, next7}, [from];
                         ld.shared.v2.b32 {a0, a1}, [rowAddress+32];
                         ld.shared.v2.b32 {a2, a3}, [rowAddress+1312];
                         ld.shared.v2.b32 {a4, a5}, [rowAddress+2592];
@@ -1712,9 +1690,13 @@ partial class Gpu
                         dp4a.s32.s32 acc6_7, a13, b1, acc6_7;
                         dp4a.s32.s32 acc7_7, a14, b0, acc7_7;
                         dp4a.s32.s32 acc7_7, a15, b1, acc7_7;
-                        setp.lt.u32 again, kElement, kPadded;
-                        @again bra MAINLOOP;
+                        @again st.shared.v4.b32 [storeAt+10240], {next0, next1, next2, next3};
+                        @again st.shared.v4.b32 [storeAt+15360], {next4, next5, next6, next7};
+                        add.u32 rowAddress, rowAddress, nextBuffer;
+                        add.u32 columnAddress, columnAddress, nextBuffer;
+                        neg.s32 nextBuffer, nextBuffer;
                         bar.sync 0;
+                        @again bra MAINLOOP;
                         mad.lo.u32 storeAt, threadColumn, 4, shared;
                     """);
                 int feature = tileFeature + (thread % 128);
