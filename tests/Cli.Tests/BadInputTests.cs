@@ -59,6 +59,8 @@ public sealed class BadInputTests
         { Generate("--prompt", "a", "--max-new-tokens", "0"), ["--max-new-tokens", "'0'"] },
         { Generate("--prompt", "a", "--scheme", "fp16"), ["--scheme", "'fp16'", "GPU", "fp32"] },
         { Generate("--prompt", "a", "--device", "gpu"), ["--device", "'gpu'", "cuda:0"] },
+        { Generate("--prompt", "a", "--device", "cpu,cuda:0"), ["--device", "'cpu,cuda:0'", "before a GPU", "cuda:0,cpu"] },
+        { Generate("--prompt", "a", "--device", "cuda:0,cuda:0"), ["--device", "'cuda:0'", "twice"] },
         { Shape("--device", "cpu"), ["--device", "GPU", "cuda:0"] },
         { Shape("--device", "cuda:x"), ["--device", "'cuda:x'"] },
         { ["bench-model"], ["--shape", "opt-6.7b", "--model"] },

@@ -28,6 +28,7 @@ internal sealed class DecoderSuite(CudaDevice device, string models, TextWriter 
             ("loading", Sync(() => new LoadingChecks(this).Run())),
             ("golden", Sync(() => new GoldenChecks(this).Run())),
             ("perplexity", Sync(() => new PerplexityChecks(this).Run())),
+            ("placement", Sync(() => new PlacementChecks(this).Run())),
             ("invariance", () => new ScheduleChecks(this).RunAsync()),
             ("cancellation", () => new CancellationChecks(this).RunAsync()),
         ];

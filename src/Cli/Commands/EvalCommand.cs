@@ -27,7 +27,7 @@ internal static class EvalCommand
         Option<string?> fixedOutliers = OptionFactory.Text(
             "--fixed-outliers", "FILE", $"JSON of calibrated outlier columns, as 'kernelgen outliers --out' writes it, for the scheme {QuantizationScheme.Fixed.Name}, which is measured too then.");
         Option<int?> threads = SharedOptions.Threads();
-        Option<string?> device = DeviceOption.Create();
+        Option<string?> device = DeviceOption.CreateForModels();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
@@ -49,7 +49,7 @@ internal static class EvalCommand
                 parsed.GetValue(text)!,
                 Schemes(parsed.GetValue(scheme), outliers, parsed.GetValue(device) is not null),
                 options,
-                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device)), outliers),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.ParseForModels(parsed.GetValue(device)), outliers),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -83,7 +83,7 @@ internal static class EvalCommand
         SchemeOption.CheckThreshold(settings.Threshold, schemes);
         foreach (QuantizationScheme scheme in schemes)
         {
-            DeviceOption.Check(scheme, settings.Device);
+            DeviceOption.Check(scheme, settings.Devices);
         }
 
         string folder = InputFiles.ModelFolder("--model", model);

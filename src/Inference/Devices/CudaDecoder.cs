@@ -13,12 +13,14 @@ internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestCont
 }
 
 /// <summary>
-/// A decoder on a device, top to bottom: queues a pass of rows on a stream, from tokens to the final hidden states, and logits from those. Nothing waits
-/// for the host and every address is fixed, so a pass can be captured in a CUDA graph.
+/// A decoder on a device, top to bottom: queues a pass of rows on a stream, from tokens to the final hidden states, and logits from those; or the part of
+/// it that is on this device, from one residual stream to another. Nothing waits for the host and every address is fixed, so a pass can be captured in a
+/// CUDA graph.
 /// </summary>
 internal sealed class CudaDecoder : IDisposable
 {
     private readonly DecoderPlan _plan;
+    private readonly DeviceMemoryPlan _memory;
     private readonly CudaParameters _parameters;
     private readonly DecoderBuffers _buffers;
     private readonly DecoderInputs _inputs;
@@ -34,12 +36,12 @@ internal sealed class CudaDecoder : IDisposable
     public CudaDecoder(DecoderPlan plan, DeviceMemoryPlan memory, CudaParameters parameters, DecoderInputs inputs, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
         DecoderDescription description = plan.Description;
-        (_plan, _parameters, _inputs, _kernels, _stream) = (plan, parameters, inputs, kernels, stream);
+        (_plan, _memory, _parameters, _inputs, _kernels, _stream) = (plan, memory, parameters, inputs, kernels, stream);
         CudaContext context = stream.Context;
         _attention = new CudaAttentionWorkspace(context, stream);
         _multiplication = new CudaMultiplication(plan, memory, kernels, threshold, stream);
         _buffers = new DecoderBuffers(plan, memory, context);
-        _cache = new CudaPagedCache(description, memory, inputs.PageTable, context);
+        _cache = new CudaPagedCache(memory, inputs.PageTable, context);
         _attention.Reserve(memory.Batch, description.Heads, description.HeadSize);
     }
 
@@ -53,10 +55,22 @@ internal sealed class CudaDecoder : IDisposable
         _attention.Dispose();
     }
 
-    /// <summary>Queues a pass; the final hidden states are in <see cref="Hidden"/> then.</summary>
+    /// <summary>The residual stream, f32 [rows, hidden].</summary>
+    public CudaMatrix Residual => _buffers.Residual;
+
+    private bool IsWhole => _memory.Layers.Count == _plan.Layers.Count;
+
+    /// <summary>
+    /// Queues this device's layers, at home behind the embedding. The final hidden states are in <see cref="Hidden"/> then where all layers are here;
+    /// otherwise the residual stream is complete.
+    /// </summary>
     public void Queue(DecoderRows rows)
     {
-        Embed(rows);
+        if (_memory.IsHome)
+        {
+            Embed(rows);
+        }
+
         Addends addends = default;
         CudaNormWeights? carried = null;
         for (int i = 0; i < _parameters.Layers.Count; i++)
@@ -72,8 +86,18 @@ internal sealed class CudaDecoder : IDisposable
             carried = layer.Plan.Description.Residual == ResidualForm.PostNorm ? Norm(layer.Plan.Description.MlpNorm) : null;
         }
 
-        Finish(rows, carried, addends);
+        if (IsWhole)
+        {
+            Finish(rows, carried, addends);
+        }
+        else if (carried is not null || addends.First.Address != 0)
+        {
+            _ = Normalize(rows, carried, addends, null, replace: carried is not null, round: false);
+        }
     }
+
+    /// <summary>Queues what follows the last layer, from the residual stream that another device gave back.</summary>
+    public void QueueEnd(DecoderRows rows) => Finish(rows, null, default);
 
     /// <summary>The final hidden states, f16 [rows, width of the token embedding].</summary>
     public CudaMatrix Hidden => _parameters.ProjectOut is null ? _buffers.Normed : _buffers.Embedded;

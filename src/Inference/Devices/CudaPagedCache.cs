@@ -1,22 +1,21 @@
 using KernelGen.Backends.Cuda;
-using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Devices;
 
-/// <summary>The keys and values of all sequences in all layers, in pages; a page has the same number in every layer.</summary>
+/// <summary>The keys and values of all sequences in all layers of a device, in pages; a page has the same number in every layer.</summary>
 internal sealed class CudaPagedCache : IDisposable
 {
     private readonly List<(CudaBuffer Keys, CudaBuffer Values)> _layers = [];
     private readonly ulong _pageTable;
     private readonly int _pagesPerSequence;
 
-    public CudaPagedCache(DecoderDescription description, DeviceMemoryPlan memory, ulong pageTable, CudaContext context)
+    public CudaPagedCache(DeviceMemoryPlan memory, ulong pageTable, CudaContext context)
     {
         (_pageTable, _pagesPerSequence) = (pageTable, memory.PagesPerSequence);
-        long bytes = memory.Pages * (memory.PageBytes / (2 * description.Layers.Count));
+        long bytes = memory.Pages * (memory.LayerPageBytes / 2);
         try
         {
-            foreach (DecoderLayerDescription _ in description.Layers)
+            for (int layer = 0; layer < memory.Layers.Count; layer++)
             {
                 CudaBuffer keys = new(context, bytes);
                 _layers.Add((keys, keys));

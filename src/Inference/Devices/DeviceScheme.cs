@@ -23,6 +23,11 @@ internal sealed record DeviceScheme(Int8KernelSet? Kernels, bool KeepsOriginals)
             : (n * k * sizeof(ushort)) + bias;
     }
 
+    /// <summary>Bytes of a matrix with its statistics and bias.</summary>
+    /// <param name="matrix">The matrix.</param>
+    /// <param name="storedBytes">Bytes of a weight as the checkpoint stores a layer.</param>
+    public long BytesOf(MatrixPlan matrix, Func<Transformers.LinearDescription, int> storedBytes) => BytesOf(matrix, matrix.Runs.Min(run => storedBytes(run.Source)));
+
     /// <summary>Bytes of all parameters of a model in 16 bits, for comparison.</summary>
     public static long SixteenBitBytesOf(DecoderPlan plan)
     {
