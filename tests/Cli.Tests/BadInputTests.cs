@@ -61,6 +61,7 @@ public sealed class BadInputTests
         { Generate("--prompt", "a", "--device", "gpu"), ["--device", "'gpu'", "cuda:0"] },
         { Generate("--prompt", "a", "--device", "cpu,cuda:0"), ["--device", "'cpu,cuda:0'", "before a GPU", "cuda:0,cpu"] },
         { Generate("--prompt", "a", "--device", "cuda:0,cuda:0"), ["--device", "'cuda:0'", "twice"] },
+        { Generate("--prompt", "a", "--kv", "int8"), ["--kv", "float32", "--device cuda:0"] },
         { Shape("--device", "cpu"), ["--device", "GPU", "cuda:0"] },
         { Shape("--device", "cuda:x"), ["--device", "'cuda:x'"] },
         { ["bench-model"], ["--shape", "opt-6.7b", "--model"] },

@@ -16,7 +16,7 @@ internal sealed class PlacementChecks(DecoderSuite suite)
 {
     private const float Tolerance = 3e-2f;
 
-    private static readonly DeviceOptions Options = new() { MaxBatch = 3, MaxContext = 128, PrefillChunk = 48 };
+    private static readonly DeviceOptions Options = new() { MaxBatch = 3, MaxContext = 128, PrefillChunk = 48, CacheTokens = 3 * 128 };
 
     private static readonly int[][] Prompts = [[1, 2, 3, 4, 5], [.. Enumerable.Range(7, 70)], [9]];
 

@@ -30,10 +30,11 @@ internal static class BenchModelCommand
         Option<string?> scheme = OptionFactory.Text(
             SchemeOption.Name, "S[,S...]", $"Schemes, {DefaultScheme} unless given: {string.Join(", ", QuantizationScheme.OnDevices.Select(static one => one.Name))}.");
         Option<string?> device = DeviceOption.CreateForModels();
+        Option<string?> cache = CacheOption.Create();
         Option<bool> json = SharedOptions.Json("One JSON object per measurement and line.");
         Command command = new("bench-model", "Times a whole model on a GPU: loading, prompts, and decoding in batches.")
         {
-            shape, random, model, batch, length, prompt, scheme, device, json,
+            shape, random, model, batch, length, prompt, scheme, device, cache, json,
         };
         command.SetAction(parsed =>
         {
@@ -65,7 +66,7 @@ internal static class BenchModelCommand
 
             foreach (QuantizationScheme one in schemes)
             {
-                Run(context, gpus, description, folder, name, one, options, parsed.GetValue(json));
+                Run(context, gpus, description, folder, name, one, options with { Cache = CacheOption.Parse(parsed.GetValue(cache), gpus) }, parsed.GetValue(json));
             }
 
             return ExitCodes.Ok;

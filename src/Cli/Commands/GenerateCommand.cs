@@ -31,10 +31,11 @@ internal static class GenerateCommand
         Option<float?> threshold = SharedOptions.Threshold();
         Option<int?> threads = SharedOptions.Threads();
         Option<string?> device = DeviceOption.CreateForModels();
+        Option<string?> cache = CacheOption.Create();
         Option<bool> json = SharedOptions.Json("One JSON object with token_ids (the new ones), text, tokens_per_second and more.");
         Command command = new("generate", "Continues a text.")
         {
-            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, device, json,
+            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, device, cache, json,
         };
         command.SetAction(parsed =>
         {
@@ -54,6 +55,7 @@ internal static class GenerateCommand
                 throw new BadInputException("--top-p: it changes nothing at temperature 0, which always takes the most probable token. Add --temperature 1, or leave it out.");
             }
 
+            ModelDevices? devices = DeviceOption.ParseForModels(parsed.GetValue(device));
             Run(
                 context,
                 parsed.GetValue(model)!,
@@ -61,7 +63,7 @@ internal static class GenerateCommand
                 parsed.GetValue(promptIds),
                 SchemeOption.Parse(parsed.GetValue(scheme) ?? DefaultScheme),
                 options,
-                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.ParseForModels(parsed.GetValue(device))),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), devices, Cache: CacheOption.Parse(parsed.GetValue(cache), devices)),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });

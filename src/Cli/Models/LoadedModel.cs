@@ -98,7 +98,7 @@ internal abstract class LoadedModel : IDisposable
                 description,
                 scheme,
                 settings.Devices,
-                options(description) with { OffloadsToProcessor = settings.Devices.WithProcessor, MaxDegreeOfParallelism = settings.Threads ?? -1 },
+                options(description) with { OffloadsToProcessor = settings.Devices.WithProcessor, MaxDegreeOfParallelism = settings.Threads ?? -1, Cache = settings.Cache },
                 progress,
                 cancellation);
     }

@@ -7,7 +7,9 @@ namespace KernelGen.Inference.Devices;
 /// <param name="Rows">Rows, those without a token among them.</param>
 /// <param name="Tiles">Tiles of prompts; 0 for a decoding step of single tokens.</param>
 /// <param name="LongestContext">Decoding: positions that no row has more of.</param>
-internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestContext)
+/// <param name="Past">Positions of a prompt that goes on which are in the cache already.</param>
+/// <param name="PastSequence">Its line of the page table.</param>
+internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestContext, int Past = 0, int PastSequence = 0)
 {
     public bool IsDecoding => Tiles == 0;
 }
@@ -58,7 +60,7 @@ internal sealed class CudaDecoder : IDisposable
     /// <summary>The residual stream, f32 [rows, hidden].</summary>
     public CudaMatrix Residual => _buffers.Residual;
 
-    private bool IsWhole => _memory.Layers.Count == _plan.Layers.Count;
+    private bool IsWhole => _memory.IsHome && _memory.Layers.Count == _plan.Layers.Count;
 
     /// <summary>
     /// Queues this device's layers, at home behind the embedding. The final hidden states are in <see cref="Hidden"/> then where all layers are here;
@@ -177,24 +179,38 @@ internal sealed class CudaDecoder : IDisposable
         CudaAttentionShape shape = new(description.Heads, description.KeyValueHeads, size, attention.Scale, attention.Window ?? 0, _parameters.Slopes);
         CudaKeyValuePages pages = _cache.Layer(index);
 
-        // Where nothing is turned, the decoding attention writes keys and values itself.
-        bool stores = !rows.IsDecoding || _parameters.Rotary.Table != 0;
+        CudaInt8Pages? int8 = _cache.Int8(index);
+
+        // Where nothing is turned, the decoding attention writes keys and values to a float16 cache itself.
+        bool stores = !rows.IsDecoding || _parameters.Rotary.Table != 0 || int8 is not null;
         if (stores)
         {
             _kernels.RotaryAndStore(_stream, rows.Rows, shape, queries, keys, values, _inputs.Positions, _inputs.Sequences, _parameters.Rotary, pages);
         }
 
+        if (int8 is { } packed)
+        {
+            _kernels.PackCache(_stream, rows.Rows, shape, _inputs.Positions, _inputs.Sequences, pages, packed);
+            if (rows.Past > 0)
+            {
+                _kernels.WidenCache(_stream, rows.PastSequence, rows.Past, shape, pages, packed);
+            }
+        }
+
         if (rows.IsDecoding)
         {
             _kernels.AttentionDecode(
-                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention);
+                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8);
         }
         else
         {
             _kernels.AttentionPrefill(_stream, _inputs.Tiles, rows.Tiles, shape, queries, pages, _buffers.Attended);
         }
 
-        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch);
+        CudaMatrix attended = _buffers.Attended;
+        Prepared prepared = !_multiplication.IsQuantizedByGate(rows.Rows) ? Prepared.Nothing : _multiplication.Prepare(layer.Output, rows.Rows, target =>
+            _kernels.Gate(_stream, Activation.None, rows.Rows, attended.RowStride, attended, default, attended, _inputs.Positions, target));
+        _multiplication.Multiply(layer.Output, attended, rows.Rows, _buffers.AttentionBranch, prepared);
 
         CudaHeads Heads(int first) => new(_buffers.QueryKeyValue.Address + (ulong)((long)first * size * sizeof(ushort)), stride, size);
     }

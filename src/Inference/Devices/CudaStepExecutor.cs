@@ -28,7 +28,7 @@ internal sealed class CudaStepExecutor(DecoderDescription description, DecoderPi
         PromptTiles prompt = new(_inputs);
         prompt.Add(slot, tokens, position);
         _inputs.HostSampling[0] = SamplingOf(options);
-        pipeline.RunPrompt(new DecoderRows(tokens.Length, prompt.Finish(), 0));
+        pipeline.RunPrompt(new DecoderRows(tokens.Length, prompt.Finish(), 0, position, slot));
         if (isLast)
         {
             int last = tokens.Length - 1;

@@ -76,16 +76,9 @@ internal sealed unsafe class DecoderInputs : IDisposable
     /// <summary>Queues the copy of everything but the page table.</summary>
     public void Upload(CudaStream stream) => _device.Upload<byte>(_host.Span<byte>()[..(int)_device.Bytes], stream);
 
-    /// <summary>Queues the copy of what a decoding step reads.</summary>
-    public void UploadRows(CudaStream stream, int rows)
-    {
-        for (int part = 0; part < 3; part++)
-        {
-            _device.Upload<uint>(Words(part)[..rows], stream, Offset(part));
-        }
-
-        _device.Upload<SamplingRow>(HostSampling[..rows], stream, Offset(3));
-    }
+    /// <summary>Queues the copy of what a decoding step reads, in one piece: a copy costs a graph more than its bytes.</summary>
+    public void UploadRows(CudaStream stream, int rows) =>
+        _device.Upload<byte>(_host.Span<byte>()[..(Offset(3) + (rows * Unsafe.SizeOf<SamplingRow>()))], stream);
 
     /// <summary>Writes a line of the page table and queues its copy.</summary>
     public void Place(CudaStream stream, int slot, ReadOnlySpan<int> pages)

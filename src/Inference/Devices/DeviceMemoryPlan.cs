@@ -29,7 +29,9 @@ internal sealed class DeviceMemoryPlan
         Batch = options.MaxBatch;
         Rows = Math.Max(Math.Max(Batch, Chunk), options.RowsAtOnce);
         PagesPerSequence = (Context + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
-        LayerPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
+        HalfPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
+        StepPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * sizeof(float);
+        IsInt8Cache = options.Cache == CacheFormat.Int8;
         Scheme = scheme;
     }
 
@@ -56,11 +58,23 @@ internal sealed class DeviceMemoryPlan
     /// <summary>Entries of a line of the page table.</summary>
     public int PagesPerSequence { get; }
 
-    /// <summary>Bytes of a page in one layer, keys and values.</summary>
-    public long LayerPageBytes { get; }
+    /// <summary>Whether keys and values are int8.</summary>
+    public bool IsInt8Cache { get; }
+
+    /// <summary>Bytes of a float16 page of one layer, keys and values.</summary>
+    public long HalfPageBytes { get; }
+
+    /// <summary>Bytes of the steps of an int8 page of one layer.</summary>
+    public long StepPageBytes { get; }
+
+    /// <summary>Bytes of a page in one layer.</summary>
+    public long LayerPageBytes => IsInt8Cache ? (HalfPageBytes / sizeof(ushort)) + StepPageBytes : HalfPageBytes;
+
+    /// <summary>Bytes of a page that all layers of a device share: an int8 cache's layer in float16.</summary>
+    public long SharedPageBytes => IsInt8Cache ? HalfPageBytes : 0;
 
     /// <summary>Bytes of a page in all layers of the device.</summary>
-    public long PageBytes => Layers.Count * LayerPageBytes;
+    public long PageBytes => Layers.Count == 0 ? 0 : (Layers.Count * LayerPageBytes) + SharedPageBytes;
 
     /// <summary>Pages of the cache.</summary>
     public int Pages { get; private set; }
@@ -147,6 +161,11 @@ internal sealed class DeviceMemoryPlan
         if (options.CacheTokens is { } tokens)
         {
             ArgumentOutOfRangeException.ThrowIfLessThan(tokens, 1, nameof(options.CacheTokens));
+        }
+
+        if (!Enum.IsDefined(options.Cache))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.Cache, "There is no such format of a cache.");
         }
 
         if (options.OutlierThreshold is { } threshold && !(threshold > 0 && float.IsFinite(threshold)))

@@ -15,6 +15,9 @@ public sealed record DeviceOptions
     /// </summary>
     public long? CacheTokens { get; init; }
 
+    /// <summary>How keys and values are held on a GPU.</summary>
+    public CacheFormat Cache { get; init; }
+
     /// <summary>Tokens of a prompt that go through the model at once, at least 1. More are faster, and need more memory.</summary>
     public int PrefillChunk { get; init; } = 2048;
 

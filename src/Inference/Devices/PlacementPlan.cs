@@ -51,7 +51,7 @@ internal sealed class PlacementPlan
 
         DeviceMemoryPlan[] parts = [.. gpus.Select((_, i) => DeviceMemoryPlan.Of(plan, scheme, options, storedBytes, new LayerRange(0, 0), isHome: i == 0))];
         long[] layers = [.. plan.Layers.Select((_, i) => LayerBytes(plan, scheme, storedBytes, i))];
-        Filling filling = new(layers, parts[0].LayerPageBytes, [.. parts.Select(static part => part.TotalBytes)], [.. gpus.Select(static gpu => gpu.FreeBytes)]);
+        Filling filling = new(layers, parts[0].LayerPageBytes, parts[0].SharedPageBytes, [.. parts.Select(static part => part.TotalBytes)], [.. gpus.Select(static gpu => gpu.FreeBytes)]);
         (long least, long wanted) = parts[0].PageBounds(options);
         int[] counts = filling.Fill(least, 1);
         long pages = least;
@@ -123,7 +123,7 @@ internal sealed class PlacementPlan
     private static DeviceMemoryException Missing(DeviceMemoryPlan[] parts, long[] layers, int[] counts, long pages, IReadOnlyList<PlacementDevice> gpus)
     {
         int placed = counts.Sum();
-        long free = gpus.Sum(static gpu => gpu.FreeBytes), required = parts.Sum(static part => part.TotalBytes) + layers.Sum() + (layers.Length * pages * parts[0].LayerPageBytes);
+        long free = gpus.Sum(static gpu => gpu.FreeBytes), required = parts.Sum(static part => part.TotalBytes) + layers.Sum() + (pages * ((layers.Length * parts[0].LayerPageBytes) + (parts.Length * parts[0].SharedPageBytes)));
         string perDevice = string.Join(", ", gpus.Select((gpu, i) => string.Create(
             CultureInfo.InvariantCulture, $"{gpu.Name} with {gpu.FreeBytes} free takes {counts[i]} beside {parts[i].TotalBytes} for buffers and, at home, embeddings")));
         return new DeviceMemoryException(
@@ -135,7 +135,7 @@ internal sealed class PlacementPlan
     }
 
     /// <summary>Puts layers onto devices in their order, as many onto each as a share of its memory holds.</summary>
-    private sealed class Filling(long[] layers, long layerPageBytes, long[] fixedBytes, long[] freeBytes)
+    private sealed class Filling(long[] layers, long layerPageBytes, long sharedPageBytes, long[] fixedBytes, long[] freeBytes)
     {
         /// <summary>How many layers each device takes.</summary>
         public int[] Fill(long pages, double share)
@@ -144,7 +144,7 @@ internal sealed class PlacementPlan
             int next = 0;
             for (int device = 0; device < counts.Length; device++)
             {
-                double room = (share * freeBytes[device]) - fixedBytes[device];
+                double room = (share * freeBytes[device]) - fixedBytes[device] - (pages * sharedPageBytes);
                 while (next < layers.Length && room >= layers[next] + (pages * layerPageBytes))
                 {
                     room -= layers[next++] + (pages * layerPageBytes);

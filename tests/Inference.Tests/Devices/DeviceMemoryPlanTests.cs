@@ -13,6 +13,7 @@ public class DeviceMemoryPlanTests
     [Theory]
     [InlineData("llm-int8-dequantized-outliers", 0.52)]
     [InlineData("absmax-vector", 0.52)]
+    [InlineData("w8a16", 0.52)]
     [InlineData("fp16", 1.001)]
     public void Parameters_take_their_share_of_16_bits(string scheme, double most)
     {
@@ -114,9 +115,9 @@ public class DeviceMemoryPlanTests
     [Theory]
     [InlineData("fp32")]
     [InlineData("absmax")]
-    [InlineData("w8a16")]
+    [InlineData("absmax-row")]
     public void A_scheme_without_device_kernels_is_refused(string scheme) =>
-        Assert.Contains("use one of fp16, absmax-vector, llm-int8", Assert.Throws<ArgumentException>(() => Scheme(scheme)).Message, StringComparison.Ordinal);
+        Assert.Contains("use one of fp16, absmax-vector, w8a16, llm-int8", Assert.Throws<ArgumentException>(() => Scheme(scheme)).Message, StringComparison.Ordinal);
 
     private static DecoderPlan Plan(string shape) => DecoderPlan.Of(ModelShapes.Find(shape)!);
 
