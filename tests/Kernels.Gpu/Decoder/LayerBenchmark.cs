@@ -145,7 +145,7 @@ internal sealed class LayerBenchmark : IDisposable
 
             if (parts.HasFlag(Parts.GateQuantization))
             {
-                kernels.Gate(stream, Activation.None, 1, Hidden, normed, default, normed, positions, matMul.QuantizeTarget(space, weights[1]));
+                kernels.Gate(stream, Activation.None, 1, Hidden, normed, default, normed, positions, matMul.QuantizeTarget(space, 1, weights[1]));
             }
 
             Product(matMul, weights[1], rows, rows);
@@ -153,7 +153,7 @@ internal sealed class LayerBenchmark : IDisposable
             Product(matMul, weights[2], rows, inner);
             if (parts.HasFlag(Parts.Gate))
             {
-                kernels.Gate(stream, Activation.Relu, 1, FeedForward, between, default, between, positions, matMul.QuantizeTarget(space, weights[3]));
+                kernels.Gate(stream, Activation.Relu, 1, FeedForward, between, default, between, positions, matMul.QuantizeTarget(space, 1, weights[3]));
             }
 
             Product(matMul, weights[3], inner, rows);
@@ -163,7 +163,7 @@ internal sealed class LayerBenchmark : IDisposable
         {
             if (parts.HasFlag(Parts.Norms))
             {
-                kernels.Norm(stream, CudaNorm.Layer, 1, Hidden, residual, normed, default, weight, bias, 1e-5f, normed, positions, matMul.QuantizeTarget(space, next));
+                kernels.Norm(stream, CudaNorm.Layer, 1, Hidden, residual, normed, default, weight, bias, 1e-5f, normed, positions, matMul.QuantizeTarget(space, 1, next));
             }
         }
 
