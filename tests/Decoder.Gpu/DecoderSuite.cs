@@ -28,6 +28,7 @@ internal sealed class DecoderSuite(CudaDevice device, string models, TextWriter 
             ("loading", Sync(() => new LoadingChecks(this).Run())),
             ("golden", Sync(() => new GoldenChecks(this).Run())),
             ("perplexity", Sync(() => new PerplexityChecks(this).Run())),
+            ("placement", Sync(() => new PlacementChecks(this).Run())),
             ("invariance", () => new ScheduleChecks(this).RunAsync()),
             ("cancellation", () => new CancellationChecks(this).RunAsync()),
         ];
@@ -55,11 +56,11 @@ internal sealed class DecoderSuite(CudaDevice device, string models, TextWriter 
     {
         foreach (string name in Families.Where(name => name.Contains(filter, StringComparison.Ordinal)))
         {
-            foreach (QuantizationScheme scheme in QuantizationScheme.OnDevices)
+            foreach ((QuantizationScheme scheme, CacheFormat cache) in QuantizationScheme.OnDevices.Select(static scheme => (scheme, CacheFormat.Float16)).Append((QuantizationScheme.Float16, CacheFormat.Int8)))
             {
-                using DeviceModel model = Load(name, scheme, new DeviceOptions { MaxBatch = 3 });
+                using DeviceModel model = Load(name, scheme, new DeviceOptions { MaxBatch = 3, Cache = cache, PrefillChunk = 48 });
                 Serving.SteppedTexts texts = new(model, [[1, 2, 3, 4, 5], [.. Enumerable.Range(7, 70)], [9]]);
-                Say($"{name} {scheme.Name}: {string.Join(',', texts.Generate(3).SelectMany(static text => text))}");
+                Say($"{name} {scheme.Name} {cache}: {string.Join(',', texts.Generate(3).SelectMany(static text => text))}");
             }
         }
 

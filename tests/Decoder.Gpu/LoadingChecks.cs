@@ -44,7 +44,7 @@ internal sealed class LoadingChecks(DecoderSuite suite)
         int different = 0, rows = 0;
         foreach (MatrixPlan plan in DecoderPlan.Of(description).Matrices)
         {
-            using CudaMatrixWeights matrix = loader.Load(plan, new DeviceScheme(LlmInt8.Kernels, KeepsOriginals: true));
+            using CudaMatrixWeights matrix = loader.Load(plan, new DeviceScheme(LlmInt8.Kernels, IsInt8: true, KeepsOriginals: true));
             CudaInt8Weights int8 = matrix.Int8!;
             sbyte[] values = new sbyte[int8.Quantized.Bytes];
             float[] steps = new float[plan.OutputFeatures];

@@ -8,6 +8,7 @@ using KernelGen.Kernels.Specs;
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // sanitize                   every kernel briefly, for compute-sanitizer
 // bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
+// bench-layer                microseconds of a layer of that shape for one row, and how its parts add up
 // bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
 //                            Elements or None; all: every variant instead of the fastest
 // ptx FOLDER                 every kernel's text to a file of its name, for ptxas and cuobjdump; needs no GPU
@@ -63,6 +64,13 @@ if (args is ["bench", string op, string shapes, ..])
 if (args is ["bench-decoder", ..])
 {
     using DecoderBenchmark benchmark = new(device);
+    benchmark.Run(Console.Out);
+    return 0;
+}
+
+if (args is ["bench-layer"])
+{
+    using LayerBenchmark benchmark = new(device);
     benchmark.Run(Console.Out);
     return 0;
 }

@@ -46,6 +46,7 @@ public sealed class CudaKernelTests
         foreach (int capability in new[] { 80, 90 })
         {
             asked.AddRange([DecoderKernelNames.Embed(capability), DecoderKernelNames.Store(capability), DecoderKernelNames.ArgMax(capability), DecoderKernelNames.Sample(capability)]);
+            asked.AddRange([DecoderKernelNames.Cache(widens: false, capability), DecoderKernelNames.Cache(widens: true, capability)]);
             asked.AddRange(
                 from gate in new[] { false, true }
                 from sink in Enum.GetValues<RowSink>()
@@ -54,12 +55,13 @@ public sealed class CudaKernelTests
                 select DecoderKernelNames.Row(gate, sink, zeroPoint, capability));
             foreach (int size in Specs.Decoder.DecoderKernels.HeadSizes)
             {
-                asked.AddRange([DecoderKernelNames.AttentionDecode(size, 1, capability), DecoderKernelNames.AttentionDecode(size, 4, capability), DecoderKernelNames.AttentionPrefill(size, capability)]);
+                asked.AddRange(from queries in new[] { 1, 4 } from int8 in new[] { false, true } select DecoderKernelNames.AttentionDecode(size, queries, int8, capability));
+                asked.Add(DecoderKernelNames.AttentionPrefill(size, capability));
             }
 
             foreach (ElementFormat output in new[] { ElementFormat.Float16, ElementFormat.Float32 })
             {
-                asked.AddRange([.. new[] { 8, 16, 32 }.Select(rows => DecoderKernelNames.FloatGemmFew(rows, output, capability)), DecoderKernelNames.FloatGemmMany(output, capability)]);
+                asked.AddRange([.. new[] { 8, 16, 32 }.SelectMany(rows => new[] { false, true }.Select(int8 => DecoderKernelNames.FloatGemmFew(rows, output, int8, capability))), DecoderKernelNames.FloatGemmMany(output, capability)]);
             }
         }
 

@@ -29,11 +29,12 @@ internal static class BenchModelCommand
             "--prefill", "N", $"Tokens of the prompt that is timed; {DefaultPrompt}, or the model's context if that is less, unless given; 0 for none.", 0);
         Option<string?> scheme = OptionFactory.Text(
             SchemeOption.Name, "S[,S...]", $"Schemes, {DefaultScheme} unless given: {string.Join(", ", QuantizationScheme.OnDevices.Select(static one => one.Name))}.");
-        Option<string?> device = DeviceOption.Create();
+        Option<string?> device = DeviceOption.CreateForModels();
+        Option<string?> cache = CacheOption.Create();
         Option<bool> json = SharedOptions.Json("One JSON object per measurement and line.");
         Command command = new("bench-model", "Times a whole model on a GPU: loading, prompts, and decoding in batches.")
         {
-            shape, random, model, batch, length, prompt, scheme, device, json,
+            shape, random, model, batch, length, prompt, scheme, device, cache, json,
         };
         command.SetAction(parsed =>
         {
@@ -51,16 +52,21 @@ internal static class BenchModelCommand
             }
 
             IReadOnlyList<QuantizationScheme> schemes = SchemeOption.ParseList(parsed.GetValue(scheme) ?? DefaultScheme);
-            CudaDevice gpu = DeviceOption.Parse(parsed.GetValue(device) ?? DefaultDevice)
+            ModelDevices gpus = DeviceOption.ParseForModels(parsed.GetValue(device) ?? DefaultDevice)
                 ?? throw new BadInputException("--device: bench-model times a whole model on a GPU. Use cuda:0; on the processor, 'kernelgen eval' and 'kernelgen generate' show their speed.");
             foreach (QuantizationScheme one in schemes)
             {
-                DeviceOption.Check(one, gpu);
+                DeviceOption.Check(one, gpus);
+            }
+
+            if (gpus.WithProcessor && folder is null)
+            {
+                throw new BadInputException("--device: the processor's layers come from a checkpoint. Give --model DIR instead of --shape, or GPUs alone.");
             }
 
             foreach (QuantizationScheme one in schemes)
             {
-                Run(context, gpu, description, folder, name, one, options, parsed.GetValue(json));
+                Run(context, gpus, description, folder, name, one, options with { Cache = CacheOption.Parse(parsed.GetValue(cache), gpus) }, parsed.GetValue(json));
             }
 
             return ExitCodes.Ok;
@@ -93,7 +99,7 @@ internal static class BenchModelCommand
 
     private static void Run(
         CommandContext context,
-        CudaDevice device,
+        ModelDevices devices,
         DecoderDescription description,
         string? folder,
         string name,
@@ -101,23 +107,23 @@ internal static class BenchModelCommand
         ModelBenchmarkOptions options,
         bool json)
     {
-        using DeviceModel model = Load(device, description, folder, scheme, options.ToDeviceOptions(), context.Cancellation);
-        WriteLoading(context, name, scheme, device, model, json);
+        using DeviceModel model = Load(devices, description, folder, scheme, options.ToDeviceOptions(), context.Cancellation);
+        WriteLoading(context, name, scheme, devices, model, json);
         foreach (ModelTiming timing in ModelBenchmark.Run(model, options))
         {
             context.Cancellation.ThrowIfCancellationRequested();
-            WriteTiming(context, name, scheme, device, timing, json);
+            WriteTiming(context, name, scheme, devices, timing, json);
         }
     }
 
     private static DeviceModel Load(
-        CudaDevice device, DecoderDescription description, string? folder, QuantizationScheme scheme, DeviceOptions layout, CancellationToken cancellation)
+        ModelDevices devices, DecoderDescription description, string? folder, QuantizationScheme scheme, DeviceOptions layout, CancellationToken cancellation)
     {
         try
         {
             return folder is null
-                ? DeviceModel.Random(description, device, scheme.RequireCuda(), layout, cancellation)
-                : DeviceModel.Load(folder, device, scheme, layout, null, cancellation);
+                ? DeviceModel.Random(description, devices.Gpus, scheme.RequireCuda(), layout, cancellation)
+                : DeviceModel.Load(folder, devices.Gpus, scheme, layout with { OffloadsToProcessor = devices.WithProcessor }, null, cancellation);
         }
         catch (NotSupportedException exception)
         {
@@ -125,7 +131,7 @@ internal static class BenchModelCommand
         }
     }
 
-    private static void WriteLoading(CommandContext context, string name, QuantizationScheme scheme, CudaDevice device, DeviceModel model, bool json)
+    private static void WriteLoading(CommandContext context, string name, QuantizationScheme scheme, ModelDevices devices, DeviceModel model, bool json)
     {
         double seconds = model.LoadingTime.TotalSeconds, gigabytes = model.BytesUploaded / 1e9;
         using System.Diagnostics.Process process = System.Diagnostics.Process.GetCurrentProcess();
@@ -133,13 +139,18 @@ internal static class BenchModelCommand
         if (!json)
         {
             context.Sentence(Numbers.Invariant(
-                $"{name}, {scheme.Name}, {device.Name}: parameters {Numbers.Bytes(model.Bytes)}, {model.Bytes / (double)model.SixteenBitBytes:0.000} of 16 bits; loaded in {seconds:0.00} s, {gigabytes / seconds:0.0} GB/s"));
+                $"{name}, {scheme.Name}, {devices.Name}: parameters {Numbers.Bytes(model.Bytes)}, {model.Bytes / (double)model.SixteenBitBytes:0.000} of 16 bits; loaded in {seconds:0.00} s, {gigabytes / seconds:0.0} GB/s"));
+            if (PlacementText.Of(model.Placement) is { } where)
+            {
+                context.Sentence(where);
+            }
+
             return;
         }
 
         JsonLine.Write(context.Output, writer =>
         {
-            Head(writer, "load", name, scheme, device);
+            Head(writer, "load", name, scheme, devices);
             writer.WriteNumber("parameter_bytes", model.Bytes);
             writer.WriteNumber("sixteen_bit_bytes", model.SixteenBitBytes);
             writer.WriteNumber("linear_bytes", model.LinearBytes);
@@ -148,11 +159,16 @@ internal static class BenchModelCommand
             writer.WriteNumber("uploaded_bytes", model.BytesUploaded);
             writer.WriteNumber("gigabytes_per_second", Math.Round(gigabytes / seconds, 2));
             writer.WriteNumber("peak_host_bytes", peak);
+            if (PlacementText.Of(model.Placement) is { } placement)
+            {
+                writer.WriteString("placement", placement);
+                writer.WriteString("copies", model.CopiesDirectly switch { true => "direct", false => "staged", null => "none" });
+            }
         });
         context.Output.Flush();
     }
 
-    private static void WriteTiming(CommandContext context, string name, QuantizationScheme scheme, CudaDevice device, ModelTiming timing, bool json)
+    private static void WriteTiming(CommandContext context, string name, QuantizationScheme scheme, ModelDevices devices, ModelTiming timing, bool json)
     {
         if (!json)
         {
@@ -163,7 +179,7 @@ internal static class BenchModelCommand
 
         JsonLine.Write(context.Output, writer =>
         {
-            Head(writer, timing.Operation, name, scheme, device);
+            Head(writer, timing.Operation, name, scheme, devices);
             writer.WriteNumber("batch", timing.Batch);
             writer.WriteNumber("tokens", timing.Tokens);
             writer.WriteNumber("context", timing.Context);
@@ -174,12 +190,12 @@ internal static class BenchModelCommand
         context.Output.Flush();
     }
 
-    private static void Head(System.Text.Json.Utf8JsonWriter writer, string operation, string name, QuantizationScheme scheme, CudaDevice device)
+    private static void Head(System.Text.Json.Utf8JsonWriter writer, string operation, string name, QuantizationScheme scheme, ModelDevices devices)
     {
         writer.WriteString("op", operation);
         writer.WriteString("shape", name);
         writer.WriteString("scheme", scheme.Name);
-        writer.WriteString("device", device.Name);
+        writer.WriteString("device", devices.Name);
     }
 
     private static int WholeNumber(string option, string text) =>

@@ -34,7 +34,7 @@ internal static class DemoCommand
         Option<int?> windows = SharedOptions.Windows($"Windows of 512 tokens to score; {DefaultWindows} unless given.");
         Option<string?> prompt = OptionFactory.Text("--prompt", "TEXT", $"The text to continue; '{DefaultPrompt}' unless given.");
         Option<int?> maxNewTokens = OptionFactory.WholeNumber("--max-new-tokens", "N", $"Tokens to generate; {DefaultNewTokens} unless given.", 1);
-        Option<string?> device = DeviceOption.Create();
+        Option<string?> device = DeviceOption.CreateForModels();
         Command command = new("demo", "Converts the bundled 16-bit model to int8 and shows what it saves and what it costs.")
         {
             model, windows, prompt, maxNewTokens, device,
@@ -48,7 +48,7 @@ internal static class DemoCommand
                 throw new BadInputException("--prompt: it is empty. Give at least one character, or leave it out.");
             }
 
-            ModelSettings settings = new(null, null, DeviceOption.Parse(parsed.GetValue(device)));
+            ModelSettings settings = new(null, null, DeviceOption.ParseForModels(parsed.GetValue(device)));
             Run(context, folder, settings, parsed.GetValue(windows) ?? DefaultWindows, text, parsed.GetValue(maxNewTokens) ?? DefaultNewTokens);
             return ExitCodes.Ok;
         });
@@ -65,14 +65,14 @@ internal static class DemoCommand
 
         SchemeEvaluator evaluator = new(folder, $"'{textFile}'", tokens, new PerplexityOptions { Windows = windows }, settings);
         IReadOnlyList<SchemeResult> results = evaluator.EvaluateAll(
-            settings.Device is null ? QuantizationScheme.All : QuantizationScheme.OnDevices, context, silent: false);
+            settings.Devices is null ? QuantizationScheme.All : QuantizationScheme.OnDevices, context, silent: false);
         int[] ids = tokenizer.Encode(prompt, addSpecialTokens: true);
 
         QuantizationScheme scheme = QuantizationScheme.Parse(Chosen);
         using LoadedModel int8 = ProgressBars.Run(context, silent: false, bars => LoadedModel.ForGeneration(
             folder, scheme, settings, (long)ids.Length + maxNewTokens, bars.Start($"loading as {Chosen}"), context.Cancellation));
         ShowMemory(context, folder, int8, results);
-        ShowPerplexity(context, results, settings.Device is null ? ("fp32", "absmax") : ("fp16", "absmax-vector"));
+        ShowPerplexity(context, results, settings.Devices is null ? ("fp32", "absmax") : ("fp16", "absmax-vector"));
         ShowText(context, int8, tokenizer, prompt, ids, maxNewTokens);
         context.Output.WriteLine();
         context.Sentence(Numbers.Invariant($"Done in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s."), new Style(Color.Grey));

@@ -27,12 +27,13 @@ internal static class EvalCommand
         Option<string?> fixedOutliers = OptionFactory.Text(
             "--fixed-outliers", "FILE", $"JSON of calibrated outlier columns, as 'kernelgen outliers --out' writes it, for the scheme {QuantizationScheme.Fixed.Name}, which is measured too then.");
         Option<int?> threads = SharedOptions.Threads();
-        Option<string?> device = DeviceOption.Create();
+        Option<string?> device = DeviceOption.CreateForModels();
+        Option<string?> cache = CacheOption.Create();
         Option<bool> json = SharedOptions.Json(
             "One JSON object per scheme and line: scheme, perplexity (null if it is not a number), tokens_scored, seconds, model_bytes.");
         Command command = new("eval", "Measures a model's perplexity on a text, by scheme.")
         {
-            model, text, scheme, windows, window, batch, threshold, fixedOutliers, threads, device, json,
+            model, text, scheme, windows, window, batch, threshold, fixedOutliers, threads, device, cache, json,
         };
         command.SetAction(parsed =>
         {
@@ -42,14 +43,15 @@ internal static class EvalCommand
                 options = options with { BatchSize = size };
             }
 
+            ModelDevices? devices = DeviceOption.ParseForModels(parsed.GetValue(device));
             FixedOutlierSet? outliers = parsed.GetValue(fixedOutliers) is string file ? FixedOutlierSet.Load(file) : null;
             Run(
                 context,
                 parsed.GetValue(model)!,
                 parsed.GetValue(text)!,
-                Schemes(parsed.GetValue(scheme), outliers, parsed.GetValue(device) is not null),
+                Schemes(parsed.GetValue(scheme), outliers, devices is not null),
                 options,
-                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device)), outliers),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), devices, outliers, CacheOption.Parse(parsed.GetValue(cache), devices)),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -83,7 +85,7 @@ internal static class EvalCommand
         SchemeOption.CheckThreshold(settings.Threshold, schemes);
         foreach (QuantizationScheme scheme in schemes)
         {
-            DeviceOption.Check(scheme, settings.Device);
+            DeviceOption.Check(scheme, settings.Devices);
         }
 
         string folder = InputFiles.ModelFolder("--model", model);

@@ -30,11 +30,12 @@ internal static class GenerateCommand
         Option<int?> seed = OptionFactory.WholeNumber("--seed", "N", "Start of the random numbers, 0 unless given.", 0);
         Option<float?> threshold = SharedOptions.Threshold();
         Option<int?> threads = SharedOptions.Threads();
-        Option<string?> device = DeviceOption.Create();
+        Option<string?> device = DeviceOption.CreateForModels();
+        Option<string?> cache = CacheOption.Create();
         Option<bool> json = SharedOptions.Json("One JSON object with token_ids (the new ones), text, tokens_per_second and more.");
         Command command = new("generate", "Continues a text.")
         {
-            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, device, json,
+            model, prompt, promptIds, maxNewTokens, scheme, temperature, topP, seed, threshold, threads, device, cache, json,
         };
         command.SetAction(parsed =>
         {
@@ -54,6 +55,7 @@ internal static class GenerateCommand
                 throw new BadInputException("--top-p: it changes nothing at temperature 0, which always takes the most probable token. Add --temperature 1, or leave it out.");
             }
 
+            ModelDevices? devices = DeviceOption.ParseForModels(parsed.GetValue(device));
             Run(
                 context,
                 parsed.GetValue(model)!,
@@ -61,7 +63,7 @@ internal static class GenerateCommand
                 parsed.GetValue(promptIds),
                 SchemeOption.Parse(parsed.GetValue(scheme) ?? DefaultScheme),
                 options,
-                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), DeviceOption.Parse(parsed.GetValue(device))),
+                new ModelSettings(parsed.GetValue(threshold), parsed.GetValue(threads), devices, Cache: CacheOption.Parse(parsed.GetValue(cache), devices)),
                 parsed.GetValue(json));
             return ExitCodes.Ok;
         });
@@ -87,7 +89,7 @@ internal static class GenerateCommand
 
         string subject = prompt is null ? "--prompt-ids" : "--prompt";
         SchemeOption.CheckThreshold(settings.Threshold, [scheme]);
-        DeviceOption.Check(scheme, settings.Device);
+        DeviceOption.Check(scheme, settings.Devices);
         string folder = InputFiles.ModelFolder("--model", model);
         int[]? ids = promptIds is null ? null : ParseIds(subject, promptIds);
         if (prompt is "")
@@ -100,12 +102,17 @@ internal static class GenerateCommand
         ids ??= tokenizer!.Encode(prompt, addSpecialTokens: true);
         using LoadedModel loaded = ProgressBars.Run(context, json, bars => LoadedModel.ForGeneration(
             folder, scheme, settings, (long)ids.Length + options.MaxNewTokens, bars.Start($"loading as {scheme.Name}"), context.Cancellation));
+        if (loaded.Placement is { } placement && !json)
+        {
+            context.Note(placement);
+        }
+
         GenerationResult result = json
             ? GenerationRun.Run(subject, loaded, tokenizer, ids, options, static _ => { }, context.Cancellation)
             : Stream(context, subject, loaded, tokenizer, ids, options);
         if (json)
         {
-            WriteJson(context, scheme, ids.Length, result, loaded.Bytes);
+            WriteJson(context, scheme, ids.Length, result, loaded);
         }
     }
 
@@ -177,7 +184,7 @@ internal static class GenerateCommand
         }
     }
 
-    private static void WriteJson(CommandContext context, QuantizationScheme scheme, int promptTokens, GenerationResult result, long modelBytes) =>
+    private static void WriteJson(CommandContext context, QuantizationScheme scheme, int promptTokens, GenerationResult result, LoadedModel loaded) =>
         JsonLine.Write(context.Output, writer =>
         {
             writer.WriteString("scheme", scheme.Name);
@@ -193,6 +200,10 @@ internal static class GenerateCommand
             writer.WriteNumber("seconds", Math.Round(result.Seconds, 4));
             writer.WriteNumber("first_token_seconds", Math.Round(result.FirstTokenSeconds, 4));
             writer.WriteNumber("tokens_per_second", Math.Round(result.TokensPerSecond, 2));
-            writer.WriteNumber("model_bytes", modelBytes);
+            writer.WriteNumber("model_bytes", loaded.Bytes);
+            if (loaded.Placement is { } placement)
+            {
+                writer.WriteString("placement", placement);
+            }
         });
 }

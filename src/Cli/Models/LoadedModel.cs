@@ -41,6 +41,9 @@ internal abstract class LoadedModel : IDisposable
     /// <summary>Number of values in them.</summary>
     public long LinearParameters { get; }
 
+    /// <summary>Which layers are where, in a sentence; null where one device has them all.</summary>
+    public virtual string? Placement => null;
+
     /// <summary>Loads a checkpoint to continue texts.</summary>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="scheme">How to hold and multiply the linear layers.</param>
@@ -86,11 +89,18 @@ internal abstract class LoadedModel : IDisposable
         IProgress<double> progress,
         CancellationToken cancellation)
     {
-        DeviceOption.Check(scheme, settings.Device);
+        DeviceOption.Check(scheme, settings.Devices);
         DecoderDescription description = ModelFamilies.Describe(ConfigReader.Open(folder));
-        return settings.Device is null
+        return settings.Devices is null
             ? new LoadedCpuModel(folder, description, scheme, settings, progress, cancellation)
-            : new LoadedDeviceModel(folder, description, scheme, settings.Device, options(description), progress, cancellation);
+            : new LoadedDeviceModel(
+                folder,
+                description,
+                scheme,
+                settings.Devices,
+                options(description) with { OffloadsToProcessor = settings.Devices.WithProcessor, MaxDegreeOfParallelism = settings.Threads ?? -1, Cache = settings.Cache },
+                progress,
+                cancellation);
     }
 }
 
@@ -152,7 +162,7 @@ internal sealed class LoadedCpuModel : LoadedModel
     public override void Dispose() => _model.Dispose();
 }
 
-/// <summary>A model on a GPU.</summary>
+/// <summary>A model on GPUs.</summary>
 internal sealed class LoadedDeviceModel : LoadedModel
 {
     private readonly DeviceModel _model;
@@ -162,7 +172,7 @@ internal sealed class LoadedDeviceModel : LoadedModel
         string folder,
         DecoderDescription description,
         QuantizationScheme scheme,
-        CudaDevice device,
+        ModelDevices devices,
         DeviceOptions options,
         IProgress<double> progress,
         CancellationToken cancellation)
@@ -170,7 +180,7 @@ internal sealed class LoadedDeviceModel : LoadedModel
     {
         try
         {
-            _model = DeviceModel.Load(folder, device, scheme, options, progress, cancellation);
+            _model = DeviceModel.Load(folder, devices.Gpus, scheme, options, progress, cancellation);
         }
         catch (NotSupportedException exception)
         {
@@ -181,6 +191,8 @@ internal sealed class LoadedDeviceModel : LoadedModel
     public override long Bytes => _model.Bytes;
 
     public override long LinearBytes => _model.LinearBytes;
+
+    public override string? Placement => PlacementText.Of(_model.Placement);
 
     public override IEnumerable<int> Stream(IReadOnlyList<int> prompt, GenerationOptions options, CancellationToken cancellation)
     {

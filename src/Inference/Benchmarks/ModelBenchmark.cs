@@ -17,6 +17,9 @@ internal sealed record ModelBenchmarkOptions
     /// <summary>Tokens of the prompt that is timed; 0 for none.</summary>
     public required int Prompt { get; init; }
 
+    /// <summary>How keys and values are held.</summary>
+    public CacheFormat Cache { get; init; }
+
     /// <summary>Decoding steps that are timed.</summary>
     public int Steps { get; init; } = 64;
 
@@ -33,6 +36,7 @@ internal sealed record ModelBenchmarkOptions
             MaxBatch = Batches.Max(),
             MaxContext = longest,
             PrefillChunk = longest,
+            Cache = Cache,
             CacheTokens = Math.Max(Batches.Max() * perText, DeviceScheme.RoundUp(Prompt, DecoderRow.PageSize)),
         };
     }

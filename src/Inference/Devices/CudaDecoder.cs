@@ -7,18 +7,22 @@ namespace KernelGen.Inference.Devices;
 /// <param name="Rows">Rows, those without a token among them.</param>
 /// <param name="Tiles">Tiles of prompts; 0 for a decoding step of single tokens.</param>
 /// <param name="LongestContext">Decoding: positions that no row has more of.</param>
-internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestContext)
+/// <param name="Past">Positions of a prompt that goes on which are in the cache already.</param>
+/// <param name="PastSequence">Its line of the page table.</param>
+internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestContext, int Past = 0, int PastSequence = 0)
 {
     public bool IsDecoding => Tiles == 0;
 }
 
 /// <summary>
-/// A decoder on a device, top to bottom: queues a pass of rows on a stream, from tokens to the final hidden states, and logits from those. Nothing waits
-/// for the host and every address is fixed, so a pass can be captured in a CUDA graph.
+/// A decoder on a device, top to bottom: queues a pass of rows on a stream, from tokens to the final hidden states, and logits from those; or the part of
+/// it that is on this device, from one residual stream to another. Nothing waits for the host and every address is fixed, so a pass can be captured in a
+/// CUDA graph.
 /// </summary>
 internal sealed class CudaDecoder : IDisposable
 {
     private readonly DecoderPlan _plan;
+    private readonly DeviceMemoryPlan _memory;
     private readonly CudaParameters _parameters;
     private readonly DecoderBuffers _buffers;
     private readonly DecoderInputs _inputs;
@@ -34,12 +38,12 @@ internal sealed class CudaDecoder : IDisposable
     public CudaDecoder(DecoderPlan plan, DeviceMemoryPlan memory, CudaParameters parameters, DecoderInputs inputs, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
         DecoderDescription description = plan.Description;
-        (_plan, _parameters, _inputs, _kernels, _stream) = (plan, parameters, inputs, kernels, stream);
+        (_plan, _memory, _parameters, _inputs, _kernels, _stream) = (plan, memory, parameters, inputs, kernels, stream);
         CudaContext context = stream.Context;
         _attention = new CudaAttentionWorkspace(context, stream);
         _multiplication = new CudaMultiplication(plan, memory, kernels, threshold, stream);
         _buffers = new DecoderBuffers(plan, memory, context);
-        _cache = new CudaPagedCache(description, memory, inputs.PageTable, context);
+        _cache = new CudaPagedCache(memory, inputs.PageTable, context);
         _attention.Reserve(memory.Batch, description.Heads, description.HeadSize);
     }
 
@@ -53,10 +57,22 @@ internal sealed class CudaDecoder : IDisposable
         _attention.Dispose();
     }
 
-    /// <summary>Queues a pass; the final hidden states are in <see cref="Hidden"/> then.</summary>
+    /// <summary>The residual stream, f32 [rows, hidden].</summary>
+    public CudaMatrix Residual => _buffers.Residual;
+
+    private bool IsWhole => _memory.IsHome && _memory.Layers.Count == _plan.Layers.Count;
+
+    /// <summary>
+    /// Queues this device's layers, at home behind the embedding. The final hidden states are in <see cref="Hidden"/> then where all layers are here;
+    /// otherwise the residual stream is complete.
+    /// </summary>
     public void Queue(DecoderRows rows)
     {
-        Embed(rows);
+        if (_memory.IsHome)
+        {
+            Embed(rows);
+        }
+
         Addends addends = default;
         CudaNormWeights? carried = null;
         for (int i = 0; i < _parameters.Layers.Count; i++)
@@ -72,8 +88,18 @@ internal sealed class CudaDecoder : IDisposable
             carried = layer.Plan.Description.Residual == ResidualForm.PostNorm ? Norm(layer.Plan.Description.MlpNorm) : null;
         }
 
-        Finish(rows, carried, addends);
+        if (IsWhole)
+        {
+            Finish(rows, carried, addends);
+        }
+        else if (carried is not null || addends.First.Address != 0)
+        {
+            _ = Normalize(rows, carried, addends, null, replace: carried is not null, round: false);
+        }
     }
+
+    /// <summary>Queues what follows the last layer, from the residual stream that another device gave back.</summary>
+    public void QueueEnd(DecoderRows rows) => Finish(rows, null, default);
 
     /// <summary>The final hidden states, f16 [rows, width of the token embedding].</summary>
     public CudaMatrix Hidden => _parameters.ProjectOut is null ? _buffers.Normed : _buffers.Embedded;
@@ -153,24 +179,38 @@ internal sealed class CudaDecoder : IDisposable
         CudaAttentionShape shape = new(description.Heads, description.KeyValueHeads, size, attention.Scale, attention.Window ?? 0, _parameters.Slopes);
         CudaKeyValuePages pages = _cache.Layer(index);
 
-        // Where nothing is turned, the decoding attention writes keys and values itself.
-        bool stores = !rows.IsDecoding || _parameters.Rotary.Table != 0;
+        CudaInt8Pages? int8 = _cache.Int8(index);
+
+        // Where nothing is turned, the decoding attention writes keys and values to a float16 cache itself.
+        bool stores = !rows.IsDecoding || _parameters.Rotary.Table != 0 || int8 is not null;
         if (stores)
         {
             _kernels.RotaryAndStore(_stream, rows.Rows, shape, queries, keys, values, _inputs.Positions, _inputs.Sequences, _parameters.Rotary, pages);
         }
 
+        if (int8 is { } packed)
+        {
+            _kernels.PackCache(_stream, rows.Rows, shape, _inputs.Positions, _inputs.Sequences, pages, packed);
+            if (rows.Past > 0)
+            {
+                _kernels.WidenCache(_stream, rows.PastSequence, rows.Past, shape, pages, packed);
+            }
+        }
+
         if (rows.IsDecoding)
         {
             _kernels.AttentionDecode(
-                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention);
+                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8);
         }
         else
         {
             _kernels.AttentionPrefill(_stream, _inputs.Tiles, rows.Tiles, shape, queries, pages, _buffers.Attended);
         }
 
-        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch);
+        CudaMatrix attended = _buffers.Attended;
+        Prepared prepared = !_multiplication.IsQuantizedByGate(rows.Rows) ? Prepared.Nothing : _multiplication.Prepare(layer.Output, rows.Rows, target =>
+            _kernels.Gate(_stream, Activation.None, rows.Rows, attended.RowStride, attended, default, attended, _inputs.Positions, target));
+        _multiplication.Multiply(layer.Output, attended, rows.Rows, _buffers.AttentionBranch, prepared);
 
         CudaHeads Heads(int first) => new(_buffers.QueryKeyValue.Address + (ulong)((long)first * size * sizeof(ushort)), stride, size);
     }

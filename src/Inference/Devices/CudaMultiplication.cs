@@ -15,13 +15,14 @@ internal enum Prepared
     Quantized,
 }
 
-/// <summary>The products with a model's matrices, in int8 or in float16 as the scheme has it: one path for both.</summary>
+/// <summary>The products with a model's matrices, in int8, in float16, or of both, as the scheme has it: one path for all.</summary>
 internal sealed class CudaMultiplication : IDisposable
 {
     private readonly CudaDecoderKernels _kernels;
     private readonly CudaStream _stream;
     private readonly CudaInt8MatMul? _int8;
     private readonly CudaMatMulWorkspace? _workspace;
+    private readonly bool _findsColumns;
 
     public CudaMultiplication(DecoderPlan plan, DeviceMemoryPlan memory, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
@@ -32,6 +33,7 @@ internal sealed class CudaMultiplication : IDisposable
             return;
         }
 
+        _findsColumns = set.Spec is { Outliers: OutlierPolicy.Columns, Granularity: not QuantizationGranularity.Tensor };
         _int8 = new CudaInt8MatMul(stream.Context, set.Spec with { OutlierThreshold = threshold ?? set.Spec.OutlierThreshold }, set.CudaVariants);
         _workspace = new CudaMatMulWorkspace(stream.Context, stream);
         try
@@ -51,13 +53,19 @@ internal sealed class CudaMultiplication : IDisposable
         _workspace?.Dispose();
     }
 
+    /// <summary>
+    /// Whether activations that no norm or gate computes are best quantized by a gate that changes nothing: a row alone is done in one launch, where the
+    /// quantization kernels first look for outlier columns in another.
+    /// </summary>
+    public bool IsQuantizedByGate(int rows) => rows == 1 && _findsColumns;
+
     /// <summary>Lets a kernel that computes activations quantize them as well, for the matrix that they are multiplied by next.</summary>
     /// <param name="next">The matrix; null where none is, or one that other activations are multiplied by.</param>
     /// <param name="rows">Rows.</param>
     /// <param name="queue">Queues the kernel with a target, or with null; returns whether it quantizes.</param>
     public Prepared Prepare(CudaMatrixWeights? next, int rows, Func<CudaQuantizeTarget?, bool> queue)
     {
-        CudaQuantizeTarget? target = next?.Int8 is { } weights ? _int8!.QuantizeTarget(_workspace!, rows, weights) : null;
+        CudaQuantizeTarget? target = _int8 is not null && next?.Int8 is { } weights ? _int8.QuantizeTarget(_workspace!, rows, weights) : null;
         bool quantized = queue(target);
         return quantized ? Prepared.Quantized : target is null ? Prepared.Nothing : Prepared.Marked;
     }
@@ -71,12 +79,18 @@ internal sealed class CudaMultiplication : IDisposable
             return;
         }
 
-        if (prepared != Prepared.Quantized)
+        if (_int8 is null)
         {
-            _int8!.QuantizeActivations(_workspace!, input, rows, int8, marked: prepared == Prepared.Marked);
+            _kernels.FloatGemm(_stream, input, rows, int8, output, weights.Bias);
+            return;
         }
 
-        CudaKernelVariant gemm = _int8!.Choose(rows, int8.OutputFeatures, int8.InputFeatures, output.Format);
+        if (prepared != Prepared.Quantized)
+        {
+            _int8.QuantizeActivations(_workspace!, input, rows, int8, marked: prepared == Prepared.Marked);
+        }
+
+        CudaKernelVariant gemm = _int8.Choose(rows, int8.OutputFeatures, int8.InputFeatures, output.Format);
         _int8.Gemm(_workspace!, input, rows, int8, output, weights.Bias, Activation.None, gemm, early: true);
     }
 }

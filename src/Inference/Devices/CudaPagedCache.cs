@@ -1,26 +1,32 @@
 using KernelGen.Backends.Cuda;
-using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Devices;
 
-/// <summary>The keys and values of all sequences in all layers, in pages; a page has the same number in every layer.</summary>
+/// <summary>
+/// The keys and values of all sequences in all layers of a device, in pages; a page has the same number in every layer. An int8 cache has one layer in float16
+/// beside it, through which every layer's new keys and values go, and in which the prompts' attention finds them.
+/// </summary>
 internal sealed class CudaPagedCache : IDisposable
 {
-    private readonly List<(CudaBuffer Keys, CudaBuffer Values)> _layers = [];
-    private readonly ulong _pageTable;
-    private readonly int _pagesPerSequence;
+    private readonly List<CudaBuffer> _buffers = [];
+    private readonly List<CudaKeyValuePages> _layers = [];
+    private readonly List<CudaInt8Pages> _int8 = [];
 
-    public CudaPagedCache(DecoderDescription description, DeviceMemoryPlan memory, ulong pageTable, CudaContext context)
+    public CudaPagedCache(DeviceMemoryPlan memory, ulong pageTable, CudaContext context)
     {
-        (_pageTable, _pagesPerSequence) = (pageTable, memory.PagesPerSequence);
-        long bytes = memory.Pages * (memory.PageBytes / (2 * description.Layers.Count));
         try
         {
-            foreach (DecoderLayerDescription _ in description.Layers)
+            for (int layer = 0; layer < memory.Layers.Count; layer++)
             {
-                CudaBuffer keys = new(context, bytes);
-                _layers.Add((keys, keys));
-                _layers[^1] = (keys, new CudaBuffer(context, bytes));
+                if (memory.IsInt8Cache)
+                {
+                    _int8.Add(new CudaInt8Pages(
+                        Allocate(memory.HalfPageBytes / 4), Allocate(memory.HalfPageBytes / 4), Allocate(memory.StepPageBytes / 2), Allocate(memory.StepPageBytes / 2)));
+                }
+
+                _layers.Add(memory.IsInt8Cache && layer > 0
+                    ? _layers[0]
+                    : new CudaKeyValuePages(Allocate(memory.HalfPageBytes / 2), Allocate(memory.HalfPageBytes / 2), pageTable, memory.PagesPerSequence));
             }
         }
         catch
@@ -28,16 +34,26 @@ internal sealed class CudaPagedCache : IDisposable
             Dispose();
             throw;
         }
+
+        ulong Allocate(long pageBytes)
+        {
+            CudaBuffer buffer = new(context, memory.Pages * pageBytes);
+            _buffers.Add(buffer);
+            return buffer.Address;
+        }
     }
 
-    public CudaKeyValuePages Layer(int layer) => new(_layers[layer].Keys.Address, _layers[layer].Values.Address, _pageTable, _pagesPerSequence);
+    /// <summary>The float16 pages, of every layer or of all.</summary>
+    public CudaKeyValuePages Layer(int layer) => _layers[layer];
+
+    /// <summary>A layer's int8 pages; null where the cache is float16.</summary>
+    public CudaInt8Pages? Int8(int layer) => _int8.Count == 0 ? null : _int8[layer];
 
     public void Dispose()
     {
-        foreach ((CudaBuffer keys, CudaBuffer values) in _layers)
+        foreach (CudaBuffer buffer in _buffers)
         {
-            keys.Dispose();
-            values.Dispose();
+            buffer.Dispose();
         }
     }
 }

@@ -12,7 +12,7 @@ internal readonly record struct CudaNormWeights(NormDescription Description, ulo
     public CudaNorm Kind => Description.Kind == NormKind.Layer ? CudaNorm.Layer : CudaNorm.RootMeanSquare;
 }
 
-/// <summary>All parameters of a model on a device.</summary>
+/// <summary>The parameters of a model, or of a part of its layers, on a device.</summary>
 internal sealed class CudaParameters : IDisposable
 {
     private readonly List<IDisposable> _owned = [];
@@ -61,19 +61,19 @@ internal sealed class CudaParameters : IDisposable
         DecoderWeights weights,
         CudaContext context,
         CudaStream stream,
-        IProgress<double>? progress,
+        LoadingProgress progress,
         CancellationToken cancellation)
     {
         CudaParameters parameters = new(context, stream);
         try
         {
             parameters.LoadTables(plan, memory, loader);
-            foreach (NormDescription norm in plan.Norms)
+            foreach (NormDescription norm in plan.NormsOf(memory.Layers, memory.IsHome))
             {
                 parameters.LoadNorm(norm, weights);
             }
 
-            parameters.LoadMatrices(plan, memory.Scheme, loader, progress, cancellation);
+            parameters.LoadMatrices(plan, memory, loader, progress, cancellation);
             stream.Synchronize();
             return parameters;
         }
@@ -94,21 +94,20 @@ internal sealed class CudaParameters : IDisposable
         }
     }
 
-    private void LoadMatrices(DecoderPlan plan, DeviceScheme scheme, CudaWeightLoader loader, IProgress<double>? progress, CancellationToken cancellation)
+    private void LoadMatrices(DecoderPlan plan, DeviceMemoryPlan memory, CudaWeightLoader loader, LoadingProgress progress, CancellationToken cancellation)
     {
-        int matrices = plan.Matrices.Count(), loaded = 0;
-        ProjectIn = plan.ProjectIn is null ? null : Matrix(plan.ProjectIn);
-        Layers = [.. plan.Layers.Select(layer => new CudaLayer(
+        ProjectIn = !memory.IsHome || plan.ProjectIn is null ? null : Matrix(plan.ProjectIn);
+        Layers = [.. plan.LayersOf(memory.Layers).Select(layer => new CudaLayer(
             layer, Matrix(layer.QueryKeyValue), Matrix(layer.Output), Matrix(layer.Up), Matrix(layer.Down)))];
-        ProjectOut = plan.ProjectOut is null ? null : Matrix(plan.ProjectOut);
+        ProjectOut = !memory.IsHome || plan.ProjectOut is null ? null : Matrix(plan.ProjectOut);
 
         CudaMatrixWeights Matrix(MatrixPlan matrix)
         {
             cancellation.ThrowIfCancellationRequested();
-            CudaMatrixWeights result = Own(loader.Load(matrix, scheme));
+            CudaMatrixWeights result = Own(loader.Load(matrix, memory.Scheme));
             Bytes += result.Bytes;
             MatrixBytes += result.Bytes;
-            progress?.Report((double)++loaded / matrices);
+            progress.Advance();
             return result;
         }
     }
@@ -116,11 +115,15 @@ internal sealed class CudaParameters : IDisposable
     private void LoadTables(DecoderPlan plan, DeviceMemoryPlan memory, CudaWeightLoader loader)
     {
         DecoderDescription description = plan.Description;
-        Tokens = Table(description.TokenEmbedding, isOutput: false);
-        Output = description.OutputEmbedding is { } output ? Table(description.TokenEmbedding with { Name = output }, isOutput: true) : Tokens;
+        if (memory.IsHome)
+        {
+            Tokens = Table(description.TokenEmbedding, isOutput: false);
+            Output = description.OutputEmbedding is { } output ? Table(description.TokenEmbedding with { Name = output }, isOutput: true) : Tokens;
+        }
+
         switch (description.Positions)
         {
-            case LearnedPositions learned:
+            case LearnedPositions learned when memory.IsHome:
                 Positions = Table(learned.Table, isOutput: false);
                 break;
             case RotaryPositions rotary:

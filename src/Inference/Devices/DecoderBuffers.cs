@@ -21,6 +21,11 @@ internal sealed class DecoderBuffers : IDisposable
             AttentionBranch = Allocate(description.HiddenSize);
             MlpBranch = Allocate(description.HiddenSize);
             Inner = Allocate(InnerWidth(plan));
+            if (!memory.IsHome)
+            {
+                return;
+            }
+
             Embedded = Allocate(description.TokenEmbedding.Size);
             Logits = Own(new CudaBuffer(context, (long)memory.LogitRows * description.VocabularySize * sizeof(float)), description.VocabularySize, ElementFormat.Float32);
         }
@@ -55,18 +60,18 @@ internal sealed class DecoderBuffers : IDisposable
     /// <summary>Between the MLP's layers: [up] or [gate | up].</summary>
     public CudaMatrix Inner { get; }
 
-    /// <summary>Rows as wide as the token embedding: before a projection in, after one out.</summary>
+    /// <summary>Rows as wide as the token embedding: before a projection in, after one out. At home only, as the logits.</summary>
     public CudaMatrix Embedded { get; }
 
     public CudaMatrix Logits { get; }
 
     /// <summary>Bytes of a row of all buffers but the logits.</summary>
-    public static long BytesPerRow(DecoderPlan plan)
+    public static long BytesPerRow(DecoderPlan plan, bool isHome)
     {
         DecoderDescription description = plan.Description;
         return (sizeof(float) * (long)description.HiddenSize)
             + (sizeof(ushort) * ((3L * description.HiddenSize) + plan.QueryKeyValueWidth + (description.Heads * description.HeadSize)
-                + InnerWidth(plan) + description.TokenEmbedding.Size));
+                + InnerWidth(plan) + (isHome ? description.TokenEmbedding.Size : 0)));
     }
 
     /// <summary>Copies the first logits to the host, and waits for them.</summary>

@@ -17,19 +17,27 @@ internal sealed unsafe class DecoderInputs : IDisposable
     private readonly PinnedBuffer _hostTable;
     private readonly CudaBuffer _deviceTable;
     private readonly PinnedBuffer _chosen;
+    private readonly bool _ownsHost;
     private readonly int _rows;
     private readonly int _batch;
     private readonly int _pagesPerSequence;
 
-    public DecoderInputs(DeviceMemoryPlan memory, CudaContext context)
+    /// <param name="memory">Sizes.</param>
+    /// <param name="context">The device.</param>
+    /// <param name="home">Another device's inputs, whose pinned memory is copied to this one as well; null for memory of its own.</param>
+    public DecoderInputs(DeviceMemoryPlan memory, CudaContext context, DecoderInputs? home = null)
     {
         (_rows, _batch, _pagesPerSequence) = (memory.Rows, memory.Batch, memory.PagesPerSequence);
-        _host = new PinnedBuffer(context, StepBytes(memory));
+        _ownsHost = home is null;
+        _host = home?._host ?? new PinnedBuffer(context, StepBytes(memory));
         _device = new CudaBuffer(context, StepBytes(memory));
-        _hostTable = new PinnedBuffer(context, TableBytes(memory));
+        _hostTable = home?._hostTable ?? new PinnedBuffer(context, TableBytes(memory));
         _deviceTable = new CudaBuffer(context, TableBytes(memory));
-        _chosen = new PinnedBuffer(context, (long)memory.Batch * sizeof(uint));
-        _hostTable.Span<byte>().Clear();
+        _chosen = home?._chosen ?? new PinnedBuffer(context, (long)memory.Batch * sizeof(uint));
+        if (_ownsHost)
+        {
+            _hostTable.Span<byte>().Clear();
+        }
     }
 
     public ulong Tokens => _device.Address;
@@ -68,16 +76,9 @@ internal sealed unsafe class DecoderInputs : IDisposable
     /// <summary>Queues the copy of everything but the page table.</summary>
     public void Upload(CudaStream stream) => _device.Upload<byte>(_host.Span<byte>()[..(int)_device.Bytes], stream);
 
-    /// <summary>Queues the copy of what a decoding step reads.</summary>
-    public void UploadRows(CudaStream stream, int rows)
-    {
-        for (int part = 0; part < 3; part++)
-        {
-            _device.Upload<uint>(Words(part)[..rows], stream, Offset(part));
-        }
-
-        _device.Upload<SamplingRow>(HostSampling[..rows], stream, Offset(3));
-    }
+    /// <summary>Queues the copy of what a decoding step reads, in one piece: a copy costs a graph more than its bytes.</summary>
+    public void UploadRows(CudaStream stream, int rows) =>
+        _device.Upload<byte>(_host.Span<byte>()[..(Offset(3) + (rows * Unsafe.SizeOf<SamplingRow>()))], stream);
 
     /// <summary>Writes a line of the page table and queues its copy.</summary>
     public void Place(CudaStream stream, int slot, ReadOnlySpan<int> pages)
@@ -96,11 +97,14 @@ internal sealed unsafe class DecoderInputs : IDisposable
 
     public void Dispose()
     {
-        _host.Dispose();
         _device.Dispose();
-        _hostTable.Dispose();
         _deviceTable.Dispose();
-        _chosen.Dispose();
+        if (_ownsHost)
+        {
+            _host.Dispose();
+            _hostTable.Dispose();
+            _chosen.Dispose();
+        }
     }
 
     private static int SamplingBytes(int batch) => (((batch * Unsafe.SizeOf<SamplingRow>()) + Alignment - 1) / Alignment) * Alignment;

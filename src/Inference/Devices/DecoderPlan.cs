@@ -56,6 +56,8 @@ internal sealed record MatrixPlan(string Name, int InputFeatures, int OutputFeat
 /// <param name="Down">The MLP's last layer.</param>
 internal sealed record LayerPlan(DecoderLayerDescription Description, MatrixPlan QueryKeyValue, MatrixPlan Output, MatrixPlan Up, MatrixPlan Down)
 {
+    public const int MatricesPerLayer = 4;
+
     public IEnumerable<MatrixPlan> Matrices => [QueryKeyValue, Output, Up, Down];
 }
 
@@ -83,21 +85,35 @@ internal sealed class DecoderPlan
 
     public MatrixPlan? ProjectOut { get; }
 
+    /// <summary>All layers.</summary>
+    public LayerRange AllLayers => new(0, Layers.Count);
+
     /// <summary>Every matrix, in the order of their use.</summary>
-    public IEnumerable<MatrixPlan> Matrices =>
-    [
-        .. (ReadOnlySpan<MatrixPlan>)(ProjectIn is null ? [] : [ProjectIn]),
-        .. Layers.SelectMany(static layer => layer.Matrices),
-        .. (ReadOnlySpan<MatrixPlan>)(ProjectOut is null ? [] : [ProjectOut]),
-    ];
+    public IEnumerable<MatrixPlan> Matrices => MatricesOf(AllLayers, isHome: true);
 
     /// <summary>Every norm.</summary>
-    public IEnumerable<NormDescription> Norms =>
+    public IEnumerable<NormDescription> Norms => NormsOf(AllLayers, isHome: true);
+
+    /// <summary>The matrices of a device's part of the model.</summary>
+    /// <param name="layers">Its layers.</param>
+    /// <param name="isHome">Whether it has what lies before the first layer and after the last.</param>
+    public IEnumerable<MatrixPlan> MatricesOf(LayerRange layers, bool isHome) =>
     [
-        .. (ReadOnlySpan<NormDescription>)(Description.EmbeddingNorm is null ? [] : [Description.EmbeddingNorm]),
-        .. Description.Layers.SelectMany(static layer => (NormDescription[])[layer.AttentionNorm, layer.MlpNorm]),
-        .. (ReadOnlySpan<NormDescription>)(Description.FinalNorm is null ? [] : [Description.FinalNorm]),
+        .. (ReadOnlySpan<MatrixPlan>)(isHome && ProjectIn is not null ? [ProjectIn] : []),
+        .. LayersOf(layers).SelectMany(static layer => layer.Matrices),
+        .. (ReadOnlySpan<MatrixPlan>)(isHome && ProjectOut is not null ? [ProjectOut] : []),
     ];
+
+    /// <summary>The norms of a device's part of the model.</summary>
+    /// <inheritdoc cref="MatricesOf"/>
+    public IEnumerable<NormDescription> NormsOf(LayerRange layers, bool isHome) =>
+    [
+        .. (ReadOnlySpan<NormDescription>)(isHome && Description.EmbeddingNorm is not null ? [Description.EmbeddingNorm] : []),
+        .. LayersOf(layers).SelectMany(static layer => (NormDescription[])[layer.Description.AttentionNorm, layer.Description.MlpNorm]),
+        .. (ReadOnlySpan<NormDescription>)(isHome && Description.FinalNorm is not null ? [Description.FinalNorm] : []),
+    ];
+
+    public IEnumerable<LayerPlan> LayersOf(LayerRange layers) => Layers.Skip(layers.First).Take(layers.Count);
 
     /// <summary>Width of the queries, keys and values of a token together.</summary>
     public int QueryKeyValueWidth => (Description.Heads + (2 * Description.KeyValueHeads)) * Description.HeadSize;

@@ -13,7 +13,18 @@ public sealed class DeviceMemoryException : Exception
     public DeviceMemoryException(string device, long required, long free, IEnumerable<(string Part, long Bytes)> parts)
         : base(string.Create(
             CultureInfo.InvariantCulture,
-            $"{device} lacks {required - free} bytes: the model needs {required} ({string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Part} {part.Bytes}")))}), {free} are free. Use a shorter context, a smaller batch, a scheme with less memory, or a device with more."))
+            $"{device} lacks {required - free} bytes: the model needs {required} ({string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Part} {part.Bytes}")))}), {free} are free. Use a shorter context, a smaller batch, a scheme with less memory, a device with more, several devices (--device cuda:0,cuda:1), or let the processor compute the layers that do not fit (--device cuda:0,cpu)."))
+    {
+        RequiredBytes = required;
+        FreeBytes = free;
+    }
+
+    /// <summary>Says what is missing where a model is shared by several devices.</summary>
+    /// <param name="message">What each device has, and what fits none.</param>
+    /// <param name="required">Bytes that the model needs.</param>
+    /// <param name="free">Bytes that are free on all devices together.</param>
+    internal DeviceMemoryException(string message, long required, long free)
+        : base(message)
     {
         RequiredBytes = required;
         FreeBytes = free;
@@ -22,9 +33,9 @@ public sealed class DeviceMemoryException : Exception
     /// <summary>Bytes that the model needs, with a key-value cache for one text.</summary>
     public long RequiredBytes { get; }
 
-    /// <summary>Bytes of the device that were free.</summary>
+    /// <summary>Bytes that were free.</summary>
     public long FreeBytes { get; }
 
-    /// <summary>Bytes that are missing.</summary>
-    public long MissingBytes => RequiredBytes - FreeBytes;
+    /// <summary>Bytes that are missing; among several devices perhaps none, where whole layers leave gaps.</summary>
+    public long MissingBytes => Math.Max(0, RequiredBytes - FreeBytes);
 }

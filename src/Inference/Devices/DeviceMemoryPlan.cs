@@ -20,19 +20,28 @@ internal sealed class DeviceMemoryPlan
 
     private readonly List<(string Part, long Bytes)> _parts = [];
 
-    private DeviceMemoryPlan(DecoderPlan plan, DeviceScheme scheme, DeviceOptions options)
+    private DeviceMemoryPlan(DecoderPlan plan, DeviceScheme scheme, DeviceOptions options, LayerRange layers, bool isHome)
     {
         DecoderDescription description = plan.Description;
+        (Layers, IsHome) = (layers, isHome);
         Context = options.MaxContext ?? description.ContextLength;
         Chunk = Math.Min(options.PrefillChunk, Context);
         Batch = options.MaxBatch;
         Rows = Math.Max(Math.Max(Batch, Chunk), options.RowsAtOnce);
         PagesPerSequence = (Context + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
-        PageBytes = 2L * description.Layers.Count * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
+        HalfPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
+        StepPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * sizeof(float);
+        IsInt8Cache = options.Cache == CacheFormat.Int8;
         Scheme = scheme;
     }
 
     public DeviceScheme Scheme { get; }
+
+    /// <summary>The layers that the device has.</summary>
+    public LayerRange Layers { get; }
+
+    /// <summary>Whether it has what lies before the first layer and after the last: embeddings, final norm, output head.</summary>
+    public bool IsHome { get; }
 
     /// <summary>Most positions of a sequence.</summary>
     public int Context { get; }
@@ -49,8 +58,23 @@ internal sealed class DeviceMemoryPlan
     /// <summary>Entries of a line of the page table.</summary>
     public int PagesPerSequence { get; }
 
-    /// <summary>Bytes of a page in all layers, keys and values.</summary>
-    public long PageBytes { get; }
+    /// <summary>Whether keys and values are int8.</summary>
+    public bool IsInt8Cache { get; }
+
+    /// <summary>Bytes of a float16 page of one layer, keys and values.</summary>
+    public long HalfPageBytes { get; }
+
+    /// <summary>Bytes of the steps of an int8 page of one layer.</summary>
+    public long StepPageBytes { get; }
+
+    /// <summary>Bytes of a page in one layer.</summary>
+    public long LayerPageBytes => IsInt8Cache ? (HalfPageBytes / sizeof(ushort)) + StepPageBytes : HalfPageBytes;
+
+    /// <summary>Bytes of a page that all layers of a device share: an int8 cache's layer in float16.</summary>
+    public long SharedPageBytes => IsInt8Cache ? HalfPageBytes : 0;
+
+    /// <summary>Bytes of a page in all layers of the device.</summary>
+    public long PageBytes => Layers.Count == 0 ? 0 : (Layers.Count * LayerPageBytes) + SharedPageBytes;
 
     /// <summary>Pages of the cache.</summary>
     public int Pages { get; private set; }
@@ -82,21 +106,45 @@ internal sealed class DeviceMemoryPlan
     public static DeviceMemoryPlan Create(
         DecoderPlan plan, DeviceScheme scheme, DeviceOptions options, Func<LinearDescription, int> storedBytes, string device, long free)
     {
+        DeviceMemoryPlan memory = Of(plan, scheme, options, storedBytes, plan.AllLayers, isHome: true);
+        (long least, long wanted) = memory.PageBounds(options);
+        long room = (free - memory.TotalBytes) / memory.PageBytes;
+        memory.UsePages((int)Math.Clamp(Math.Min(wanted, room), least, int.MaxValue));
+        return memory.TotalBytes <= free ? memory : throw new DeviceMemoryException(device, memory.TotalBytes, free, memory._parts);
+    }
+
+    /// <summary>What a part of a model takes, but for the cache.</summary>
+    /// <param name="plan">The model.</param>
+    /// <param name="scheme">How matrices are held.</param>
+    /// <param name="options">What is to be done at once.</param>
+    /// <param name="storedBytes">Bytes of a weight as the checkpoint stores a layer.</param>
+    /// <param name="layers">The layers.</param>
+    /// <param name="isHome">Whether what lies before and after the layers is part of it.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of range.</exception>
+    public static DeviceMemoryPlan Of(
+        DecoderPlan plan, DeviceScheme scheme, DeviceOptions options, Func<LinearDescription, int> storedBytes, LayerRange layers, bool isHome)
+    {
         Check(options, plan.Description);
-        DeviceMemoryPlan memory = new(plan, scheme, options);
+        DeviceMemoryPlan memory = new(plan, scheme, options, layers, isHome);
         memory.AddParameters(plan, storedBytes);
         memory.AddBuffers(plan);
-        long fixedBytes = memory.TotalBytes;
+        return memory;
+    }
 
-        // Whole pages for every sequence: the last one of each may be filled in part.
-        long wanted = options.CacheTokens is { } tokens
-            ? Math.Max(1, (tokens + DecoderRow.PageSize - 1) / DecoderRow.PageSize)
-            : (long)memory.Batch * memory.PagesPerSequence;
-        long least = options.CacheTokens is null ? memory.PagesPerSequence : wanted;
-        long room = (free - fixedBytes) / memory.PageBytes;
-        memory.Pages = (int)Math.Clamp(Math.Min(wanted, room), least, int.MaxValue);
-        memory._parts.Add(("key-value cache", memory.Pages * memory.PageBytes));
-        return memory.TotalBytes <= free ? memory : throw new DeviceMemoryException(device, memory.TotalBytes, free, memory._parts);
+    /// <summary>
+    /// The pages that a cache needs at least, and those that it is to have. Whole pages for every sequence: the last one of each may be filled in part.
+    /// </summary>
+    public (long Least, long Wanted) PageBounds(DeviceOptions options)
+    {
+        long wanted = options.CacheTokens is { } tokens ? DeviceScheme.RoundUp(tokens, DecoderRow.PageSize) / DecoderRow.PageSize : (long)Batch * PagesPerSequence;
+        return (options.CacheTokens is null ? PagesPerSequence : wanted, wanted);
+    }
+
+    /// <summary>Settles how many pages the cache has.</summary>
+    public void UsePages(int pages)
+    {
+        Pages = pages;
+        _parts.Add(("key-value cache", pages * PageBytes));
     }
 
     private static void Check(DeviceOptions options, DecoderDescription description)
@@ -115,6 +163,11 @@ internal sealed class DeviceMemoryPlan
             ArgumentOutOfRangeException.ThrowIfLessThan(tokens, 1, nameof(options.CacheTokens));
         }
 
+        if (!Enum.IsDefined(options.Cache))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.Cache, "There is no such format of a cache.");
+        }
+
         if (options.OutlierThreshold is { } threshold && !(threshold > 0 && float.IsFinite(threshold)))
         {
             throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive, finite number.");
@@ -124,19 +177,14 @@ internal sealed class DeviceMemoryPlan
     private void AddParameters(DecoderPlan plan, Func<LinearDescription, int> storedBytes)
     {
         DecoderDescription description = plan.Description;
-        MatrixBytes = plan.Matrices.Sum(matrix => Scheme.BytesOf(matrix, matrix.Runs.Min(run => storedBytes(run.Source))));
-        long embeddings = BytesOf(description.TokenEmbedding);
-        if (description.Positions is LearnedPositions learned)
+        MatrixBytes = plan.MatricesOf(Layers, IsHome).Sum(matrix => Scheme.BytesOf(matrix, storedBytes));
+        long embeddings = IsHome ? BytesOf(description.TokenEmbedding) * (description.OutputEmbedding is null ? 1 : 2) : 0;
+        if (IsHome && description.Positions is LearnedPositions learned)
         {
             embeddings += BytesOf(learned.Table);
         }
 
-        if (description.OutputEmbedding is not null)
-        {
-            embeddings += BytesOf(description.TokenEmbedding);
-        }
-
-        long norms = plan.Norms.Sum(static norm => (long)norm.Size * sizeof(float) * ((norm.IsAffine ? 1 : 0) + (norm.HasBias ? 1 : 0)));
+        long norms = plan.NormsOf(Layers, IsHome).Sum(static norm => (long)norm.Size * sizeof(float) * ((norm.IsAffine ? 1 : 0) + (norm.HasBias ? 1 : 0)));
         ParameterBytes = MatrixBytes + embeddings + norms;
         _parts.Add(("linear layers", MatrixBytes));
         _parts.Add(("embeddings", embeddings));
@@ -148,8 +196,12 @@ internal sealed class DeviceMemoryPlan
     private void AddBuffers(DecoderPlan plan)
     {
         DecoderDescription description = plan.Description;
-        _parts.Add(("activations", Rows * DecoderBuffers.BytesPerRow(plan)));
-        _parts.Add(("logits", (long)LogitRows * description.VocabularySize * sizeof(float)));
+        _parts.Add(("activations", Rows * DecoderBuffers.BytesPerRow(plan, IsHome)));
+        if (IsHome)
+        {
+            _parts.Add(("logits", (long)LogitRows * description.VocabularySize * sizeof(float)));
+        }
+
         _parts.Add(("inputs of a step", DecoderInputs.Bytes(this)));
         _parts.Add(("attention's workspace", CudaAttentionWorkspace.Bytes(Batch, description.Heads, description.HeadSize)));
         if (description.Positions is RotaryPositions rotary)

@@ -15,11 +15,28 @@ public sealed record DeviceOptions
     /// </summary>
     public long? CacheTokens { get; init; }
 
+    /// <summary>How keys and values are held on a GPU.</summary>
+    public CacheFormat Cache { get; init; }
+
     /// <summary>Tokens of a prompt that go through the model at once, at least 1. More are faster, and need more memory.</summary>
     public int PrefillChunk { get; init; } = 2048;
 
     /// <summary>The outlier threshold, positive; null for the scheme's own.</summary>
     public float? OutlierThreshold { get; init; }
+
+    /// <summary>
+    /// Whether the processor computes the layers that fit no GPU, with its own kernels; their weights stay in host memory. Where everything fits, nothing changes.
+    /// </summary>
+    public bool OffloadsToProcessor { get; init; }
+
+    /// <summary>Most threads for the processor's layers; -1 for one per processor.</summary>
+    public int MaxDegreeOfParallelism { get; init; } = -1;
+
+    /// <summary>For tests: whether GPUs exchange activations by way of the host though they could reach each other.</summary>
+    internal bool StagesCopies { get; init; }
+
+    /// <summary>For tests: bytes of host memory that are said to be free.</summary>
+    internal long? HostFreeBytes { get; init; }
 
     /// <summary>Rows that a pass has to take beyond that: an evaluation runs whole windows side by side.</summary>
     internal int RowsAtOnce { get; init; }

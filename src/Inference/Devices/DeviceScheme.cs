@@ -4,12 +4,11 @@ using KernelGen.Inference.Transformers;
 namespace KernelGen.Inference.Devices;
 
 /// <summary>How a device holds and multiplies a model's matrices.</summary>
-/// <param name="Kernels">The int8 kernels; null for 16-bit weights and activations.</param>
+/// <param name="Kernels">The int8 kernels; null for 16-bit activations.</param>
+/// <param name="IsInt8">Whether the weights are int8.</param>
 /// <param name="KeepsOriginals">Whether the 16-bit weights stay beside the int8 ones, for outlier columns, which the device finds without asking the host.</param>
-internal sealed record DeviceScheme(Int8KernelSet? Kernels, bool KeepsOriginals)
+internal sealed record DeviceScheme(Int8KernelSet? Kernels, bool IsInt8, bool KeepsOriginals)
 {
-    public bool IsInt8 => Kernels is not null;
-
     /// <summary>Bytes of a matrix with its statistics and bias.</summary>
     /// <param name="matrix">The matrix.</param>
     /// <param name="storedBytes">Bytes of a weight as the checkpoint stores it.</param>
@@ -22,6 +21,11 @@ internal sealed record DeviceScheme(Int8KernelSet? Kernels, bool KeepsOriginals)
             ? (n * RoundUp(k, CudaInt8Weights.KBlock)) + (padded * CudaInt8Weights.StatisticsBytes) + bias + originals
             : (n * k * sizeof(ushort)) + bias;
     }
+
+    /// <summary>Bytes of a matrix with its statistics and bias.</summary>
+    /// <param name="matrix">The matrix.</param>
+    /// <param name="storedBytes">Bytes of a weight as the checkpoint stores a layer.</param>
+    public long BytesOf(MatrixPlan matrix, Func<Transformers.LinearDescription, int> storedBytes) => BytesOf(matrix, matrix.Runs.Min(run => storedBytes(run.Source)));
 
     /// <summary>Bytes of all parameters of a model in 16 bits, for comparison.</summary>
     public static long SixteenBitBytesOf(DecoderPlan plan)

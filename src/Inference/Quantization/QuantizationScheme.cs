@@ -24,7 +24,7 @@ public sealed class QuantizationScheme
         Int8("absmax-row", "a scale per row of activations, one for the weights", AbsmaxRow.Kernels),
         Int8("absmax-vector", "a scale per row of activations and per output feature", AbsmaxVector.Kernels),
         Int8("zeropoint-vector", "absmax-vector with a zero-point per row of activations", ZeroPointVector.Kernels),
-        new("w8a16", "int8 weights, float activations", (_, threads, _) => WeightOnlyInt8Linear.Factory(threads)),
+        new("w8a16", "int8 weights, float activations", (_, threads, _) => WeightOnlyInt8Linear.Factory(threads)) { OnCuda = new DeviceScheme(null, true, false) },
         Int8("llm-int8", "LLM.int8(): outlier columns in 16 bits, the rest absmax-vector", LlmInt8.Kernels, OutlierWeights.Original),
         Int8("llm-int8-elements", "LLM.int8() with outliers decided per row: no row depends on another", LlmInt8Elements.Kernels, OutlierWeights.Original),
         Int8("llm-int8-dequantized-outliers", "LLM.int8() without 16-bit weights for outlier columns, as bitsandbytes", LlmInt8.Kernels),
@@ -41,7 +41,7 @@ public sealed class QuantizationScheme
         (_, _, _) => throw new ArgumentException("The scheme 'fp16' runs on a GPU only; on the processor, use fp32, which keeps 16-bit weights in 16 bits."))
     {
         WeightGranularity = null,
-        OnCuda = new DeviceScheme(null, false),
+        OnCuda = new DeviceScheme(null, false, false),
     };
 
     /// <summary>Every scheme that a GPU can run, from the reference to LLM.int8().</summary>
@@ -94,7 +94,7 @@ public sealed class QuantizationScheme
         new(name, description, (threshold, threads, outliers) => Int8Linear.Factory(kernels, outlierWeights, threshold, threads, outliers))
         {
             OnCuda = kernels.CudaVariants.Count > 0
-                ? new DeviceScheme(kernels, outlierWeights == OutlierWeights.Original && kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements)
+                ? new DeviceScheme(kernels, true, outlierWeights == OutlierWeights.Original && kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements)
                 : null,
             UsesOutlierThreshold = kernels.Spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Elements,
             WeightGranularity = kernels.Spec.Granularity,

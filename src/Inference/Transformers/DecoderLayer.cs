@@ -25,7 +25,9 @@ internal sealed class DecoderLayer : IDisposable
         _down = tensors.Linear(mlp.Down, linear);
     }
 
-    public long Bytes => _attentionNorm.Bytes + _mlpNorm.Bytes + LinearLayers.Sum(linear => linear.Bytes);
+    public long Bytes => _attentionNorm.Bytes + _mlpNorm.Bytes + LinearBytes;
+
+    public long LinearBytes => LinearLayers.Sum(linear => linear.Bytes);
 
     private IEnumerable<LinearLayer> LinearLayers => [.. _projections, _output, .. (LinearLayer[])(_gate is null ? [] : [_gate]), _up, _down];
 

@@ -12,11 +12,15 @@ public sealed class KeyValueCache
 {
     private readonly KeyValueStore[] _stores;
 
-    internal KeyValueCache(TransformerModel owner, int capacity, bool keepsLayers)
+    /// <param name="owner">The only one that may fill it.</param>
+    /// <param name="description">The owner's layers.</param>
+    /// <param name="capacity">Most tokens.</param>
+    /// <param name="keepsLayers">As <see cref="KeepsLayers"/>.</param>
+    internal KeyValueCache(object owner, DecoderDescription description, int capacity, bool keepsLayers)
     {
         Owner = owner;
         Capacity = capacity;
-        DecoderDescription description = owner.Description;
+        KeepsLayers = keepsLayers || description.Layers.Count == 1;
         _stores = new KeyValueStore[keepsLayers ? description.Layers.Count : 1];
         for (int i = 0; i < _stores.Length; i++)
         {
@@ -37,9 +41,9 @@ public sealed class KeyValueCache
     /// Whether the sequence can be continued. A cache that keeps no layers serves one pass over a whole sequence in the memory of one
     /// layer: each layer writes over the one before.
     /// </summary>
-    internal bool KeepsLayers => _stores.Length == Owner.Description.Layers.Count;
+    internal bool KeepsLayers { get; }
 
-    internal TransformerModel Owner { get; }
+    internal object Owner { get; }
 
     /// <summary>Forgets all tokens; the memory stays.</summary>
     public void Clear() => Length = 0;
@@ -47,6 +51,13 @@ public sealed class KeyValueCache
     internal KeyValueStore Store(int layer) => _stores[_stores.Length == 1 ? 0 : layer];
 
     internal void Advance(int tokens) => Length += tokens;
+
+    /// <summary>Forgets the tokens from a position on.</summary>
+    internal void Rewind(int position)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(position, Length);
+        Length = position;
+    }
 }
 
 /// <summary>

@@ -184,7 +184,7 @@ public sealed class TransformerModel : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(capacity, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(capacity, Description.ContextLength);
-        return new KeyValueCache(this, capacity, keepsLayers);
+        return new KeyValueCache(this, Description, capacity, keepsLayers);
     }
 
     private int CheckArguments(ReadOnlySpan<int> tokens, KeyValueCache[] caches)

@@ -13,6 +13,7 @@ public class DeviceMemoryPlanTests
     [Theory]
     [InlineData("llm-int8-dequantized-outliers", 0.52)]
     [InlineData("absmax-vector", 0.52)]
+    [InlineData("w8a16", 0.52)]
     [InlineData("fp16", 1.001)]
     public void Parameters_take_their_share_of_16_bits(string scheme, double most)
     {
@@ -81,13 +82,29 @@ public class DeviceMemoryPlanTests
     }
 
     [Fact]
+    public void An_int8_cache_takes_a_byte_a_value_a_step_a_head_and_one_layer_in_16_bits()
+    {
+        DecoderPlan plan = Plan("opt-6.7b");
+        DeviceOptions options = new() { CacheTokens = 6400, Cache = CacheFormat.Int8 };
+        DeviceMemoryPlan int8 = Create(plan, "fp16", options, H100), half = Create(plan, "fp16", options with { Cache = CacheFormat.Float16 }, H100);
+        Assert.Equal((2L * 32 * 32 * 64 * (128 + 4)) + (2L * 32 * 64 * 128 * 2), int8.PageBytes);
+        Assert.Equal(100 * (half.PageBytes - int8.PageBytes), half.TotalBytes - int8.TotalBytes);
+        Assert.Equal(100, int8.Pages);
+
+        // Shared by two devices, each has a layer in 16 bits of its own.
+        PlacementPlan placement = PlacementPlan.Create(plan, Scheme("fp16"), options, static _ => 2, [new("a", H100 / 8), new("b", H100 / 8)]);
+        Assert.Equal(int8.PageBytes + int8.SharedPageBytes, placement.Devices.Sum(static device => device.PageBytes));
+        Assert.All(placement.Devices, static device => Assert.InRange(device.TotalBytes, 0, H100 / 8));
+    }
+
+    [Fact]
     public void Options_out_of_range_are_refused()
     {
         DecoderPlan plan = Plan("opt-125m");
         foreach (DeviceOptions options in (DeviceOptions[])
             [
                 new() { MaxBatch = 0 }, new() { MaxBatch = 2000 }, new() { MaxContext = 0 }, new() { MaxContext = 2049 }, new() { CacheTokens = 0 },
-                new() { PrefillChunk = 0 }, new() { OutlierThreshold = 0 }, new() { OutlierThreshold = float.NaN },
+                new() { PrefillChunk = 0 }, new() { OutlierThreshold = 0 }, new() { OutlierThreshold = float.NaN }, new() { Cache = (CacheFormat)2 },
             ])
         {
             Assert.ThrowsAny<ArgumentOutOfRangeException>(() => Create(plan, "fp16", options, H100));
@@ -114,9 +131,9 @@ public class DeviceMemoryPlanTests
     [Theory]
     [InlineData("fp32")]
     [InlineData("absmax")]
-    [InlineData("w8a16")]
+    [InlineData("absmax-row")]
     public void A_scheme_without_device_kernels_is_refused(string scheme) =>
-        Assert.Contains("use one of fp16, absmax-vector, llm-int8", Assert.Throws<ArgumentException>(() => Scheme(scheme)).Message, StringComparison.Ordinal);
+        Assert.Contains("use one of fp16, absmax-vector, w8a16, llm-int8", Assert.Throws<ArgumentException>(() => Scheme(scheme)).Message, StringComparison.Ordinal);
 
     private static DecoderPlan Plan(string shape) => DecoderPlan.Of(ModelShapes.Find(shape)!);
 

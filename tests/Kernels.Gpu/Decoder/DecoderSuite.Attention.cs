@@ -92,6 +92,97 @@ internal sealed partial class DecoderSuite
         }
     }
 
+    /// <summary>
+    /// An int8 cache: what is packed lies within half a step of what was given, the float16 pages become exactly that, widening gives them back, and attention
+    /// is that of the float16 kernel on them.
+    /// </summary>
+    private void Int8Cache(bool briefly)
+    {
+        int[] lengths = briefly ? [1, 65, 130] : [1, 2, 63, 64, 65, 200, 1100, 40];
+        foreach (int size in briefly ? [80] : HeadSizes)
+        {
+            foreach ((int heads, int keyValueHeads) in Groups)
+            {
+                Int8Cache(size, heads, keyValueHeads, lengths);
+            }
+        }
+    }
+
+    private void Int8Cache(int size, int heads, int keyValueHeads, int[] lengths)
+    {
+        using DeviceData data = new(context, stream);
+        using CudaAttentionWorkspace workspace = new(context, stream);
+        CachedSequences cache = new(data, keyValueHeads, size, lengths, [.. lengths.Select(static _ => 0)], seed: size + heads);
+        int elements = cache.PageElements, width = heads * size;
+        CudaInt8Pages int8 = new(data.Allocate(elements), data.Allocate(elements), data.Allocate(elements / size * 4), data.Allocate(elements / size * 4));
+        CudaAttentionShape shape = new(heads, keyValueHeads, size, 1 / MathF.Sqrt(size), 100, data.Upload([.. Enumerable.Range(0, heads).Select(static head => MathF.Pow(2, -head - 1))]));
+        string what = $"int8 cache, {heads} heads on {keyValueHeads} of {size}";
+
+        // Every position is a row, and one holds none.
+        (int Sequence, int Position)[] all = [.. lengths.SelectMany((length, sequence) => Enumerable.Range(0, length).Select(position => (sequence, position)))];
+        ulong rowPositions = data.Upload([.. all.Select(static row => (uint)row.Position), DecoderRow.Inactive]), rowSequences = data.Upload([.. all.Select(static row => (uint)row.Sequence), 0u]);
+        kernels.PackCache(stream, all.Length + 1, shape, rowPositions, rowSequences, cache.Pages, int8);
+        foreach ((bool isValue, ulong values, ulong stepsAt, float[] half) in new[] { (false, int8.Keys, int8.KeySteps, cache.ReadKeys()), (true, int8.Values, int8.ValueSteps, cache.ReadValues()) })
+        {
+            sbyte[] packed = data.Read<sbyte>(values, elements);
+            float[] steps = data.Read<float>(stepsAt, elements / size);
+            int wrong = 0;
+            foreach ((int sequence, int position) in all)
+            {
+                for (int head = 0; head < keyValueHeads; head++)
+                {
+                    int at = cache.InPages(sequence, position, head);
+                    float step = steps[at / size];
+                    for (int i = 0; i < size; i++)
+                    {
+                        float given = isValue ? cache.Value(sequence, position, head, i) : cache.Key(sequence, position, head, i), stands = packed[at + i] * step;
+                        wrong += Math.Abs(stands - given) <= (0.501f * step) && half[at + i] == (float)(Half)stands ? 0 : 1;
+                    }
+                }
+            }
+
+            Expect(wrong == 0, $"{what}: {wrong} {(isValue ? "values" : "keys")} are not packed as they should be");
+        }
+
+        uint[] positions = [.. lengths.Select(static length => (uint)length - 1), DecoderRow.Inactive], sequences = [.. Enumerable.Range(0, lengths.Length + 1).Select(row => (uint)(row % lengths.Length))];
+        int rows = positions.Length;
+        ulong queries = data.Upload(DeviceData.Random(new Random(heads), rows * width, 1.5f), ElementFormat.Float16, out _);
+        ulong positionsAt = data.Upload(positions), sequencesAt = data.Upload(sequences);
+        workspace.Reserve(rows, heads, size);
+        ushort[] Attend(int first, int count, int longest, CudaInt8Pages? from)
+        {
+            ulong output = data.Allocate(count * width * 2);
+            kernels.AttentionDecode(
+                stream, count, shape, new(queries + (ulong)(first * width * 2), width, size), default, default, positionsAt + (ulong)(first * 4), sequencesAt + (ulong)(first * 4), cache.Pages, longest, Half16(output, width), workspace, from);
+            return data.Read<ushort>(output, count * width);
+        }
+
+        ushort[] got = Attend(0, rows, lengths.Max(), int8);
+        double[] want = Array.ConvertAll(Attend(0, rows, lengths.Max(), null), static bits => (double)BitConverter.UInt16BitsToHalf(bits));
+
+        // The float16 pages round what the int8 values stand for: keys of up to 1.5 by 2^-11, in scores that add some dozens of them.
+        Compare($"{what}: attention", Array.ConvertAll(got, static bits => (float)BitConverter.UInt16BitsToHalf(bits)), want, i => Half16(want[i]) + 4e-3);
+        for (int row = 0; row < lengths.Length; row++)
+        {
+            Same($"{what}: row {row} alone", Attend(row, 1, lengths[row], int8), got[(row * width)..((row + 1) * width)]);
+        }
+
+        float[] keys = cache.ReadKeys(), stored = cache.ReadValues();
+        CudaKeyValuePages widened = cache.Pages with { Keys = data.Allocate(elements * 2), Values = data.Allocate(elements * 2) };
+        for (int sequence = 0; sequence < lengths.Length; sequence++)
+        {
+            kernels.WidenCache(stream, sequence, lengths[sequence], shape, widened, int8);
+        }
+
+        float[] wideKeys = data.ReadHalves(widened.Keys, elements), wideValues = data.ReadHalves(widened.Values, elements);
+        int different = all.Sum(row => Enumerable.Range(0, keyValueHeads).Sum(head =>
+        {
+            int at = cache.InPages(row.Sequence, row.Position, head);
+            return keys.AsSpan(at, size).SequenceEqual(wideKeys.AsSpan(at, size)) && stored.AsSpan(at, size).SequenceEqual(wideValues.AsSpan(at, size)) ? 0 : 1;
+        }));
+        Expect(different == 0, $"{what}: {different} widened heads differ from what was packed");
+    }
+
     private void Decode(int size, int heads, int keyValueHeads, int[] lengths, int window, bool slopes, bool appends)
     {
         using DeviceData data = new(context, stream);

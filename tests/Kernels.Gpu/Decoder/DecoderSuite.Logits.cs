@@ -2,7 +2,7 @@ using KernelGen.Backends.Cuda;
 
 namespace KernelGen.Kernels.Gpu;
 
-/// <content>16-bit multiplication and the choice of tokens.</content>
+/// <content>Multiplication of 16-bit activations, by 16-bit and int8 weights, and the choice of tokens.</content>
 internal sealed partial class DecoderSuite
 {
     private void FloatGemms(bool briefly)
@@ -56,6 +56,59 @@ internal sealed partial class DecoderSuite
         {
             kernels.FloatGemm(stream, Half16(input + (ulong)(row * k * 2), k), 1, Half16(weights, k), n, k, Single(alone, n));
             Same($"16-bit GEMM [{rows},{k}] x [{n},{k}]: row {row} alone", data.Read<int>(alone, n), data.Read<int>(together + (ulong)((long)row * n * 4), n));
+        }
+    }
+
+    /// <summary>int8 weights with a step per output feature under 16-bit activations.</summary>
+    private void Int8WeightGemms(bool briefly)
+    {
+        (int Rows, int N, int K)[] shapes = briefly
+            ? [(5, 130, 72), (40, 130, 72)]
+            : [(1, 130, 8), (1, 4096, 4096), (7, 257, 72), (8, 64, 512), (9, 33, 264), (16, 130, 1000), (20, 96, 4096), (32, 50, 136), (33, 130, 72), (150, 257, 1000)];
+        foreach ((int rows, int n, int k) in shapes)
+        {
+            using DeviceData data = new(context, stream);
+            using CudaInt8Weights weights = new(context, stream, n, k);
+            Random random = new(rows + n);
+            ulong input = data.Upload(DeviceData.Random(random, rows * k, 1), ElementFormat.Float16, out float[] a);
+            sbyte[] b = new sbyte[n * weights.KPadded];
+            for (int i = 0; i < b.Length; i++)
+            {
+                b[i] = (sbyte)(i % weights.KPadded < k ? random.Next(-127, 128) : 0);
+            }
+
+            float[] steps = [.. DeviceData.Random(random, n, 0.01f).Select(static step => Math.Abs(step) + 1e-4f)], bias = DeviceData.Random(random, n, 1);
+            weights.Quantized.Upload<sbyte>(b, stream);
+            weights.Statistics.Upload<float>(steps, stream);
+            ulong biasAt = data.Upload(bias);
+            double[] sums = new double[rows * n];
+            Parallel.For(0, rows * n, i =>
+            {
+                for (int j = 0; j < k; j++)
+                {
+                    sums[i] += (double)a[(i / n * k) + j] * b[(i % n * weights.KPadded) + j];
+                }
+
+                sums[i] *= steps[i % n];
+            });
+            foreach (ElementFormat format in new[] { ElementFormat.Float16, ElementFormat.Float32 })
+            {
+                foreach (Activation activation in new[] { Activation.None, Activation.Relu })
+                {
+                    bool hasBias = activation == Activation.None;
+                    ulong output = data.Allocate(rows * n * 4);
+                    kernels.FloatGemm(stream, Half16(input, k), rows, weights, new(output, format, n), hasBias ? biasAt : 0, activation);
+                    float[] got = format == ElementFormat.Float32 ? data.Read<float>(output, rows * n) : data.ReadHalves(output, rows * n);
+                    double[] want = [.. sums.Select((sum, i) => (double)Curves.Apply((float)(sum + (hasBias ? bias[i % n] : 0)), activation))];
+                    double error = 3e-7 * k * 127 * 0.0101;
+                    Compare($"int8 weights [{rows},{k}] x [{n},{k}] to {format}, {activation}", got, want, i => error + (format == ElementFormat.Float16 ? Half16(want[i]) : 4e-6 * Math.Abs(want[i])));
+                }
+            }
+
+            ulong together = data.Allocate(rows * n * 4), alone = data.Allocate(n * 4);
+            kernels.FloatGemm(stream, Half16(input, k), rows, weights, Single(together, n));
+            kernels.FloatGemm(stream, Half16(input + (ulong)((rows - 1) * k * 2), k), 1, weights, Single(alone, n));
+            Same($"int8 weights [{rows},{k}] x [{n},{k}]: the last row alone", data.Read<int>(alone, n), data.Read<int>(together + (ulong)((long)(rows - 1) * n * 4), n));
         }
     }
 

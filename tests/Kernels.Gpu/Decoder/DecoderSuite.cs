@@ -24,8 +24,10 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
             Step("gates", Gates);
             Step("rotary positions and cache", RotaryAndCache);
             Step("decode attention", () => DecodeAttention(briefly));
+            Step("int8 cache", () => Int8Cache(briefly));
             Step("prefill attention", () => PrefillAttention(briefly));
             Step("16-bit multiplication", () => FloatGemms(briefly));
+            Step("int8 weights under 16-bit activations", () => Int8WeightGemms(briefly));
             Step("argmax", ArgMaxes);
             Step("sampling", () => Samples(briefly));
             if (!briefly)

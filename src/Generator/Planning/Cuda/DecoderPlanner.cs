@@ -25,13 +25,22 @@ internal sealed record RowPlan(bool Gate, RowSink Sink, bool ZeroPoint, int Capa
 /// <summary>Rotary positions and the store to the cache.</summary>
 internal sealed record StorePlan(int Capability) : DecoderBody(Capability);
 
+/// <summary>Quantization of new keys and values, or widening of a sequence's old ones.</summary>
+internal sealed record CachePlan(bool Widens, int Capability) : DecoderBody(Capability)
+{
+    public const int PackThreads = 128, WidenThreads = 128;
+}
+
 /// <summary>Attention of one query per sequence.</summary>
 /// <param name="HeadSize">Width of a head.</param>
 /// <param name="Queries">Heads of queries that a block holds at a time.</param>
+/// <param name="Int8Cache">Whether keys and values are int8 with a step per position and head.</param>
 /// <param name="Capability">80 or 90.</param>
-internal sealed record DecodeAttentionPlan(int HeadSize, int Queries, int Capability) : DecoderBody(Capability)
+internal sealed record DecodeAttentionPlan(int HeadSize, int Queries, bool Int8Cache, int Capability) : DecoderBody(Capability)
 {
     public const int Threads = 128;
+
+    public int ValueBytes => Int8Cache ? 1 : 2;
 
     /// <summary>Threads that share a position: a power of two, eight values each, the last ones idle where the head is no such multiple.</summary>
     public int Lanes => HeadSize <= 16 ? 2 : HeadSize <= 32 ? 4 : HeadSize <= 64 ? 8 : 16;
@@ -56,8 +65,8 @@ internal sealed record PrefillAttentionPlan(int HeadSize, int Capability) : Deco
     public int SharedBytes => Stages * 2 * TileBytes;
 }
 
-/// <summary>A 16-bit multiplication of few rows.</summary>
-internal sealed record FewRowsGemmPlan(int Rows, ElementFormat Output, int Capability) : DecoderBody(Capability)
+/// <summary>A multiplication of few rows in 16 bits, by weights in 16 bits or in int8.</summary>
+internal sealed record FewRowsGemmPlan(int Rows, ElementFormat Output, bool Int8Weights, int Capability) : DecoderBody(Capability)
 {
     public const int Features = 32, Threads = 256, Warps = 8;
 }
@@ -105,12 +114,20 @@ internal static class DecoderPlanner
             }
 
             Add(DecoderKernelNames.Store(capability), ElementFormat.Float16, 0, 0, new StorePlan(capability));
+            foreach (bool widens in new[] { false, true })
+            {
+                Add(DecoderKernelNames.Cache(widens, capability), ElementFormat.Float16, widens ? CachePlan.WidenThreads : CachePlan.PackThreads, 0, new CachePlan(widens, capability));
+            }
+
             foreach (int size in sizes)
             {
                 foreach (int queries in DecodeQueries)
                 {
-                    DecodeAttentionPlan decode = new(size, queries, capability);
-                    Add(DecoderKernelNames.AttentionDecode(size, queries, capability), ElementFormat.Float16, DecodeAttentionPlan.Threads, 0, decode);
+                    foreach (bool int8 in new[] { false, true })
+                    {
+                        DecodeAttentionPlan decode = new(size, queries, int8, capability);
+                        Add(DecoderKernelNames.AttentionDecode(size, queries, int8, capability), ElementFormat.Float16, DecodeAttentionPlan.Threads, 0, decode);
+                    }
                 }
 
                 PrefillAttentionPlan prefill = new(size, capability);
@@ -121,8 +138,11 @@ internal static class DecoderPlanner
             {
                 foreach (int rows in FewRows)
                 {
-                    FewRowsGemmPlan few = new(rows, output, capability);
-                    Add(DecoderKernelNames.FloatGemmFew(rows, output, capability), output, FewRowsGemmPlan.Threads, 0, few);
+                    foreach (bool int8 in new[] { false, true })
+                    {
+                        FewRowsGemmPlan few = new(rows, output, int8, capability);
+                        Add(DecoderKernelNames.FloatGemmFew(rows, output, int8, capability), output, FewRowsGemmPlan.Threads, 0, few);
+                    }
                 }
 
                 ManyRowsGemmPlan many = new(output, capability);

@@ -115,6 +115,21 @@ internal static unsafe partial class CudaDriver
     internal static partial int cuDevicePrimaryCtxRelease_v2(int device);
 
     [LibraryImport(Library)]
+    internal static partial int cuCtxCreate_v2(out nint context, uint flags, int device);
+
+    [LibraryImport(Library)]
+    internal static partial int cuCtxDestroy_v2(nint context);
+
+    [LibraryImport(Library)]
+    internal static partial int cuCtxEnablePeerAccess(nint peer, uint flags);
+
+    [LibraryImport(Library)]
+    internal static partial int cuDeviceCanAccessPeer(out int able, int device, int peer);
+
+    [LibraryImport(Library)]
+    internal static partial int cuMemcpyPeerAsync(ulong destination, nint destinationContext, ulong source, nint sourceContext, nuint bytes, nint stream);
+
+    [LibraryImport(Library)]
     internal static partial int cuCtxSetCurrent(nint context);
 
     [LibraryImport(Library)]

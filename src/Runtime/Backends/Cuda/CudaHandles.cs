@@ -114,7 +114,7 @@ internal sealed unsafe class CudaBuffer : CudaHandle
     }
 }
 
-/// <summary>Host memory that the device copies from and to at full speed and without waiting.</summary>
+/// <summary>Host memory that every device copies from and to at full speed and without waiting.</summary>
 internal sealed unsafe class PinnedBuffer : CudaHandle
 {
     public PinnedBuffer(CudaContext context, long bytes)
@@ -131,6 +131,30 @@ internal sealed unsafe class PinnedBuffer : CudaHandle
 
     public Span<T> Span<T>()
         where T : unmanaged => new((void*)Value, checked((int)(Bytes / sizeof(T))));
+
+    /// <summary>Queues a copy of device memory to the beginning of this.</summary>
+    public void CopyFrom(ulong source, long bytes, CudaStream stream)
+    {
+        CheckRange(bytes);
+        stream.Context.Use();
+        Check(cuMemcpyDtoHAsync_v2((void*)Value, source, (nuint)bytes, stream.Value));
+    }
+
+    /// <summary>Queues a copy of the beginning of this to device memory.</summary>
+    public void CopyTo(ulong destination, long bytes, CudaStream stream)
+    {
+        CheckRange(bytes);
+        stream.Context.Use();
+        Check(cuMemcpyHtoDAsync_v2(destination, (void*)Value, (nuint)bytes, stream.Value));
+    }
+
+    private void CheckRange(long bytes)
+    {
+        if (bytes < 0 || bytes > Bytes)
+        {
+            throw new ArgumentException($"{bytes} bytes do not lie in a pinned buffer of {Bytes} bytes.");
+        }
+    }
 
     protected override int Free(nint value) => cuMemFreeHost(value);
 }

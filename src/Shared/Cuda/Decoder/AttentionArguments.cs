@@ -24,11 +24,17 @@ internal struct AttentionArguments
     /// <summary>Prefill: u32 [tiles][4]: first row, rows (0 for none), line of the page table, position of the first row.</summary>
     public ulong Tiles;
 
-    /// <summary>f16 [pages][KeyValueHeads][64][HeadSize].</summary>
+    /// <summary>f16, or s8 with steps, [pages][KeyValueHeads][64][HeadSize].</summary>
     public ulong KeyPages;
 
     /// <summary>The same.</summary>
     public ulong ValuePages;
+
+    /// <summary>Decoding, an int8 cache: f32 [pages][KeyValueHeads][64], what a position's values are multiples of.</summary>
+    public ulong KeySteps;
+
+    /// <summary>The same.</summary>
+    public ulong ValueSteps;
 
     /// <summary>u32 [sequences][MaxPages].</summary>
     public ulong PageTable;

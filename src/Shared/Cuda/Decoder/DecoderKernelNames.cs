@@ -13,11 +13,15 @@ internal static class DecoderKernelNames
 
     public static string Store(int capability) => "rotary_store" + Suffix(capability);
 
-    public static string AttentionDecode(int headSize, int queries, int capability) => $"attention_decode_d{headSize}_q{queries}{Suffix(capability)}";
+    /// <summary>From a float16 cache to an int8 one, or back.</summary>
+    public static string Cache(bool widens, int capability) => (widens ? "cache_widen" : "cache_pack") + Suffix(capability);
+
+    public static string AttentionDecode(int headSize, int queries, bool int8Cache, int capability) =>
+        $"attention_decode_d{headSize}_q{queries}{(int8Cache ? "_s8" : "")}{Suffix(capability)}";
 
     public static string AttentionPrefill(int headSize, int capability) => $"attention_prefill_d{headSize}_{DecoderRow.TileQueries}x{DecoderRow.PageSize}{Suffix(capability)}";
 
-    public static string FloatGemmFew(int rows, ElementFormat output, int capability) => $"gemm_f16t_f16n_f32_{rows}_few_{Format(output)}{Suffix(capability)}";
+    public static string FloatGemmFew(int rows, ElementFormat output, bool int8Weights, int capability) => $"gemm_f16t_{(int8Weights ? "s8n" : "f16n")}_f32_{rows}_few_{Format(output)}{Suffix(capability)}";
 
     public static string FloatGemmMany(ElementFormat output, int capability) => $"gemm_f16t_f16n_f32_128x128x32_mma_{Format(output)}{Suffix(capability)}";
 

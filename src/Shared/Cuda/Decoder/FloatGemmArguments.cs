@@ -9,11 +9,14 @@ internal struct FloatGemmArguments
     /// <summary>f16 [M, K] with a row every InputStride elements.</summary>
     public ulong Input;
 
-    /// <summary>f16 [N, K] with a row every WeightStride elements.</summary>
+    /// <summary>f16, or s8 with steps, [N, K] with a row every WeightStride elements.</summary>
     public ulong Weights;
 
     /// <summary>f32 [N]; or 0.</summary>
     public ulong Bias;
+
+    /// <summary>int8 weights: f32 [N], what a feature's weights are multiples of.</summary>
+    public ulong WeightSteps;
 
     /// <summary>[M, N] with a row every OutputStride elements, in the kernel's output type.</summary>
     public ulong Output;
@@ -30,7 +33,7 @@ internal struct FloatGemmArguments
     /// <summary>Elements from one row of Input to the next, a multiple of 8.</summary>
     public uint InputStride;
 
-    /// <summary>Elements from one row of Weights to the next, a multiple of 8.</summary>
+    /// <summary>Elements from one row of Weights to the next, a multiple of 8; of int8 weights of 128, zeros beyond K.</summary>
     public uint WeightStride;
 
     /// <summary>Elements from one row of Output to the next.</summary>

@@ -7,7 +7,7 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// Attention of one position per sequence. A block takes one part of one row's context for a few heads of queries that share a head of keys and
 /// values. Groups of lanes take a position each, eight dimensions per lane, with a running maximum and sum of their own (arXiv 1805.02867); the
 /// groups, then the parts, are combined in a fixed order. How a context is cut depends on its own length alone, so a row's bits do not depend on
-/// the batch. The last block of a row's parts to finish combines them.
+/// the batch. The last block of a row's parts to finish combines them. An int8 cache is widened in registers.
 /// </summary>
 internal static class DecodeAttentionKernel
 {
@@ -41,7 +41,7 @@ internal static class DecodeAttentionKernel
     {
         ptx.Registers("b32", "thread", "laneInGroup", "group", "block", "split", "splits", "row", "rest", "heads", "keyValueHeads", "maxPages", "window", "outputStride", "queriesPerHead", "chunks", "chunk", "keyValueHead", "firstHead", "headCount")
            .Registers("b32", "position", "sequence", "start", "firstPage", "pageCount", "parts", "pagesPerPart", "page", "endPage", "pageId", "at", "scratch", "head", "query", "item", "ticket", "dimension", "strideRow", "strideHead", "distance32")
-           .Registers("b64", "queries", "newKeys", "newValues", "positions", "sequences", "keyPages", "valuePages", "pageTable", "slopes", "output", "partials", "tickets", "pointer", "offset", "pageBase", "keyAddress", "valueAddress", "newKey", "newValue", "ticketAddress")
+           .Registers("b64", "queries", "newKeys", "newValues", "positions", "sequences", "keyPages", "valuePages", "pageTable", "slopes", "output", "partials", "tickets", "pointer", "offset", "pageBase", "keyAddress", "valueAddress", "keyStepAddress", "valueStepAddress", "stepBase", "newKey", "newValue", "ticketAddress")
            .Registers("f32", "scale", "high", "newHigh", "safe", "decay", "remote", "distance", "total", "weight", "value", "sum", "slope")
            .Registers("pred", "isActive", "hasNew", "isIdle", "isNew", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
            .Registers("b16", "halfLow", "halfHigh")
@@ -50,7 +50,7 @@ internal static class DecodeAttentionKernel
            .Registers("b32", Names("raw", 4));
         for (int pass = 0; pass < shape.Passes; pass++)
         {
-            ptx.Registers("b32", Names($"key{pass}_", 4)).Registers("b32", Names($"value{pass}_", 4)).Registers("pred", $"valid{pass}");
+            ptx.Registers("b32", Names($"key{pass}_", 4)).Registers("b32", Names($"value{pass}_", 4)).Registers("pred", $"valid{pass}").Registers("f32", $"keyStep{pass}", $"valueStep{pass}");
         }
 
         for (int query = 0; query < shape.Queries; query++)
@@ -234,15 +234,29 @@ internal static class DecodeAttentionKernel
             mul.wide.u32 pageBase, pageId, keyValueHeads;
             cvt.u64.u32 offset, keyValueHead;
             add.u64 pageBase, pageBase, offset;
-            mul.lo.u64 pageBase, pageBase, {pageValues * 2};
+            shl.b64 stepBase, pageBase, {Log2(DecoderRow.PageSize)};
+            mul.lo.u64 pageBase, pageBase, {pageValues * shape.ValueBytes};
             mad.lo.u32 scratch, group, {shape.HeadSize}, dimension;
-            mul.wide.u32 offset, scratch, 2;
+            mul.wide.u32 offset, scratch, {shape.ValueBytes};
             add.u64 pageBase, pageBase, offset;
             add.u64 keyAddress, keyPages, pageBase;
             add.u64 valueAddress, valuePages, pageBase;
             shl.b32 at, page, 6;
             add.u32 at, at, group;
             """);
+        if (shape.Int8Cache)
+        {
+            ptx.Argument<AttentionArguments>("keyStepAddress", nameof(AttentionArguments.KeySteps), "u64")
+               .Argument<AttentionArguments>("valueStepAddress", nameof(AttentionArguments.ValueSteps), "u64")
+               .Add("""
+                cvt.u64.u32 offset, group;
+                add.u64 stepBase, stepBase, offset;
+                shl.b64 stepBase, stepBase, 2;
+                add.u64 keyStepAddress, keyStepAddress, stepBase;
+                add.u64 valueStepAddress, valueStepAddress, stepBase;
+                """);
+        }
+
         for (int pass = 0; pass < shape.Passes; pass++)
         {
             LoadPair(ptx, shape, pass, "key", "keyAddress", "newKey");
@@ -261,7 +275,7 @@ internal static class DecodeAttentionKernel
 
         for (int pass = 0; pass < shape.Passes; pass++)
         {
-            ptx.Widen(Names($"value{pass}_", 4), Names("x", 8));
+            Widen(ptx, shape, "value", pass);
             for (int query = 0; query < shape.Queries; query++)
             {
                 for (int i = 0; i < 8; i++)
@@ -283,7 +297,7 @@ internal static class DecodeAttentionKernel
     /// </summary>
     private static void LoadPair(PtxWriter ptx, DecodeAttentionPlan shape, int pass, string kind, string cached, string projected)
     {
-        int offset = pass * shape.Groups * shape.HeadSize * 2;
+        int offset = pass * shape.Groups * shape.HeadSize * shape.ValueBytes;
         string registers = Vector(Names($"{kind}{pass}_", 4));
         string loaded = ptx.Label("LOADED");
         ptx.Add($"""
@@ -295,6 +309,18 @@ internal static class DecodeAttentionKernel
         foreach (string register in Names($"{kind}{pass}_", 4))
         {
             ptx.Add($"mov.b32 {register}, 0;");
+        }
+
+        if (shape.Int8Cache)
+        {
+            ptx.Add($$"""
+                mov.f32 {{kind}}Step{{pass}}, 0f00000000;
+                not.pred present, isIdle;
+                and.pred present, present, valid{{pass}};
+                @present ld.global.v2.b32 {{{kind}}{{pass}}_0, {{kind}}{{pass}}_1}, [{{cached}}+{{offset}}];
+                @present ld.global.f32 {{kind}}Step{{pass}}, [{{kind}}StepAddress+{{pass * shape.Groups * sizeof(float)}}];
+                """);
+            return;
         }
 
         ptx.Add($"""
@@ -309,11 +335,30 @@ internal static class DecodeAttentionKernel
             """);
     }
 
+    /// <summary>Eight dimensions of a key or value to x.</summary>
+    private static void Widen(PtxWriter ptx, DecodeAttentionPlan shape, string kind, int pass)
+    {
+        if (!shape.Int8Cache)
+        {
+            ptx.Widen(Names($"{kind}{pass}_", 4), Names("x", 8));
+            return;
+        }
+
+        for (int i = 0; i < 8; i++)
+        {
+            ptx.Add($"""
+                bfe.s32 scratch, {kind}{pass}_{i / 4}, {i % 4 * 8}, 8;
+                cvt.rn.f32.s32 x{i}, scratch;
+                mul.rn.f32 x{i}, x{i}, {kind}Step{pass};
+                """);
+        }
+    }
+
     private static void Scores(PtxWriter ptx, DecodeAttentionPlan shape)
     {
         for (int pass = 0; pass < shape.Passes; pass++)
         {
-            ptx.Widen(Names($"key{pass}_", 4), Names("x", 8));
+            Widen(ptx, shape, "key", pass);
             for (int query = 0; query < shape.Queries; query++)
             {
                 string score = $"score{query}_{pass}";

@@ -12,6 +12,8 @@ internal static class DecoderKernelText
         DecodeAttentionPlan attention => DecodeAttentionKernel.Emit(plan, attention),
         FewRowsGemmPlan gemm => FewRowsGemmKernel.Emit(plan, gemm),
         StorePlan => StoreKernel.Emit(plan),
+        CachePlan { Widens: false } => PackCacheKernel.Emit(plan),
+        CachePlan => WidenCacheKernel.Emit(plan),
         PrefillAttentionPlan attention => PrefillAttentionKernel.Emit(plan, attention),
         ManyRowsGemmPlan => ManyRowsGemmKernel.Emit(plan),
         ArgMaxPlan => ArgMaxKernel.Emit(plan),

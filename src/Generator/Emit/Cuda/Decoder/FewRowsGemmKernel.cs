@@ -7,12 +7,18 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// Few rows against many features, at the speed of the memory. The operands are swapped: features are mma's rows, the batch its columns. Fragments come
 /// from global memory without a detour: within 32 values of K every thread takes eight neighbouring ones of a feature in one load, and the same eight
 /// of a batch row; both fragments permute K alike, which changes no sum. The warps of a block take turns along K and are summed in their order,
-/// so a row's bits depend neither on the batch nor on its tile.
+/// so a row's bits depend neither on the batch nor on its tile. Of int8 weights a thread takes 16 neighbouring ones in a load, and two pieces of eight values
+/// of the batch; they become f16 exactly (a byte below the exponent of 1024), and every feature's sum is multiplied by its step.
 /// </summary>
 internal static class FewRowsGemmKernel
 {
     /// <summary>K per turn of a warp: two loads of 32 values.</summary>
     private const int BlockK = 64, Tiles = FewRowsGemmPlan.Features / 16;
+
+    /// <summary>From the first value of a lane's first piece to that of its second.</summary>
+    private static int PieceStep(FewRowsGemmPlan shape) => shape.Int8Weights ? 8 : 32;
+
+    private static int LaneValues(FewRowsGemmPlan shape) => shape.Int8Weights ? 16 : 8;
 
     public static string Emit(DecoderKernelPlan plan, FewRowsGemmPlan shape)
     {
@@ -20,8 +26,8 @@ internal static class FewRowsGemmKernel
         PtxWriter ptx = Begin<FloatGemmArguments>(plan, FewRowsGemmPlan.Threads);
         ptx.Add($".shared .align 16 .f32 warpSums[{FewRowsGemmPlan.Warps * FewRowsGemmPlan.Features * shape.Rows}];");
         Epilogue.Declare(ptx);
-        ptx.Registers("b32", "thread", "warp", "lane", "laneRow", "laneColumn", "rows", "features", "k", "inputStride", "weightStride", "outputStride", "rowTiles", "rowTile", "featureTile", "block", "feature", "row", "kAt", "kLoad", "scratch", "item")
-           .Registers("b64", "input", "weights", "biasAt", "output", "pointer", "offset", "kOffset")
+        ptx.Registers("b32", "thread", "warp", "lane", "laneRow", "laneColumn", "rows", "features", "k", "inputStride", "weightStride", "outputStride", "rowTiles", "rowTile", "featureTile", "block", "feature", "row", "kAt", "kLoad", "scratch", "item", "unsigned", "exponent", "excess")
+           .Registers("b64", "input", "weights", "biasAt", "scalesAt", "output", "pointer", "offset", "kOffset")
            .Registers("f32", "sum", "value")
            .Registers("b16", "half")
            .Registers("pred", "again", "inK", "valid", "hasBiasVector");
@@ -33,6 +39,10 @@ internal static class FewRowsGemmKernel
                 foreach (int set in new[] { 0, 1 })
                 {
                     ptx.Registers("b32", Names($"a{set}_{tile}_{side}_0_", 4)).Registers("b32", Names($"a{set}_{tile}_{side}_1_", 4));
+                    if (shape.Int8Weights)
+                    {
+                        ptx.Registers("b32", Names($"raw{set}_{tile}_{side}_", 4));
+                    }
                 }
             }
 
@@ -50,9 +60,9 @@ internal static class FewRowsGemmKernel
 
         ptx.LaunchNext(plan);
         Prologue(ptx, shape, columns);
-        LoadWeights(ptx, 0);
+        LoadWeights(ptx, shape, 0);
         ptx.WaitForPrevious(plan);
-        Mainloop(ptx, columns);
+        Mainloop(ptx, shape, columns);
         Sum(ptx, plan, shape, columns);
         return ptx.End();
     }
@@ -85,7 +95,7 @@ internal static class FewRowsGemmKernel
             mul.lo.u32 featureTile, featureTile, {FewRowsGemmPlan.Features};
             mul.lo.u32 rowTile, rowTile, {shape.Rows};
             shl.b32 scratch, warp, 6;
-            mad.lo.u32 kAt, laneColumn, 8, scratch;
+            mad.lo.u32 kAt, laneColumn, {LaneValues(shape)}, scratch;
             """);
         for (int tile = 0; tile < Tiles; tile++)
         {
@@ -96,7 +106,7 @@ internal static class FewRowsGemmKernel
                     add.u32 feature, feature, {(tile * 16) + first};
                     setp.lt.u32 has{tile}_{side}, feature, features;
                     mul.wide.u32 pointer, feature, weightStride;
-                    shl.b64 pointer, pointer, 1;
+                    shl.b64 pointer, pointer, {(shape.Int8Weights ? 0 : 1)};
                     add.u64 weight{tile}_{side}, weights, pointer;
                     """);
             }
@@ -124,23 +134,54 @@ internal static class FewRowsGemmKernel
         from tile in Enumerable.Range(0, Tiles) from column in Enumerable.Range(0, columns) from name in Names($"acc{tile}_{column}_", 4) select name;
 
     /// <summary>The features' values at kAt into a set of registers; zeros beyond K and beyond the features.</summary>
-    private static void LoadWeights(PtxWriter ptx, int set)
+    private static void LoadWeights(PtxWriter ptx, FewRowsGemmPlan shape, int set)
     {
+        const string Instruction = "ld.global.nc.L1::no_allocate.v4.b32";
+        if (shape.Int8Weights)
+        {
+            // Rows are padded with zeros to whole blocks of 128: a piece that begins in K ends in the row.
+            ptx.Add("""
+                setp.lt.u32 inK, kAt, k;
+                cvt.u64.u32 kOffset, kAt;
+                """);
+            ForSides((tile, side) => Load(ptx, Names($"raw{set}_{tile}_{side}_", 4), $"weight{tile}_{side}", $"has{tile}_{side}", Instruction));
+            return;
+        }
+
         for (int load = 0; load < 2; load++)
         {
-            Locate(ptx, load);
-            for (int tile = 0; tile < Tiles; tile++)
-            {
-                foreach (string side in new[] { "low", "high" })
-                {
-                    Load(ptx, Names($"a{set}_{tile}_{side}_{load}_", 4), $"weight{tile}_{side}", $"has{tile}_{side}", "ld.global.nc.L1::no_allocate.v4.b32");
-                }
-            }
+            Locate(ptx, shape, load);
+            ForSides((tile, side) => Load(ptx, Names($"a{set}_{tile}_{side}_{load}_", 4), $"weight{tile}_{side}", $"has{tile}_{side}", Instruction));
         }
     }
 
-    private static void Locate(PtxWriter ptx, int load) => ptx.Add($"""
-        add.u32 kLoad, kAt, {load * 32};
+    private static void ForSides(System.Action<int, string> body)
+    {
+        for (int tile = 0; tile < Tiles; tile++)
+        {
+            body(tile, "low");
+            body(tile, "high");
+        }
+    }
+
+    /// <summary>Sixteen int8 values per side to f16 pairs: with the sign bit turned they are 0 to 255 more than -128, and the low bits of 1024 plus that.</summary>
+    private static void WidenWeights(PtxWriter ptx, int set) => ForSides((tile, side) =>
+    {
+        for (int word = 0; word < 4; word++)
+        {
+            string target = $"a{set}_{tile}_{side}_{word / 2}_";
+            ptx.Add($"""
+                xor.b32 unsigned, raw{set}_{tile}_{side}_{word}, 0x80808080;
+                prmt.b32 {target}{2 * (word % 2)}, unsigned, exponent, 0x4140;
+                prmt.b32 {target}{(2 * (word % 2)) + 1}, unsigned, exponent, 0x4342;
+                sub.f16x2 {target}{2 * (word % 2)}, {target}{2 * (word % 2)}, excess;
+                sub.f16x2 {target}{(2 * (word % 2)) + 1}, {target}{(2 * (word % 2)) + 1}, excess;
+                """);
+        }
+    });
+
+    private static void Locate(PtxWriter ptx, FewRowsGemmPlan shape, int load) => ptx.Add($"""
+        add.u32 kLoad, kAt, {load * PieceStep(shape)};
         setp.lt.u32 inK, kLoad, k;
         mul.wide.u32 kOffset, kLoad, 2;
         """);
@@ -160,14 +201,22 @@ internal static class FewRowsGemmKernel
     }
 
     /// <summary>Turns alternate between two sets of registers: one is loaded while the other is multiplied.</summary>
-    private static void Mainloop(PtxWriter ptx, int columns)
+    private static void Mainloop(PtxWriter ptx, FewRowsGemmPlan shape, int columns)
     {
+        if (shape.Int8Weights)
+        {
+            ptx.Add("""
+                mov.b32 exponent, 0x64646464;
+                mov.b32 excess, 0x64806480;
+                """);
+        }
+
         ptx.Add("MULTIPLY:");
         foreach (int set in new[] { 0, 1 })
         {
             for (int load = 0; load < 2; load++)
             {
-                Locate(ptx, load);
+                Locate(ptx, shape, load);
                 for (int column = 0; column < columns; column++)
                 {
                     Load(ptx, Names($"b{column}_{load}_", 4), $"batch{column}", $"inBatch{column}", "ld.global.v4.b32");
@@ -175,7 +224,12 @@ internal static class FewRowsGemmKernel
             }
 
             ptx.Add($"add.u32 kAt, kAt, {BlockK * FewRowsGemmPlan.Warps};");
-            LoadWeights(ptx, 1 - set);
+            LoadWeights(ptx, shape, 1 - set);
+            if (shape.Int8Weights)
+            {
+                WidenWeights(ptx, set);
+            }
+
             for (int load = 0; load < 2; load++)
             {
                 for (int half = 0; half < 2; half++)
@@ -196,7 +250,7 @@ internal static class FewRowsGemmKernel
 
             // kAt without the lane's part decides for the whole warp: mma needs all lanes.
             ptx.Add($"""
-                mul.lo.u32 scratch, laneColumn, 8;
+                mul.lo.u32 scratch, laneColumn, {LaneValues(shape)};
                 sub.u32 scratch, kAt, scratch;
                 setp.ge.u32 again, scratch, k;
                 @again bra MULTIPLIED;
@@ -257,6 +311,16 @@ internal static class FewRowsGemmKernel
             ptx.Add($"""
                 ld.shared.f32 value, [scratch+{warp * results * 4}];
                 add.rn.f32 sum, sum, value;
+                """);
+        }
+
+        if (shape.Int8Weights)
+        {
+            ptx.Argument<FloatGemmArguments>("scalesAt", nameof(FloatGemmArguments.WeightSteps), "u64").Add("""
+                mul.wide.u32 offset, feature, 4;
+                add.u64 pointer, scalesAt, offset;
+                ld.global.nc.f32 value, [pointer];
+                mul.rn.f32 sum, sum, value;
                 """);
         }
 

@@ -261,7 +261,7 @@ internal static class RowKernel
 
     private static void GateRow(PtxWriter ptx, RowPlan row, QuantizePlan quantize)
     {
-        string outside = ptx.Label("OUTSIDE"), element = ptx.Label("ELEMENT"), single = ptx.Label("SINGLE");
+        string outside = ptx.Label("OUTSIDE"), element = ptx.Label("ELEMENT"), single = ptx.Label("SINGLE"), curve = ptx.Label("CURVE"), activated = ptx.Label("GROUP_ACTIVATED");
         ptx.Add("""
             mov.u32 activation, function;
             mov.u32 group, thread;
@@ -273,6 +273,26 @@ internal static class RowKernel
         Clear(ptx);
         ptx.Add($"@!inRow bra {outside};");
         LoadHalves(ptx, "first");
+        ptx.Add($"""
+            setp.ge.u32 again, activation, {(int)Activation.Gelu};
+            @again bra {curve};
+            """);
+        for (int i = 0; i < X.Length; i++)
+        {
+            ptx.Add($"mov.f32 {X[i]}, {Y[i]};");
+        }
+
+        ptx.Add($"""
+            setp.ne.u32 again, activation, {(int)Activation.Relu};
+            @again bra {activated};
+            """);
+        foreach (string x in X)
+        {
+            Epilogue.Relu(ptx, x);
+        }
+
+        // Curves are long: eight values share one text.
+        ptx.Add($"bra {activated};").Add($"{curve}:");
         Cached(ptx, "st", Y, always: true);
         ptx.Add($"""
             mov.u32 item, 8;
@@ -288,7 +308,7 @@ internal static class RowKernel
             @again bra {element};
             """);
         Cached(ptx, "ld", X, always: true);
-        ptx.Add($"@!hasSecond bra {single};");
+        ptx.Add($"{activated}:").Add($"@!hasSecond bra {single};");
         LoadHalves(ptx, "second");
         for (int i = 0; i < X.Length; i++)
         {

@@ -13,6 +13,13 @@ internal readonly record struct CudaHeads(ulong Address, int RowStride, int Head
 /// <param name="MaxPages">Entries of a line.</param>
 internal readonly record struct CudaKeyValuePages(ulong Keys, ulong Values, ulong PageTable, int MaxPages);
 
+/// <summary>One layer's keys and values in int8, in the pages of a <see cref="CudaKeyValuePages"/>: every position of a head has a step of its own.</summary>
+/// <param name="Keys">s8 [pages][key-value heads][64][head size].</param>
+/// <param name="Values">The same.</param>
+/// <param name="KeySteps">f32 [pages][key-value heads][64].</param>
+/// <param name="ValueSteps">The same.</param>
+internal readonly record struct CudaInt8Pages(ulong Keys, ulong Values, ulong KeySteps, ulong ValueSteps);
+
 /// <summary>What attention needs to know of a layer beside its operands.</summary>
 /// <param name="Heads">Heads of queries.</param>
 /// <param name="KeyValueHeads">Heads of keys and values; each serves <c>Heads / KeyValueHeads</c> neighbouring heads of queries.</param>

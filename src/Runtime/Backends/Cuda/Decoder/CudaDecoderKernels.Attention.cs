@@ -64,13 +64,20 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <param name="longestContext">Positions, the rows' own among them, that no row has more of while the launch (or its graph) is used.</param>
     /// <param name="output">f16 [rows, Heads * HeadSize].</param>
     /// <param name="workspace">Reserved for rows and heads.</param>
+    /// <param name="int8">The int8 cache to read instead of the float16 pages; the rows' own keys and values are in it (<see cref="PackCache"/>), none are given.</param>
     public void AttentionDecode(
-        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads newKeys, CudaHeads newValues, ulong positions, ulong sequences, CudaKeyValuePages pages, int longestContext, CudaMatrix output, CudaAttentionWorkspace workspace)
+        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads newKeys, CudaHeads newValues, ulong positions, ulong sequences, CudaKeyValuePages pages, int longestContext, CudaMatrix output, CudaAttentionWorkspace workspace, CudaInt8Pages? int8 = null)
     {
+        Require(int8 is null || newKeys.Address == 0, "New keys and values go to an int8 cache before its attention.");
         Require((newKeys.Address == 0) == (newValues.Address == 0), "New keys and new values are given together or not at all.");
         Require(longestContext > 0 && longestContext <= (long)pages.MaxPages * DecoderRow.PageSize, $"A context of {longestContext} is not between 1 and the {pages.MaxPages} pages of {DecoderRow.PageSize} positions that the page table has.");
         AttentionArguments arguments = Arguments(shape, queries, pages, output);
         int group = shape.Heads / shape.KeyValueHeads, queriesPerBlock = group == 1 ? 1 : DecodeGroup;
+        if (int8 is { } cache)
+        {
+            (arguments.KeyPages, arguments.ValuePages, arguments.KeySteps, arguments.ValueSteps) = (cache.Keys, cache.Values, cache.KeySteps, cache.ValueSteps);
+        }
+
         arguments.NewKeys = newKeys.Address;
         arguments.NewValues = newValues.Address;
         arguments.Positions = positions;
@@ -83,7 +90,7 @@ internal sealed unsafe partial class CudaDecoderKernels
         arguments.ValueHeadStride = (uint)newValues.HeadStride;
         arguments.Splits = (uint)Math.Min(DecoderRow.MaxSplits, (longestContext + DecoderRow.PageSize - 1) / DecoderRow.PageSize);
         long blocks = (long)arguments.Splits * rows * shape.KeyValueHeads * ((group + queriesPerBlock - 1) / queriesPerBlock);
-        Launch(stream, DecoderKernelNames.AttentionDecode(shape.HeadSize, queriesPerBlock, Capability), arguments, blocks, AttentionThreads);
+        Launch(stream, DecoderKernelNames.AttentionDecode(shape.HeadSize, queriesPerBlock, int8 is not null, Capability), arguments, blocks, AttentionThreads);
     }
 
     /// <summary>
@@ -107,6 +114,56 @@ internal sealed unsafe partial class CudaDecoderKernels
         CudaKernelVariant variant = Kernel(name).Variant;
         Launch(stream, name, arguments, (long)tileCount * shape.Heads, variant.Threads, variant.SharedBytes);
     }
+
+    /// <summary>
+    /// Queues the quantization of rows' keys and values from float16 pages to an int8 cache: per position and head, <c>step = absmax / 127</c>. The float16
+    /// values become those that the int8 ones stand for.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="rows">Rows, at least 1.</param>
+    /// <param name="shape">Heads.</param>
+    /// <param name="positions">u32 [rows].</param>
+    /// <param name="sequences">u32 [rows].</param>
+    /// <param name="pages">Has the rows' keys and values (<see cref="RotaryAndStore"/>).</param>
+    /// <param name="int8">Receives them.</param>
+    public void PackCache(CudaStream stream, int rows, CudaAttentionShape shape, ulong positions, ulong sequences, CudaKeyValuePages pages, CudaInt8Pages int8)
+    {
+        CacheArguments arguments = CacheArgumentsOf(shape, pages, int8);
+        (arguments.Positions, arguments.Sequences, arguments.Rows) = (positions, sequences, (uint)rows);
+        const int WarpsPerBlock = CacheThreads / 32;
+        Launch(stream, DecoderKernelNames.Cache(widens: false, Capability), arguments, ((2L * rows * shape.KeyValueHeads) + WarpsPerBlock - 1) / WarpsPerBlock, CacheThreads);
+    }
+
+    /// <summary>Queues the copy of a sequence's first pages from an int8 cache to float16 pages, for a prompt that goes on.</summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="sequence">Its line of the page table.</param>
+    /// <param name="positions">Positions, at least 1; the rest of their last page is copied as well.</param>
+    /// <param name="shape">Heads.</param>
+    /// <param name="pages">Receives them.</param>
+    /// <param name="int8">Has them.</param>
+    public void WidenCache(CudaStream stream, int sequence, int positions, CudaAttentionShape shape, CudaKeyValuePages pages, CudaInt8Pages int8)
+    {
+        CacheArguments arguments = CacheArgumentsOf(shape, pages, int8);
+        arguments.Sequence = (uint)sequence;
+        long count = (positions + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
+        Launch(stream, DecoderKernelNames.Cache(widens: true, Capability), arguments, count * 2 * shape.KeyValueHeads, CacheThreads);
+    }
+
+    private static CacheArguments CacheArgumentsOf(CudaAttentionShape shape, CudaKeyValuePages pages, CudaInt8Pages int8) => new()
+    {
+        PageTable = pages.PageTable,
+        KeyPages = pages.Keys,
+        ValuePages = pages.Values,
+        Int8Keys = int8.Keys,
+        Int8Values = int8.Values,
+        KeySteps = int8.KeySteps,
+        ValueSteps = int8.ValueSteps,
+        KeyValueHeads = (uint)shape.KeyValueHeads,
+        HeadSize = (uint)shape.HeadSize,
+        MaxPages = (uint)pages.MaxPages,
+    };
+
+    private const int CacheThreads = 128;
 
     private const float Log2E = 1.4426950408889634f;
 

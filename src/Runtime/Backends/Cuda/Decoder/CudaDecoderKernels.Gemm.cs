@@ -1,6 +1,6 @@
 namespace KernelGen.Backends.Cuda;
 
-/// <content>Multiplication in 16 bits: the output head, projections of embeddings, and the fp16 path.</content>
+/// <content>Multiplication in 16 bits: the output head, projections of embeddings, and the schemes fp16 and w8a16.</content>
 internal sealed unsafe partial class CudaDecoderKernels
 {
     /// <summary>Rows up to which a multiplication is bound by reading the weights.</summary>
@@ -46,7 +46,7 @@ internal sealed unsafe partial class CudaDecoderKernels
         {
             int tile = rows <= 8 ? 8 : rows <= 16 ? 16 : FewRows;
             long blocks = (long)((n + FewFeatures - 1) / FewFeatures) * ((rows + tile - 1) / tile);
-            Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, Capability), arguments, blocks, FewThreads);
+            Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, int8Weights: false, Capability), arguments, blocks, FewThreads);
             return;
         }
 
@@ -54,5 +54,42 @@ internal sealed unsafe partial class CudaDecoderKernels
         CudaKernelVariant variant = Kernel(name).Variant;
         long tiles = (long)((n + ManyTile - 1) / ManyTile) * ((rows + ManyTile - 1) / ManyTile);
         Launch(stream, name, arguments, tiles, variant.Threads, variant.SharedBytes);
+    }
+
+    /// <summary>
+    /// Queues <c>output = activation((input * quantized^T) * steps + bias)</c>: int8 weights under 16-bit activations, summed in f32. A row has the same
+    /// bits whatever the number of rows.
+    /// </summary>
+    /// <param name="stream">Where.</param>
+    /// <param name="input">f16 [rows, K], stride a multiple of 8.</param>
+    /// <param name="rows">M, at least 1. More than <see cref="FewRows"/> are multiplied in tiles of as many.</param>
+    /// <param name="weights">[N, K], K a multiple of 8; original weights beside them are not read.</param>
+    /// <param name="output">[rows, N] in f16 or f32.</param>
+    /// <param name="bias">f32 [N], or 0.</param>
+    /// <param name="activation">Applied before rounding.</param>
+    public void FloatGemm(
+        CudaStream stream, CudaMatrix input, int rows, CudaInt8Weights weights, CudaMatrix output, ulong bias = 0, Activation activation = Activation.None)
+    {
+        int k = weights.InputFeatures, n = weights.OutputFeatures;
+        Require(k % 8 == 0 && input.RowStride % 8 == 0, $"K is {k}, the stride of the input {input.RowStride}: multiples of 8 are needed.");
+        Require(input.Format == ElementFormat.Float16 && output.Format != ElementFormat.BFloat16, $"int8 weights are multiplied by f16 into f16 or f32, not by {input.Format} into {output.Format}.");
+        int tile = rows <= 8 ? 8 : rows <= 16 ? 16 : FewRows;
+        FloatGemmArguments arguments = new()
+        {
+            Input = input.Address,
+            Weights = weights.Quantized.Address,
+            WeightSteps = weights.ColumnSteps,
+            Bias = bias,
+            Output = output.Address,
+            M = (uint)rows,
+            N = (uint)n,
+            K = (uint)k,
+            InputStride = (uint)input.RowStride,
+            WeightStride = (uint)weights.KPadded,
+            OutputStride = (uint)output.RowStride,
+            Activation = (uint)activation,
+        };
+        long blocks = (long)((n + FewFeatures - 1) / FewFeatures) * ((rows + tile - 1) / tile);
+        Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, int8Weights: true, Capability), arguments, blocks, FewThreads);
     }
 }
