@@ -1,0 +1,78 @@
+using System.Reflection;
+using KernelGen.Tests;
+
+namespace KernelGen.Docs.Tests.Execution;
+
+/// <summary>
+/// The folder in which a page's commands run: to them a clone of the repository with the tool on the path, whose files can be read and
+/// in which new ones stay until the page is done.
+/// </summary>
+internal sealed class PageFolder : IDisposable
+{
+    private readonly string _root = Directory.CreateTempSubdirectory("kernelgen-docs-").FullName;
+
+    public PageFolder()
+    {
+        Clone = Directory.CreateDirectory(Path.Combine(_root, "kernelgen")).FullName;
+        Home = Directory.CreateDirectory(Path.Combine(_root, "home")).FullName;
+        string programs = Directory.CreateDirectory(Path.Combine(_root, "bin")).FullName;
+        foreach (string name in new[] { "models", "src", "bench", "README.md" })
+        {
+            File.CreateSymbolicLink(Path.Combine(Clone, name), Path.Combine(RepositoryPaths.Root, name));
+        }
+
+        AddProgram(programs, "kernelgen", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "kernelgen.dll")}' \"$@\"");
+        AddProgram(programs, "figures", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "figures.dll")}' \"$@\"");
+        AddProgram(programs, "pack", $"""
+            # One at a time: other tests pack as well, and packing writes beside the projects.
+            exec 9> '{Path.Combine(Path.GetTempPath(), "kernelgen-pack.lock")}'; flock 9
+            for project in Runtime Inference Cli; do
+              dotnet pack --no-build --nologo -v q -c {Configuration} -o "$1" '{RepositoryPaths.Root}/src/'$project || exit $?
+            done
+            """);
+        Variables = new Dictionary<string, string>
+        {
+            ["PATH"] = programs + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH"),
+            ["HOME"] = Home,
+            ["XDG_CACHE_HOME"] = "",
+            ["KERNELGEN_CACHE"] = "",
+            ["NUGET_PACKAGES"] = Path.Combine(_root, "packages"),
+            ["NUGET_FALLBACK_PACKAGES"] = UserPackages,
+            ["MSBUILDDISABLENODEREUSE"] = "1",
+            ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
+            ["DOTNET_NOLOGO"] = "1",
+            ["DOTNET_SKIP_FIRST_TIME_EXPERIENCE"] = "1",
+            ["DOTNET_GENERATE_ASPNET_CERTIFICATE"] = "false",
+        };
+    }
+
+    /// <summary>Where a reader is who has cloned the repository and entered it.</summary>
+    public string Clone { get; }
+
+    /// <summary>The reader's home, shown as <c>~</c>.</summary>
+    public string Home { get; }
+
+    public IReadOnlyDictionary<string, string> Variables { get; }
+
+    private static string Configuration => typeof(PageFolder).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(static attribute => attribute.Key == "Configuration").Value!;
+
+    private static string UserPackages => Environment.GetEnvironmentVariable("NUGET_PACKAGES") is { Length: > 0 } folder
+        ? folder
+        : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+
+    /// <summary>What a command printed, with the folder and the home as a reader would see them.</summary>
+    public string AsReaderSees(string output) => output.Replace(Home, "~", StringComparison.Ordinal).Replace(_root, "", StringComparison.Ordinal);
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    private static void AddProgram(string folder, string name, string script)
+    {
+        string path = Path.Combine(folder, name);
+        File.WriteAllText(path, $"#!/usr/bin/env bash\n{script}\n");
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+    }
+}
