@@ -29,12 +29,12 @@ internal static class ColumnsFigure
         string model = Path.GetFileName(analysis.GetProperty("model").GetString()!.TrimEnd('/'));
         int beyond = columns.Count(static column => column.Absmax >= Threshold);
         SvgCanvas canvas = new(
-            760, 340,
-            $"What the linear layers of {model} read: the largest magnitude in each hidden dimension",
+            760, 320,
+            $"The largest magnitude in each hidden dimension: {model}",
             $"{columns.Length} dimensions; {beyond} reach {Threshold}, the largest {columns.Max(static column => column.Absmax):0.0}.");
         PlotArea area = new(canvas, 52, 64, 692, 222, 0, columns.Max(static column => column.Absmax), "");
         double width = area.Width / (columns[^1].Index + 1);
-        Column[] named = [.. columns.Where(static column => column.Upper >= Threshold)];
+        Column[] named = [.. columns.Where(static column => column.Absmax >= 2 * Threshold)];
         foreach (Column column in columns)
         {
             bool outlier = named.Contains(column);
@@ -49,8 +49,8 @@ internal static class ColumnsFigure
         }
 
         canvas.Line(area.Left, area.Y(Threshold), area.Left + area.Width, area.Y(Threshold), "mark");
-        canvas.Text(area.Left, 46, "dashed: the threshold 6" + (named.Length == 0 ? "" : "; named: the dimensions with a quarter of their values beyond it"), "quiet");
-        canvas.Text(area.Left + (area.Width / 2), area.Top + area.Height + 22, $"hidden dimension, 0 to {columns[^1].Index}", "quiet", Anchor.Middle);
+        canvas.Text(area.Left, 46, "dashed: the threshold 6" + (named.Length == 0 ? "" : "; named: the dimensions that reach twice as much"), "quiet");
+        canvas.Text(area.Left + (area.Width / 2), area.Top + area.Height + 22, $"dimensions 0 to {columns[^1].Index} of what attention and MLP read, all layers", "quiet", Anchor.Middle);
         return canvas.ToString();
     }
 

@@ -20,7 +20,7 @@ internal static class ThresholdsFigure
         ];
         string model = Path.GetFileName(analysis.GetProperty("model").GetString()!.TrimEnd('/'));
         SvgCanvas canvas = new(
-            760, 400,
+            760, 416,
             $"Threshold against error on {model}",
             string.Join(' ', trials.Select(static trial => FormattableString.Invariant(
                 $"Threshold {trial.Threshold:0.##}: by columns {trial.Columns:+0.00;-0.00} %, by elements {trial.Elements:+0.00;-0.00} %, {trial.ColumnShare:0.00} % of columns."))));
@@ -58,8 +58,8 @@ internal static class ThresholdsFigure
 
     private static void Legend(SvgCanvas canvas, double x, string style, string text)
     {
-        canvas.Rectangle(x, 386 - 11, 12, 12, style);
-        canvas.Text(x + 18, 386, text);
+        canvas.Rectangle(x, 400 - 11, 12, 12, style);
+        canvas.Text(x + 18, 400, text);
     }
 
     /// <param name="Threshold">From where on a value is an outlier.</param>

@@ -68,7 +68,9 @@ internal static class KnownCommands
 
         foreach (string word in arguments.Take(1).Where(static word => word.All(static c => char.IsAsciiLetterLower(c) || c == '-')).Concat(arguments.Where(static word => word.StartsWith("--", StringComparison.Ordinal))))
         {
-            Assert.True(sources.Contains($"\"{word}\"", StringComparison.Ordinal), $"'{command}': the sources of {path} do not have \"{word}\".");
+            Assert.True(
+                sources.Contains($"\"{word}\"", StringComparison.Ordinal) || sources.Contains($"\"{word.TrimStart('-')}\"", StringComparison.Ordinal),
+                $"'{command}': the sources of {path} do not have \"{word}\".");
         }
     }
 }

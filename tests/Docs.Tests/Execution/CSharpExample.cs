@@ -40,11 +40,15 @@ internal sealed class CSharpExample
     private readonly PageBlock _block;
     private readonly Compilation _compilation;
 
-    private CSharpExample(PageBlock block, Compilation compilation)
+    private CSharpExample(PageBlock block, Compilation compilation, bool isGenerated)
     {
         _block = block;
         _compilation = compilation;
+        IsGenerated = isGenerated;
     }
+
+    /// <summary>Whether the generator wrote anything.</summary>
+    public bool IsGenerated { get; }
 
     /// <summary>Whether there are statements to run.</summary>
     public bool IsProgram => _compilation.Options.OutputKind == OutputKind.ConsoleApplication;
@@ -83,14 +87,14 @@ internal sealed class CSharpExample
             .WithUpdatedParseOptions(ParseOptions)
             .RunGeneratorsAndUpdateCompilation(project, out Compilation compilation, out _);
         AssertNone(block, "does not compile", compilation.GetDiagnostics());
-        return new CSharpExample(block, compilation);
+        return new CSharpExample(block, compilation, compilation.SyntaxTrees.Count() > project.SyntaxTrees.Length);
     }
 
-    /// <summary>The ids of what the analyzers report, in order.</summary>
-    public async Task<string[]> ReportsAsync()
+    /// <summary>The rules that the analyzers report, in order.</summary>
+    public async Task<DiagnosticDescriptor[]> ReportsAsync()
     {
         CompilationWithAnalyzers analysis = _compilation.WithAnalyzers([new Int8KernelAnalyzer(), new KernelUsageAnalyzer()]);
-        return [.. (await analysis.GetAnalyzerDiagnosticsAsync()).Select(static report => report.Id).Distinct().Order(StringComparer.Ordinal)];
+        return [.. (await analysis.GetAnalyzerDiagnosticsAsync()).Select(static report => report.Descriptor).DistinctBy(static rule => rule.Id).OrderBy(static rule => rule.Id, StringComparer.Ordinal)];
     }
 
     /// <summary>Runs it in a folder; returns what it printed.</summary>

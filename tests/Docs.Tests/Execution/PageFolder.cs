@@ -21,15 +21,14 @@ internal sealed class PageFolder : IDisposable
             File.CreateSymbolicLink(Path.Combine(Clone, name), Path.Combine(RepositoryPaths.Root, name));
         }
 
+        // The reader's sources of packages are this user's.
+        Directory.CreateDirectory(Path.Combine(Home, ".nuget"));
+        Directory.CreateSymbolicLink(
+            Path.Combine(Home, ".nuget", "NuGet"), Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "NuGet"));
         AddProgram(programs, "kernelgen", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "kernelgen.dll")}' \"$@\"");
         AddProgram(programs, "figures", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "figures.dll")}' \"$@\"");
-        AddProgram(programs, "pack", $"""
-            # One at a time: other tests pack as well, and packing writes beside the projects.
-            exec 9> '{Path.Combine(Path.GetTempPath(), "kernelgen-pack.lock")}'; flock 9
-            for project in Runtime Inference Cli; do
-              dotnet pack --no-build --nologo -v q -c {Configuration} -o "$1" '{RepositoryPaths.Root}/src/'$project || exit $?
-            done
-            """);
+        // The packages are packed once, when a page first asks for them.
+        AddProgram(programs, "pack", $"mkdir -p \"$1\" && cp '{Path.Combine(_root, "feed")}'/* \"$1\"");
         Variables = new Dictionary<string, string>
         {
             ["PATH"] = programs + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH"),
@@ -60,6 +59,18 @@ internal sealed class PageFolder : IDisposable
     private static string UserPackages => Environment.GetEnvironmentVariable("NUGET_PACKAGES") is { Length: > 0 } folder
         ? folder
         : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+
+    /// <summary>The packages, packed once for all pages.</summary>
+    private static Lazy<string> Feed { get; } = new(static () => PackageFeed.Pack(Configuration));
+
+    /// <summary>Makes the packages ready for a command that packs.</summary>
+    public void PreparePackages()
+    {
+        if (!Directory.Exists(Path.Combine(_root, "feed")))
+        {
+            Directory.CreateSymbolicLink(Path.Combine(_root, "feed"), Feed.Value);
+        }
+    }
 
     /// <summary>What a command printed, with the folder and the home as a reader would see them.</summary>
     public string AsReaderSees(string output) => output.Replace(Home, "~", StringComparison.Ordinal).Replace(_root, "", StringComparison.Ordinal);

@@ -109,7 +109,7 @@ internal static partial class ShownOutput
         return string.Join(',', json.RootElement.EnumerateObject().Select(static field => field.Name));
     }
 
-    private static string[] Lines(string text) => [.. text.TrimEnd('\n').Split('\n').Select(static line => line.TrimEnd())];
+    private static string[] Lines(string text) => [.. text.Trim('\n').Split('\n').Select(static line => line.TrimEnd())];
 
     private const string NumberPattern = @"[+-]?\d[\d,]*(?:\.\d+)?(?:E[+-]?\d+)?";
 
