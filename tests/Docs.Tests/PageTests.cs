@@ -139,8 +139,9 @@ public sealed class PageTests
 
         CSharpExample example = CSharpExample.Compile(block);
         bool isBad = block.Page.StartsWith("docs/diagnostics/KG", StringComparison.Ordinal) && block.Heading == "Bad";
-        DiagnosticDescriptor[] reports = await example.ReportsAsync();
-        Assert.Equal(isBad ? [Path.GetFileNameWithoutExtension(block.Page)] : [], reports.Select(static rule => rule.Id));
+        Diagnostic[] reports = await example.ReportsAsync();
+        string[] expected = isBad ? [Path.GetFileNameWithoutExtension(block.Page)] : [];
+        Assert.True(expected.SequenceEqual(reports.Select(static report => report.Id)), $"{block.Place}: instead of {string.Join(", ", expected.DefaultIfEmpty("nothing"))} the analyzer reports: {string.Join('\n', reports.AsEnumerable())}");
         if (isBad)
         {
             // The generator writes nothing for a class that is wrong.

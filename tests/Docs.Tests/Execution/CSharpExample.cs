@@ -90,11 +90,11 @@ internal sealed class CSharpExample
         return new CSharpExample(block, compilation, compilation.SyntaxTrees.Count() > project.SyntaxTrees.Length);
     }
 
-    /// <summary>The rules that the analyzers report, in order.</summary>
-    public async Task<DiagnosticDescriptor[]> ReportsAsync()
+    /// <summary>What the analyzers report, one of each rule.</summary>
+    public async Task<Diagnostic[]> ReportsAsync()
     {
         CompilationWithAnalyzers analysis = _compilation.WithAnalyzers([new Int8KernelAnalyzer(), new KernelUsageAnalyzer()]);
-        return [.. (await analysis.GetAnalyzerDiagnosticsAsync()).Select(static report => report.Descriptor).DistinctBy(static rule => rule.Id).OrderBy(static rule => rule.Id, StringComparer.Ordinal)];
+        return [.. (await analysis.GetAnalyzerDiagnosticsAsync()).DistinctBy(static report => report.Id).OrderBy(static report => report.Id, StringComparer.Ordinal)];
     }
 
     /// <summary>Runs it in a folder; returns what it printed.</summary>
