@@ -30,19 +30,28 @@ internal static class RegisterQuantizeKernel
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
             .reg .b32 thread, threads, blockThread, team, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
-            .reg .b32 magnitude, keeps, maskByte, bits, known, address32, packedLow, packedHigh, rowThreads, zeroPoint;
+            .reg .b32 magnitude, keeps, maskByte, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
             .reg .f32 high, prescale, scale, scaledHigh, rowStep, remoteFloat;
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
-            .reg .b32 outliers<{{Groups}}>;
+            .reg .b32 groupOutliers, rowOutlierBytes, byteAt;
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
+            .reg .b32 again<{{Group / 2}}>;
             .reg .f32 x<{{Group}}>;
             """);
         for (int i = 0; i < Groups; i++)
         {
             ptx.Registers("b32", Raw(i));
+        }
+
+        bool lists = QuantizeKernel.ListsRows(plan);
+        if (lists)
+        {
+            OutlierRowList.Declare(ptx, rowsPerBlock: 32);
+            QuantizeKernel.Field(ptx, "rowOutliers", nameof(QuantizeArguments.RowOutliers), "u64");
+            QuantizeKernel.Field(ptx, "rowOutlierPitch", nameof(QuantizeArguments.RowOutlierPitch), "u32");
         }
 
         QuantizeKernel.Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
@@ -93,6 +102,13 @@ internal static class RegisterQuantizeKernel
             griddepcontrol.wait;
             """);
         LoadRow(ptx);
+        if (lists)
+        {
+            OutlierRowList.Start(ptx, "team");
+            ptx.Add("bar.warp.sync 0xFFFFFFFF;");
+        }
+
+        ptx.Add("mov.u32 rowOutlierBytes, 0;");
         for (int i = 0; i < Groups; i++)
         {
             MeasureGroup(ptx, plan, i);
@@ -116,18 +132,23 @@ internal static class RegisterQuantizeKernel
             ptx.Add("@!isFinite bra ROW_DONE;");
         }
 
-        for (int i = 0; i < Groups; i++)
+        if (Marks(plan) || lists)
         {
-            GroupNumber(ptx, i);
-            if (Marks(plan))
-            {
-                MarkGroup(ptx, i);
-            }
+            TakeOutliers(ptx, plan);
+        }
 
-            if (plan.Stage == QuantizeStage.Quantize)
+        if (plan.Stage == QuantizeStage.Quantize)
+        {
+            for (int i = 0; i < Groups; i++)
             {
+                GroupNumber(ptx, i);
                 QuantizeGroup(ptx, plan, i);
             }
+        }
+
+        if (lists)
+        {
+            OutlierRowList.Store(ptx, "@several bar.sync team, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
         }
 
         ptx.Add("ROW_DONE:");
@@ -191,19 +212,19 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers, and
-    /// leave a bit each: bit p for the first of pair p, bit 16 + p for the second.
+    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers and leave
+    /// a bit each in the group's byte of rowOutlierBytes: by threshold, those of the pairs' first values before those of their second.
     /// </summary>
     private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i)
     {
         string type = plan.Input == ElementFormat.BFloat16 ? "bf16x2" : "f16x2", measured = ptx.Label("GROUP_MEASURED");
         bool byThreshold = Marks(plan), byMask = plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
-        ptx.Add($"mov.u32 outliers{i}, 0;");
         if (i > 0)
         {
             ptx.Add($"@!inRow{i} bra {measured};");
         }
 
+        ptx.Add("mov.u32 groupOutliers, 0;");
         if (byMask)
         {
             GroupNumber(ptx, 0);
@@ -211,8 +232,7 @@ internal static class RegisterQuantizeKernel
                 mad.lo.u32 group, rowThreads, {i}, group;
                 cvt.u64.u32 offset, group;
                 add.u64 pointer, mask, offset;
-                mov.u32 maskByte, 0;
-                @inRow{i} ld.global.u8 maskByte, [pointer];
+                @inRow{i} ld.global.u8 groupOutliers, [pointer];
                 """);
         }
 
@@ -228,8 +248,8 @@ internal static class RegisterQuantizeKernel
                 ptx.Add($"""
                     set.lt.u32.{type} keeps, magnitude, thresholds;
                     not.b32 bits, keeps;
-                    and.b32 bits, bits, {0x00010001 << pair};
-                    or.b32 outliers{i}, outliers{i}, bits;
+                    and.b32 bits, bits, {0x00100001 << pair};
+                    or.b32 groupOutliers, groupOutliers, bits;
                     """);
                 if (plan.Stage == QuantizeStage.Quantize)
                 {
@@ -242,20 +262,30 @@ internal static class RegisterQuantizeKernel
             }
         }
 
+        if (byThreshold)
+        {
+            // Bits 0 to 3 and 20 to 23 to one byte.
+            ptx.Add("""
+                shr.u32 bits, groupOutliers, 16;
+                or.b32 groupOutliers, groupOutliers, bits;
+                and.b32 groupOutliers, groupOutliers, 0xFF;
+                """);
+        }
+
         if (byMask)
         {
             string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
             ptx.Add($"""
-                setp.eq.u32 isZero, maskByte, 0;
+                setp.eq.u32 isZero, groupOutliers, 0;
                 @isZero bra {unmasked};
                 """);
             for (int pair = 0; pair < Group / 2; pair++)
             {
                 ptx.Add($"""
-                    and.b32 scratch, maskByte, {1 << (2 * pair)};
+                    and.b32 scratch, groupOutliers, {1 << (2 * pair)};
                     setp.ne.u32 isZero, scratch, 0;
                     @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0xFFFF0000;
-                    and.b32 scratch, maskByte, {2 << (2 * pair)};
+                    and.b32 scratch, groupOutliers, {2 << (2 * pair)};
                     setp.ne.u32 isZero, scratch, 0;
                     @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0x0000FFFF;
                     """);
@@ -269,6 +299,11 @@ internal static class RegisterQuantizeKernel
                     max.{type} keptPair, keptPair, magnitude;
                     """);
             }
+        }
+
+        if (byThreshold || byMask)
+        {
+            ptx.Add($"bfi.b32 rowOutlierBytes, groupOutliers, rowOutlierBytes, {8 * i}, 8;");
         }
 
         ptx.Add($"{measured}:");
@@ -318,60 +353,133 @@ internal static class RegisterQuantizeKernel
         redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
         """);
 
-    /// <summary>Sets the bits of the group's outliers in the block's mask. Few groups have any.</summary>
-    private static void MarkGroup(PtxWriter ptx, int i)
+    /// <summary>
+    /// A thread's outliers to the block's mask and to the row's list, a group at a time, whose values are read again (L1 has them). Few threads have any.
+    /// </summary>
+    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan)
     {
-        string done = ptx.Label("MARKED");
+        string next = ptx.Label("NEXT_OUTLIERS"), done = ptx.Label("OUTLIERS_TAKEN");
+        bool lists = QuantizeKernel.ListsRows(plan);
         ptx.Add($"""
-            setp.ne.u32 present, outliers{i}, 0;
-            and.pred present, present, isFinite;
-            and.pred present, present, inRow{i};
-            @!present bra {done};
-            mov.u32 maskByte, 0;
+            selp.b32 rowOutlierBytes, rowOutlierBytes, 0, isFinite;
+            {next}:
+            setp.eq.u32 present, rowOutlierBytes, 0;
+            @present bra {done};
+            brev.b32 byteAt, rowOutlierBytes;
+            bfind.shiftamt.u32 byteAt, byteAt;
+            shr.u32 byteAt, byteAt, 3;
+            mad.lo.u32 group, byteAt, rowThreads, thread;
+            shl.b32 byteAt, byteAt, 3;
+            shr.u32 maskByte, rowOutlierBytes, byteAt;
+            and.b32 maskByte, maskByte, 0xFF;
+            shl.b32 scratch, maskByte, byteAt;
+            xor.b32 rowOutlierBytes, rowOutlierBytes, scratch;
             """);
-        for (int pair = 0; pair < Group / 2; pair++)
+        if (lists)
         {
-            ptx.Add($"""
-                bfe.u32 scratch, outliers{i}, {pair}, 1;
-                bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
-                bfe.u32 scratch, outliers{i}, {16 + pair}, 1;
-                bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
+            LoadAgain(ptx);
+        }
+
+        if (Marks(plan))
+        {
+            ptx.Add("""
+                mov.u32 bits, maskByte;
+                mov.u32 maskByte, 0;
+                """);
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                ptx.Add($"""
+                    bfe.u32 scratch, bits, {pair}, 1;
+                    bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
+                    bfe.u32 scratch, bits, {(Group / 2) + pair}, 1;
+                    bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
+                    """);
+            }
+
+            ptx.Add("""
+                and.b32 scratch, group, 3;
+                shl.b32 scratch, scratch, 3;
+                shl.b32 bits, maskByte, scratch;
+                mov.u32 address32, blockMask;
+                and.b32 scratch, group, 0xFFFFFFFC;
+                add.u32 address32, address32, scratch;
+                red.shared.or.b32 [address32], bits;
                 """);
         }
 
-        ptx.Add($"""
-            and.b32 scratch, group, 3;
-            shl.b32 scratch, scratch, 3;
-            shl.b32 maskByte, maskByte, scratch;
-            mov.u32 address32, blockMask;
-            and.b32 scratch, group, 0xFFFFFFFC;
-            add.u32 address32, address32, scratch;
-            red.shared.or.b32 [address32], maskByte;
-            {done}:
-            """);
+        if (lists)
+        {
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                Widen(ptx, plan, $"again{pair}", pair);
+            }
+
+            OutlierRowList.Append(ptx);
+        }
+
+        ptx.Add($"bra {next};").Add($"{done}:");
     }
 
-    /// <summary>The block's mask to the call's. Most bits are known from blocks before: an atomic is spent on new ones only.</summary>
+    /// <summary>The group's eight values to again0 to again3, zeros beyond the row.</summary>
+    private static void LoadAgain(PtxWriter ptx)
+    {
+        string single = ptx.Label("AGAIN_ONE_BY_ONE"), loaded = ptx.Label("LOADED_AGAIN");
+        ptx.Add($$"""
+            shl.b32 element, group, 3;
+            mul.wide.u32 offset, element, 2;
+            add.u64 pointer, input, offset;
+            add.u32 scratch, element, {{Group}};
+            setp.le.u32 full, scratch, k;
+            @!full bra {{single}};
+            ld.global.v4.b32 {again0, again1, again2, again3}, [pointer];
+            bra {{loaded}};
+            {{single}}:
+            """);
+        for (int j = 0; j < Group; j++)
+        {
+            ptx.Add($"add.u32 scratch, element, {j};")
+               .Add("setp.lt.u32 present, scratch, k;")
+               .Add($"mov.b16 h{j}, 0;")
+               .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
+        }
+
+        for (int pair = 0; pair < Group / 2; pair++)
+        {
+            ptx.Add($"mov.b32 again{pair}, {{h{2 * pair}, h{(2 * pair) + 1}}};");
+        }
+
+        ptx.Add($"{loaded}:");
+    }
+
+    /// <summary>A pair of values to two of x0 to x7.</summary>
+    private static void Widen(PtxWriter ptx, QuantizePlan plan, string raw, int pair)
+    {
+        string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+        ptx.Add(plan.Input == ElementFormat.BFloat16
+            ? $"""
+                shl.b32 scratch, {raw}, 16;
+                mov.b32 {low}, scratch;
+                and.b32 scratch, {raw}, 0xFFFF0000;
+                mov.b32 {high}, scratch;
+                """
+            : $$"""
+                mov.b32 {halfLow, halfHigh}, {{raw}};
+                cvt.f32.f16 {{low}}, halfLow;
+                cvt.f32.f16 {{high}}, halfHigh;
+                """);
+    }
+
+    /// <summary>The block's mask to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
     private static void FlushMask(PtxWriter ptx)
     {
         ptx.Add("bar.sync 0;");
-        ForMaskWords(ptx, "FLUSH_MASK", () =>
-        {
-            string known = ptx.Label("KNOWN");
-            ptx.Add($"""
-                ld.shared.b32 bits, [address32];
-                setp.eq.u32 isZero, bits, 0;
-                @isZero bra {known};
-                mul.wide.u32 offset, group, 4;
-                add.u64 pointer, mask, offset;
-                ld.volatile.global.u32 known, [pointer];
-                not.b32 known, known;
-                and.b32 bits, bits, known;
-                setp.eq.u32 isZero, bits, 0;
-                @!isZero red.global.or.b32 [pointer], bits;
-                {known}:
-                """);
-        });
+        ForMaskWords(ptx, "FLUSH_MASK", () => ptx.Add("""
+            ld.shared.b32 bits, [address32];
+            setp.eq.u32 isZero, bits, 0;
+            mul.wide.u32 offset, group, 4;
+            add.u64 pointer, mask, offset;
+            @!isZero red.global.or.b32 [pointer], bits;
+            """));
     }
 
     /// <summary>Deals the mask's words, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
@@ -401,21 +509,13 @@ internal static class RegisterQuantizeKernel
         ptx.Add($"@!inRow{i} bra {skip};");
         for (int pair = 0; pair < Group / 2; pair++)
         {
-            string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-            ptx.Add(plan.Input == ElementFormat.BFloat16
-                ? $"""
-                    shl.b32 scratch, {raw}, 16;
-                    mov.b32 {low}, scratch;
-                    and.b32 scratch, {raw}, 0xFFFF0000;
-                    mov.b32 {high}, scratch;
-                    mul.rn.f32 {low}, {low}, prescale;
-                    mul.rn.f32 {high}, {high}, prescale;
-                    """
-                : $$"""
-                    mov.b32 {halfLow, halfHigh}, {{raw}};
-                    cvt.f32.f16 {{low}}, halfLow;
-                    cvt.f32.f16 {{high}}, halfHigh;
-                    """);
+            string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+            Widen(ptx, plan, Raw(i)[pair], pair);
+            if (plan.Input == ElementFormat.BFloat16)
+            {
+                ptx.Add($"mul.rn.f32 {low}, {low}, prescale;").Add($"mul.rn.f32 {high}, {high}, prescale;");
+            }
+
             foreach (string x in new[] { low, high })
             {
                 ptx.Add($"mul.rn.f32 {x}, {x}, scale;").Add($"add.rn.f32 {x}, {x}, {Rounder};");
