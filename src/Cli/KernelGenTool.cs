@@ -39,7 +39,8 @@ internal static class KernelGenTool
         }
     }
 
-    private static RootCommand CreateRoot(CommandContext context) => new("LLM.int8() through kernels that are generated for this machine: evaluate, run and inspect.")
+    /// <summary>The commands and their options.</summary>
+    public static RootCommand CreateRoot(CommandContext context) => new("LLM.int8() through kernels that are generated for this machine: evaluate, run and inspect.")
     {
         DemoCommand.Create(context),
         EvalCommand.Create(context),

@@ -15,6 +15,7 @@ public sealed class Packages : IDisposable
     public Packages()
     {
         Folder = Directory.CreateTempSubdirectory("kernelgen-packages-").FullName;
+        using IDisposable turn = PackingTurn.Take();
         foreach (string project in new[] { "Runtime", "Inference", "Cli" })
         {
             Run(RepositoryPaths.Root, "pack", "--no-build", "--nologo", "-c", Configuration, "-o", Feed, Path.Combine("src", project)).AssertSuccess();
