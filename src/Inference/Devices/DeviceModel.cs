@@ -1,6 +1,7 @@
 using KernelGen.Backends.Cuda;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Evaluation;
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Serving;
 using KernelGen.Inference.Transformers;
@@ -115,7 +116,11 @@ public sealed class DeviceModel : IDisposable
         DecoderDescription description = ModelFamilies.Describe(config);
         DeviceScheme onDevice = scheme.RequireCuda();
         using CheckpointWeights weights = new(path, description);
-        return new DeviceModel(DecoderPlan.Of(description), onDevice, options ?? new DeviceOptions(), weights, device, progress, cancellation);
+        return LoadInstruments.Measure(
+            path,
+            device.Name,
+            () => new DeviceModel(DecoderPlan.Of(description), onDevice, options ?? new DeviceOptions(), weights, device, progress, cancellation),
+            static model => (model.Description, model.Bytes));
     }
 
     /// <summary>Makes a model of random weights, for measurements.</summary>
