@@ -1,4 +1,3 @@
-using KernelGen;
 using KernelGen.Reference;
 using Xunit;
 

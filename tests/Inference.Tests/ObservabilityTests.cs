@@ -20,7 +20,7 @@ public sealed class ObservabilityTests
     public async Task A_conversion_is_an_activity_bytes_a_time_and_two_log_entries()
     {
         using TemporaryFolder folder = new();
-        string output = Path.Combine(folder.Path, "int8");
+        string output = Path.Combine(folder.Root, "int8");
         using Activities activities = new();
         using Measurements heard = new();
         using LogEntries log = new();
@@ -40,8 +40,8 @@ public sealed class ObservabilityTests
         using TemporaryFolder folder = new();
         using Activities activities = new();
         using LogEntries log = new();
-        string absent = Path.Combine(folder.Path, "absent");
-        Exception exception = await Assert.ThrowsAnyAsync<Exception>(() => CheckpointConverter.ConvertAsync(absent, Path.Combine(folder.Path, "int8")));
+        string absent = Path.Combine(folder.Root, "absent");
+        Exception exception = await Assert.ThrowsAnyAsync<Exception>(() => CheckpointConverter.ConvertAsync(absent, Path.Combine(folder.Root, "int8")));
         Activity activity = Assert.Single(activities.Ended);
         Assert.Equal((ActivityStatusCode.Error, exception.Message), (activity.Status, activity.StatusDescription));
         LogEntry entry = log.Entries.Last(IsConversion);
@@ -54,7 +54,7 @@ public sealed class ObservabilityTests
         using TemporaryFolder folder = new();
         using LogEntries log = new();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => CheckpointConverter.ConvertAsync(
-            Model, Path.Combine(folder.Path, "int8"), cancellation: new CancellationToken(canceled: true)));
+            Model, Path.Combine(folder.Root, "int8"), cancellation: new CancellationToken(canceled: true)));
         Assert.Equal([(200, LogLevel.Information), (202, LogLevel.Warning)], log.Entries.Where(IsConversion).Select(static entry => (entry.Id, entry.Level)));
     }
 
