@@ -5,12 +5,11 @@ namespace KernelGen.Inference.Devices;
 /// <summary>The workspace that serves every int8 multiplication of a model, whichever kernel is chosen.</summary>
 /// <param name="Rows">Most rows.</param>
 /// <param name="KPadded">The longest row.</param>
-/// <param name="PaddedFeatures">The most output features.</param>
 /// <param name="PartialBytes">Sums of split tiles.</param>
 /// <param name="Tickets">Split tiles.</param>
-internal readonly record struct WorkspaceSize(int Rows, long KPadded, long PaddedFeatures, long PartialBytes, long Tickets)
+internal readonly record struct WorkspaceSize(int Rows, long KPadded, long PartialBytes, long Tickets)
 {
-    public long Bytes => CudaMatMulWorkspace.BytesFor(Rows, KPadded, PaddedFeatures, PartialBytes, Tickets);
+    public long Bytes => CudaMatMulWorkspace.BytesFor(Rows, KPadded, PartialBytes, Tickets);
 
     public static WorkspaceSize Of(DecoderPlan plan, Int8KernelSet kernels, int rows)
     {
@@ -26,10 +25,9 @@ internal readonly record struct WorkspaceSize(int Rows, long KPadded, long Padde
         return new WorkspaceSize(
             rows,
             plan.Matrices.Max(static matrix => DeviceScheme.RoundUp(matrix.InputFeatures, CudaInt8Weights.KBlock)),
-            DeviceScheme.RoundUp(features, CudaInt8Weights.TilePadding),
             partials,
             tickets);
     }
 
-    public void Reserve(CudaMatMulWorkspace workspace) => workspace.Reserve(Rows, KPadded, PaddedFeatures, PartialBytes, Tickets);
+    public void Reserve(CudaMatMulWorkspace workspace) => workspace.Reserve(Rows, KPadded, PartialBytes, Tickets);
 }

@@ -39,17 +39,8 @@ internal struct GemmArguments
     /// <summary>One bit per column that has outliers, u32 [MaskWords].</summary>
     public ulong OutlierMask;
 
-    /// <summary>
-    /// Two words, zero between launches: counts the warps that are done with the mask, so that the last one clears it for the next call; and the
-    /// warps that have gathered their share.
-    /// </summary>
+    /// <summary>Zero between launches: counts the warps that are done with the mask, so that the last one clears it for the next call.</summary>
     public ulong OutlierTicket;
-
-    /// <summary>Outlier columns' weights in float32, [32, padded N], written and read by one launch.</summary>
-    public ulong GatheredWeights;
-
-    /// <summary>Outlier columns' activations in float32, [32, padded M], written and read by one launch.</summary>
-    public ulong GatheredRows;
 
     /// <summary>16- or 32-bit weights of outlier columns, in OriginalFormat; 0 where the int8 weights are dequantized instead.</summary>
     public ulong Originals;

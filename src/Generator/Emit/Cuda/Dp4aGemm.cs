@@ -4,7 +4,7 @@ namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
 /// Pascal to Turing: dp4a. A thread holds 8 x 8 results, 16 rows and columns apart, and reads 16 bytes of K at a time from shared memory, where
-/// a row takes 80 bytes so that 16 threads' rows lie in different banks. The next K block waits in registers.
+/// a row takes 80 bytes so that 16 threads' rows lie in different banks.
 /// </summary>
 internal static class Dp4aGemm
 {
@@ -32,9 +32,9 @@ internal static class Dp4aGemm
             .minnctapersm 1
             {
             """);
-        ptx.Registers("b32", "thread", "threadRow", "threadColumn", "shared", "tile", "rowTiles", "tileRow", "tileColumn", "kElement", "chunk", "chunkRow", "at", "rowAddress", "columnAddress", "storeAt")
+        ptx.Registers("b32", "thread", "threadRow", "threadColumn", "shared", "tile", "rowTiles", "tileRow", "tileColumn", "kElement", "chunk", "chunkRow", "at", "last", "rowAddress", "columnAddress", "storeAt")
            .Registers("b64", "quantized", "weights", "from")
-           .Registers("pred", "again", "within");
+           .Registers("pred", "again");
         DeclareOperands(ptx);
         epilogue.Declare(ptx);
         ptx.Argument("quantized", nameof(GemmArguments.Quantized), "u64")
@@ -71,11 +71,13 @@ internal static class Dp4aGemm
     /// <summary>Declares what <see cref="Multiply"/> holds of both matrices.</summary>
     public static void DeclareOperands(PtxWriter ptx) => ptx
         .Registers("b32", Enumerable.Range(0, Grid * 4).Select(i => $"a{i}").Concat(Enumerable.Range(0, 4).Select(i => $"b{i}")).ToArray())
-        .Registers("b32", Enumerable.Range(0, Copies * 8).Select(i => $"next{i}").ToArray());
+        .Registers("b32", Enumerable.Range(0, Copies * 4).Select(i => $"next{i}").ToArray())
+        .Registers("b32", "nextBuffer");
 
     /// <summary>
     /// Every product of the tile at <c>tileRow</c> and <c>tileColumn</c>: all that follows from the arguments and the thread's number, up to
-    /// where the shared memory at <c>shared</c> is free again.
+    /// where the shared memory at <c>shared</c> is free again. There are two buffers of a K block: while the first half of one is multiplied the
+    /// next block of A is on its way, during the second half that of the weights, so that no more than one matrix's part waits in registers.
     /// </summary>
     /// <param name="ptx">The kernel.</param>
     /// <param name="step">Bytes of K that are held in registers of both matrices at a time: 16, or 8 to save registers.</param>
@@ -89,6 +91,7 @@ internal static class Dp4aGemm
             add.u32 storeAt, storeAt, shared;
             mad.lo.u32 rowAddress, threadRow, {Dp4aGemmPlan.Pitch}, shared;
             mad.lo.u32 columnAddress, threadColumn, {Dp4aGemmPlan.Pitch}, shared;
+            mov.u32 nextBuffer, {Dp4aGemmPlan.BufferBytes};
             mov.u32 kElement, 0;
             """);
         foreach (string accumulator in Accumulators)
@@ -96,24 +99,42 @@ internal static class Dp4aGemm
             ptx.Add($"mov.b32 {accumulator}, 0;");
         }
 
-        LoadNext(ptx);
-        ptx.Add("MAINLOOP:").Add("bar.sync 0;");
-        for (int i = 0; i < Copies * 2; i++)
+        foreach (Matrix matrix in (Matrix[])[Matrix.A, Matrix.Weights])
         {
-            int matrix = i / Copies, part = i % Copies;
-            ptx.Add($"st.shared.v4.b32 [storeAt+{((matrix * 128) + (part * 64)) * Dp4aGemmPlan.Pitch}], {{next{4 * i}, next{(4 * i) + 1}, next{(4 * i) + 2}, next{(4 * i) + 3}}};");
+            Load(ptx, matrix, "");
+            Store(ptx, matrix, "");
         }
 
-        ptx.Add($"""
-            bar.sync 0;
+        ptx.Add("bar.sync 0;").Add("MAINLOOP:").Add($"""
             add.u32 kElement, kElement, {Dp4aGemmPlan.BlockK};
-            setp.ge.u32 again, kElement, kPadded;
-            @again bra LAST_LOADED;
+            add.u32 storeAt, storeAt, nextBuffer;
+            setp.lt.u32 again, kElement, kPadded;
             """);
-        LoadNext(ptx);
-        ptx.Add("LAST_LOADED:");
+        Load(ptx, Matrix.A, "@again ");
+        MultiplyPart(ptx, 0, Dp4aGemmPlan.BlockK / 2, step);
+        Store(ptx, Matrix.A, "@again ");
+        Load(ptx, Matrix.Weights, "@again ");
+        MultiplyPart(ptx, Dp4aGemmPlan.BlockK / 2, Dp4aGemmPlan.BlockK, step);
+        Store(ptx, Matrix.Weights, "@again ");
+        ptx.Add("""
+            add.u32 rowAddress, rowAddress, nextBuffer;
+            add.u32 columnAddress, columnAddress, nextBuffer;
+            neg.s32 nextBuffer, nextBuffer;
+            bar.sync 0;
+            @again bra MAINLOOP;
+            """);
+    }
+
+    private enum Matrix
+    {
+        A,
+        Weights,
+    }
+
+    private static void MultiplyPart(PtxWriter ptx, int from, int to, int step)
+    {
         int words = step / 4;
-        for (int k = 0; k < Dp4aGemmPlan.BlockK; k += step)
+        for (int k = from; k < to; k += step)
         {
             for (int row = 0; row < Grid; row++)
             {
@@ -133,36 +154,37 @@ internal static class Dp4aGemm
                 }
             }
         }
-
-        ptx.Add("""
-            setp.lt.u32 again, kElement, kPadded;
-            @again bra MAINLOOP;
-            bar.sync 0;
-            """);
     }
 
-    private static void LoadNext(PtxWriter ptx)
+    /// <summary>A row beyond the matrix is the last one again: its products are never stored.</summary>
+    private static void Load(PtxWriter ptx, Matrix matrix, string when)
     {
-        for (int i = 0; i < Copies * 2; i++)
+        (string first, string total, string values) = matrix == Matrix.A ? ("tileRow", "mTotal", "quantized") : ("tileColumn", "nTotal", "weights");
+        for (int copy = 0; copy < Copies; copy++)
         {
-            (string first, string limit, string matrix) = i < Copies ? ("tileRow", "mTotal", "quantized") : ("tileColumn", "nTotal", "weights");
-            string registers = string.Join(", ", Enumerable.Range(4 * i, 4).Select(n => $"next{n}"));
-            foreach (int n in Enumerable.Range(4 * i, 4))
-            {
-                ptx.Add($"mov.b32 next{n}, 0;");
-            }
-
             ptx.Add($$"""
-                add.u32 at, chunkRow, {{i % Copies * 64}};
+                add.u32 at, chunkRow, {{copy * 64}};
                 add.u32 at, at, {{first}};
-                setp.lt.u32 within, at, {{limit}};
+                sub.u32 last, {{total}}, 1;
+                min.u32 at, at, last;
                 mul.wide.u32 from, at, kPadded;
                 add.u32 at, kElement, chunk;
                 cvt.u64.u32 pointer, at;
                 add.u64 from, from, pointer;
-                add.u64 from, from, {{matrix}};
-                @within ld.global.v4.b32 {{{registers}}}, [from];
+                add.u64 from, from, {{values}};
+                {{when}}ld.global.v4.b32 {{{Next(copy)}}}, [from];
                 """);
         }
     }
+
+    private static void Store(PtxWriter ptx, Matrix matrix, string when)
+    {
+        for (int copy = 0; copy < Copies; copy++)
+        {
+            int row = (matrix == Matrix.A ? 0 : 128) + (copy * 64);
+            ptx.Add($"{when}st.shared.v4.b32 [storeAt+{row * Dp4aGemmPlan.Pitch}], {{{Next(copy)}}};");
+        }
+    }
+
+    private static string Next(int copy) => string.Join(", ", Enumerable.Range(4 * copy, 4).Select(n => $"next{n}"));
 }

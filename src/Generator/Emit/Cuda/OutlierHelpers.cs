@@ -5,20 +5,19 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <summary>
 /// The three warps beside the TMA producer. While the consumers multiply a tile, they list the outlier columns of the mask and gather, eight
 /// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them. The list of
-/// columns is never written anywhere and its length never known to the host.
+/// columns is never written anywhere and its length never known to the host. <c>weightLane</c> is where the weight of a lane goes among 32.
 /// </summary>
 internal static class OutlierHelpers
 {
     /// <summary>Threads that gather.</summary>
     public const int Threads = 96;
 
-    /// <summary>The named barrier at which a block's helpers agree whether they read what all blocks gathered.</summary>
-    private const int ShareBarrier = 3;
+    public const int Lanes = 32;
 
-    private const int Lanes = 32, Chunk = GemmNumbers.OutlierChunk;
+    private const int Chunk = GemmNumbers.OutlierChunk;
 
     public static void Declare(PtxWriter ptx) => ptx
-        .Registers("b32", "helperThread", "helperLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
+        .Registers("b32", "helperThread", "helperLane", "weightLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
         .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
         .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
         .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "keepMask", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
@@ -27,7 +26,7 @@ internal static class OutlierHelpers
         .Registers("f32", "threshold", "magnitude", "value")
         .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
-        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept", "isShared");
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -57,8 +56,8 @@ internal static class OutlierHelpers
             selp.u32 inputShift, 2, 1, inputIsF32;
             selp.u32 originalShift, 2, 1, originalIsF32;
             setp.ne.u32 listKept, originalShift, originalShift;
-            setp.ne.u32 isShared, originalShift, originalShift;
             mov.u32 helperLane, %laneid;
+            mov.u32 weightLane, helperLane;
             setp.eq.u32 isLane0, helperLane, 0;
             """);
 
@@ -87,11 +86,10 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    /// <param name="shared">Whether a list that was kept may have been gathered to global memory by <see cref="GatherShare"/>.</param>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, bool shared)
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
-        string wait = ptx.Label("WAIT_EMPTY"), strided = ptx.Label("STRIDED"), gathered = ptx.Label("CHUNK_GATHERED"), done = ptx.Label("GATHERED");
+        string done = ptx.Label("GATHERED");
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
@@ -112,34 +110,12 @@ internal static class OutlierHelpers
             setp.le.u32 isLast, chunkColumns, {Chunk};
             and.pred isLast, isLast, maskDone;
             min.u32 chunkColumns, chunkColumns, {Chunk};
-            xor.b32 item, outlierPhase, 1;
-            {wait}:
-            mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
-            @!more bra {wait};
-            bar.warp.sync 0xFFFFFFFF;
             """);
-        if (shared)
-        {
-            ptx.Add($"@!isShared bra {strided};");
-            CopyShared(ptx, blockN, "tileColumn", "nPadded", "gatheredWeights", 0);
-            CopyShared(ptx, blockM, "tileRow", "mPadded", "gatheredRows", Chunk * blockN * 4);
-            ptx.Add($"""
-                cp.async.wait_all;
-                bra {gathered};
-                {strided}:
-                """);
-        }
-
+        AwaitEmpty(ptx);
         GatherColumns(ptx, numbers, blockM, blockN);
+        ptx.Add("selp.u32 item, 1, 0, isLast;");
+        Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
-            {gathered}:
-            setp.eq.u32 more, helperThread, 0;
-            selp.u32 item, 1, 0, isLast;
-            @more st.shared.u32 [outlierBarrier+16], chunkColumns;
-            @more st.shared.u32 [outlierBarrier+20], item;
-            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
-            bar.warp.sync 0xFFFFFFFF;
-            xor.b32 outlierPhase, outlierPhase, 1;
             add.u32 chunkFirst, chunkFirst, {Chunk};
             @isLast bra {done};
             setp.lt.u32 more, chunkFirst, listCount;
@@ -149,156 +125,28 @@ internal static class OutlierHelpers
             """);
     }
 
-    /// <summary>
-    /// Every block of the grid gathers a share of the listed columns, strided in their matrices, to contiguous float32 in global memory, once per
-    /// launch instead of once per tile, and waits for the others' shares. One multiprocessor alone could not ask for a tile's strided values fast
-    /// enough: each takes a line of its L1. Usually all blocks run at the same time; where other kernels keep some of them from starting, the wait
-    /// ends and this block's tiles are gathered one by one: <c>isShared</c> stays false.
-    /// </summary>
-    public static void GatherShare(PtxWriter ptx, GemmNumbers numbers)
+    /// <summary>Waits until the consumers have read what was in the buffer.</summary>
+    public static void AwaitEmpty(PtxWriter ptx)
     {
-        const int Batch = 4, Polls = 1 << 14, Warps = Threads / Lanes;
-        string batch = ptx.Label("SHARE_BATCH"), wait = ptx.Label("WAIT_SHARES"), done = ptx.Label("SHARES_DONE"), stored = ptx.Label("SHARE_STORED"), given = ptx.Label("SHARES_GIVEN");
-        ptx.Registers("b32", "nPadded", "mPadded", "shareRows", "shareFirst", "shareCount", "shareSlot", "shareRow", "gridBlocks", "polls")
-           .Registers("b64", "gatheredWeights", "gatheredRows")
-           .Registers("b32", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"into{i}", $"shareWord{i}" }).ToArray())
-           .Registers("f32", Enumerable.Range(0, Batch).Select(i => $"shareScale{i}").ToArray())
-           .Registers("pred", Enumerable.Range(0, Batch).SelectMany(i => new[] { $"takes{i}", $"isWeight{i}" }).ToArray())
-           .Registers("pred", "is32", "is16", "isBf16", "isInt8")
-           .Argument("gatheredWeights", nameof(GemmArguments.GatheredWeights), "u64")
-           .Argument("gatheredRows", nameof(GemmArguments.GatheredRows), "u64")
-           .Add($"""
-            setp.eq.u32 more, listCount, 0;
-            @more bra {done};
-            @!listKept bra {done};
-            add.u32 nPadded, nTotal, 255;
-            and.b32 nPadded, nPadded, 0xFFFFFF00;
-            add.u32 mPadded, mTotal, 255;
-            and.b32 mPadded, mPadded, 0xFFFFFF00;
-            add.u32 shareRows, nPadded, mPadded;
-            mov.u32 gridBlocks, %nctaid.x;
-            add.u32 shareCount, shareRows, gridBlocks;
-            sub.u32 shareCount, shareCount, 1;
-            div.u32 shareCount, shareCount, gridBlocks;
-            mov.u32 shareFirst, %ctaid.x;
-            mul.lo.u32 shareFirst, shareFirst, shareCount;
-            shr.u32 shareSlot, helperThread, 5;
-            mov.u32 shareRow, 0;
-            {batch}:
-            setp.ge.u32 more, shareSlot, listCount;
-            @more bra {stored};
-            """);
-        for (int i = 0; i < Batch; i++)
-        {
-            // A warp takes every third column, its lanes neighbouring rows: the block's share of W and A one after the other. An int8 weight is at its
-            // column; a 16- or 32-bit value at its column or, where originals are compact, at its ordinal.
-            ptx.Add($"""
-                add.u32 item, shareRow, helperLane;
-                add.u32 row, item, shareFirst;
-                setp.lt.u32 takes{i}, item, shareCount;
-                setp.lt.and.u32 takes{i}, row, shareRows, takes{i};
-                setp.lt.and.u32 takes{i}, shareSlot, listCount, takes{i};
-                setp.lt.u32 isWeight{i}, row, nPadded;
-                shfl.sync.idx.b32 gatherColumn, listColumn, shareSlot, 31, 0xFFFFFFFF;
-                @!isWeight{i} sub.u32 row, row, nPadded;
-                selp.b32 item, nPadded, mPadded, isWeight{i};
-                mad.lo.u32 into{i}, item, shareSlot, row;
-                selp.b32 item, nTotal, mTotal, isWeight{i};
-                setp.lt.and.u32 inRange, row, item, takes{i};
-                mov.b32 shareWord{i}, 0;
-                mov.f32 shareScale{i}, 0f00000000;
-                not.pred isInt8, hasOriginals;
-                and.pred isInt8, isInt8, isWeight{i};
-                and.pred keep, isInt8, inRange;
-                mul.wide.u32 address, row, 4;
-                add.u64 address, address, columnSteps;
-                @keep ld.global.nc.f32 shareScale{i}, [address];
-                mul.wide.u32 address, row, kPadded;
-                cvt.u64.u32 offset, gatherColumn;
-                add.u64 address, address, offset;
-                add.u64 address, address, weightsBase;
-                @keep ld.global.s8 shareWord{i}, [address];
-                and.pred isMine, isCompact, isWeight{i};
-                selp.u32 gatherColumn, shareSlot, gatherColumn, isMine;
-                selp.b32 item, originalStride, activationStride, isWeight{i};
-                mul.wide.u32 address, row, item;
-                cvt.u64.u32 offset, gatherColumn;
-                add.u64 address, address, offset;
-                selp.b32 item, originalShift, inputShift, isWeight{i};
-                shl.b64 address, address, item;
-                selp.b64 offset, originals, activations, isWeight{i};
-                add.u64 address, address, offset;
-                setp.eq.u32 is32, item, 2;
-                not.pred keep, isInt8;
-                and.pred keep, keep, inRange;
-                and.pred is16, keep, is32;
-                @is16 ld.global.b32 shareWord{i}, [address];
-                not.pred is16, is32;
-                and.pred is16, is16, keep;
-                @is16 ld.global.u16 shareWord{i}, [address];
-                add.u32 shareRow, shareRow, {Lanes};
-                setp.ge.u32 more, shareRow, shareCount;
-                @more mov.u32 shareRow, 0;
-                @more add.u32 shareSlot, shareSlot, {Warps};
-                """);
-        }
-
-        for (int i = 0; i < Batch; i++)
-        {
-            ptx.Add($"""
-                selp.b32 item, originalFormat, inputFormat, isWeight{i};
-                not.pred isInt8, hasOriginals;
-                and.pred isInt8, isInt8, isWeight{i};
-                setp.eq.u32 is16, item, {(int)ElementFormat.Float16};
-                setp.eq.u32 isBf16, item, {(int)ElementFormat.BFloat16};
-                mov.b32 value, shareWord{i};
-                cvt.u16.u32 halfBits, shareWord{i};
-                @is16 cvt.f32.f16 value, halfBits;
-                shl.b32 item, shareWord{i}, 16;
-                @isBf16 mov.b32 value, item;
-                @isInt8 cvt.rn.f32.s32 value, shareWord{i};
-                @isInt8 mul.rn.f32 value, value, shareScale{i};
-                """);
-            if (numbers.Outliers == OutlierPolicy.Elements)
-            {
-                ptx.Add($"""
-                    abs.f32 magnitude, value;
-                    setp.ge.f32 keep, magnitude, threshold;
-                    or.pred keep, keep, isWeight{i};
-                    @!keep mov.f32 value, 0f00000000;
-                    """);
-            }
-
-            ptx.Add($"""
-                mul.wide.u32 address, into{i}, 4;
-                selp.b64 offset, gatheredWeights, gatheredRows, isWeight{i};
-                add.u64 address, address, offset;
-                @takes{i} st.global.f32 [address], value;
-                """);
-        }
-
+        string wait = ptx.Label("WAIT_EMPTY");
         ptx.Add($"""
-            bra {batch};
-            {stored}:
-            bar.sync {ShareBarrier}, {Threads};
-            setp.ne.u32 isShared, helperThread, 0;
-            @isShared bra {given};
-            red.release.gpu.global.add.u32 [ticketAddress+4], 1;
-            mov.u32 polls, 0;
+            xor.b32 item, outlierPhase, 1;
             {wait}:
-            ld.acquire.gpu.global.u32 item, [ticketAddress+4];
-            setp.eq.u32 isShared, item, gridBlocks;
-            @isShared bra {given};
-            add.u32 polls, polls, 1;
-            setp.lt.u32 more, polls, {Polls};
-            @more bra {wait};
-            {given}:
-            bar.warp.sync 0xFFFFFFFF;
-            bar.red.and.pred isShared, {ShareBarrier}, {Threads}, isShared;
-            {done}:
+            mbarrier.try_wait.parity.shared::cta.b64 more, [outlierBarrier+8], item;
+            @!more bra {wait};
             bar.warp.sync 0xFFFFFFFF;
             """);
     }
+
+    /// <summary>Hands the buffer to the consumers, with the number of its columns and 1 if none follow for this tile.</summary>
+    public static void Publish(PtxWriter ptx, string columns, string last) => ptx.Add($"""
+        setp.eq.u32 more, helperThread, 0;
+        @more st.shared.u32 [outlierBarrier+16], {columns};
+        @more st.shared.u32 [outlierBarrier+20], {last};
+        mbarrier.arrive.shared::cta.b64 _, [outlierBarrier];
+        bar.warp.sync 0xFFFFFFFF;
+        xor.b32 outlierPhase, outlierPhase, 1;
+        """);
 
     /// <summary>
     /// Runs a body for each column of the mask, ascending, with <c>column</c> and <c>listOrdinal</c> set: for kernels without helper warps. The
@@ -367,7 +215,6 @@ internal static class OutlierHelpers
             setp.ne.u32 more, ticket, ticketLimit;
             @more bra {done};
             @isLane0 st.global.u32 [ticketAddress], 0;
-            @isLane0 st.global.u32 [ticketAddress+4], 0;
             setp.ne.u32 more, keepMask, 0;
             @more bra {done};
             mov.u32 item, helperLane;
@@ -436,35 +283,6 @@ internal static class OutlierHelpers
             """);
     }
 
-    /// <summary>Copies a chunk of what <see cref="GatherShare"/> left in global memory, 16 bytes at a time.</summary>
-    private static void CopyShared(PtxWriter ptx, int width, string first, string pitch, string from, int storeOffset)
-    {
-        string loop = ptx.Label("COPY_SHARED"), done = ptx.Label("SHARED_COPIED");
-        int pieces = width / 4;
-        ptx.Add($"""
-            mov.u32 item, helperThread;
-            {loop}:
-            div.u32 slot, item, {pieces};
-            setp.ge.u32 more, slot, chunkColumns;
-            @more bra {done};
-            rem.u32 row, item, {pieces};
-            shl.b32 storeAddress, item, 4;
-            add.u32 storeAddress, storeAddress, outlierBuffer;
-            shl.b32 row, row, 2;
-            add.u32 row, row, {first};
-            add.u32 slot, slot, chunkFirst;
-            mul.wide.u32 address, slot, {pitch};
-            cvt.u64.u32 offset, row;
-            add.u64 address, address, offset;
-            shl.b64 address, address, 2;
-            add.u64 address, address, {from};
-            cp.async.cg.shared.global [storeAddress+{storeOffset}], [address], 16;
-            add.u32 item, item, {Threads};
-            bra {loop};
-            {done}:
-            """);
-    }
-
     /// <summary>
     /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
     /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
@@ -486,7 +304,7 @@ internal static class OutlierHelpers
         {
             string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
             ptx.Add($"""
-                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
                 add.u32 storeAddress, storeAddress, outlierBuffer;
                 add.u32 row, tileColumn, helperLane;
@@ -533,7 +351,7 @@ internal static class OutlierHelpers
         ForSlots(ptx, "CONVERT_COLUMN", () =>
         {
             ptx.Add($"""
-                mad.lo.u32 storeAddress, slot, {blockN}, helperLane;
+                mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
                 add.u32 storeAddress, storeAddress, outlierBuffer;
                 and.b32 byteShift, gatherColumn, 3;

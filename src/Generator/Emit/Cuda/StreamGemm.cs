@@ -211,7 +211,7 @@ internal static class StreamGemm
             @atEnd bra HELPED;
             """);
         LocateSegment(ptx);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, shared: false);
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
             bra HELP_SEGMENT;

@@ -14,8 +14,8 @@ internal static class WgmmaGemm
     /// <summary>Lanes that a thread's values per column can come from: one of a pair, in each quarter of a warp.</summary>
     private const int LaneSources = 8;
 
-    /// <summary>Groups of eight columns whose outlier weights are on their way while those before them are multiplied.</summary>
-    private const int WeightsAhead = 4;
+    /// <summary>Pairs of groups of eight columns whose outlier weights are on their way while those before them are multiplied.</summary>
+    private const int WeightsAhead = 2;
 
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
     private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (72, 216) : (40, 232);
@@ -45,7 +45,8 @@ internal static class WgmmaGemm
         if (numbers.HasOutliers)
         {
             OutlierHelpers.Declare(ptx);
-            ptx.Registers("f32", Enumerable.Range(0, WeightsAhead * 2).Select(i => $"ahead{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"nextOutlier{i}")).ToArray())
+            StagedOutliers.Declare(ptx, plan);
+            ptx.Registers("f32", Enumerable.Range(0, WeightsAhead * 4).Select(i => $"ahead{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"nextOutlier{i}")).ToArray())
                .Registers("pred", "another");
         }
 
@@ -80,7 +81,8 @@ internal static class WgmmaGemm
 
     private static void Prologue(PtxWriter ptx, WgmmaGemmPlan plan)
     {
-        int releases = plan.PingPong ? 1 : 2;
+        // A stage is free when the warpgroups that multiply it, and the warp that picks outlier weights from it, are done.
+        int releases = (plan.PingPong ? 1 : 2) + (plan.Numbers.HasOutliers ? 1 : 0);
         ptx.Argument("mTotal", nameof(GemmArguments.M), "u32")
            .Argument("nTotal", nameof(GemmArguments.N), "u32")
            .Argument("kPadded", nameof(GemmArguments.KPadded), "u32")
@@ -268,32 +270,16 @@ internal static class WgmmaGemm
             griddepcontrol.wait;
             """);
         OutlierHelpers.StartList(ptx);
-        OutlierHelpers.GatherShare(ptx, plan.Numbers);
+        InPairs(ptx);
+        StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED", () => LocateTile(ptx, plan), () => NextStage(ptx, plan), () => NextOutlierBuffer(ptx, plan));
         ptx.Add("""
             HELP_TILE:
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra HELPED;
             """);
         LocateTile(ptx, plan);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN, shared: true);
-        if (plan.PingPong)
-        {
-            // The two warpgroups' buffers take turns, each with a phase of its own.
-            ptx.Add($"""
-                mov.u32 item, outlierPhase;
-                mov.u32 outlierPhase, otherPhase;
-                mov.u32 otherPhase, item;
-                add.u32 item, shared, {plan.OutlierOffset};
-                sub.u32 outlierBuffer, outlierBuffer, item;
-                sub.u32 outlierBuffer, {plan.OutlierBytes}, outlierBuffer;
-                add.u32 outlierBuffer, outlierBuffer, item;
-                add.u32 item, barriers, {OutlierBarrier(plan, 0)};
-                sub.u32 outlierBarrier, outlierBarrier, item;
-                sub.u32 outlierBarrier, 32, outlierBarrier;
-                add.u32 outlierBarrier, outlierBarrier, item;
-                """);
-        }
-
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN);
+        NextOutlierBuffer(ptx, plan);
         ptx.Add("""
             add.u32 tile, tile, tileStep;
             bra HELP_TILE;
@@ -301,6 +287,41 @@ internal static class WgmmaGemm
             """);
         OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
         ptx.Add("bra END;");
+    }
+
+    /// <summary>
+    /// A consumer thread needs the weights of two neighbouring columns in each eight. Among 16 columns, those of both eights lie side by side, so that
+    /// one load of 16 bytes brings four.
+    /// </summary>
+    private static void InPairs(PtxWriter ptx) => ptx.Add("""
+        and.b32 weightLane, helperLane, 0x11;
+        bfe.u32 item, helperLane, 3, 1;
+        bfi.b32 weightLane, item, weightLane, 1, 1;
+        bfe.u32 item, helperLane, 1, 2;
+        bfi.b32 weightLane, item, weightLane, 2, 2;
+        """);
+
+    /// <summary>The two warpgroups' buffers take turns, each with a phase of its own.</summary>
+    private static void NextOutlierBuffer(PtxWriter ptx, WgmmaGemmPlan plan)
+    {
+        if (!plan.PingPong)
+        {
+            return;
+        }
+
+        ptx.Add($"""
+            mov.u32 item, outlierPhase;
+            mov.u32 outlierPhase, otherPhase;
+            mov.u32 otherPhase, item;
+            add.u32 item, shared, {plan.OutlierOffset};
+            sub.u32 outlierBuffer, outlierBuffer, item;
+            sub.u32 outlierBuffer, {plan.OutlierBytes}, outlierBuffer;
+            add.u32 outlierBuffer, outlierBuffer, item;
+            add.u32 item, barriers, {OutlierBarrier(plan, 0)};
+            sub.u32 outlierBarrier, outlierBarrier, item;
+            sub.u32 outlierBarrier, 32, outlierBarrier;
+            add.u32 outlierBarrier, outlierBarrier, item;
+            """);
     }
 
     private static void Consumer(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
@@ -666,41 +687,49 @@ internal static class WgmmaGemm
             mbarrier.try_wait.parity.shared::cta.b64 ready, [outlierBarrier], outlierPhase;
             @!ready bra OUTLIER_CHUNK;
             """);
-        int groups = plan.BlockN / 8, pitch = plan.BlockN * 4, rowsAt = GemmNumbers.OutlierChunk * pitch;
-        void LoadWeights(int group, string predicate, int offset) =>
-            ptx.Add($"{predicate}ld.shared.v2.f32 {{ahead{group % WeightsAhead * 2}, ahead{(group % WeightsAhead * 2) + 1}}}, [outlierWeights+{offset + (group * 32)}];");
+        int pairs = plan.BlockN / 16, pitch = plan.BlockN * 4, rowsAt = GemmNumbers.OutlierChunk * pitch;
+        void LoadWeights(int pair, string predicate, int offset)
+        {
+            int first = pair % WeightsAhead * 4;
+            ptx.Add($"{predicate}ld.shared.v4.f32 {{ahead{first}, ahead{first + 1}, ahead{first + 2}, ahead{first + 3}}}, [outlierWeights+{offset + (pair * 64)}];");
+        }
+
         ptx.Add("""
             ld.shared.v2.b32 {columnsLeft, lastChunk}, [outlierBarrier+16];
-            shl.b32 outlierWeights, laneColumn, 2;
+            shl.b32 outlierWeights, laneColumn, 3;
             add.u32 outlierWeights, outlierWeights, outlierBuffer;
             mov.u32 elementAddress, outlierRows;
             setp.eq.u32 again, columnsLeft, 0;
             @again bra CHUNK_SUMMED;
             """);
         ForRows(plan, (row, offset) => ptx.Add($"ld.shared.f32 outlier{row}, [elementAddress+{rowsAt + (offset * 4)}];"));
-        for (int group = 0; group < WeightsAhead; group++)
+        for (int pair = 0; pair < WeightsAhead; pair++)
         {
-            LoadWeights(group, "", 0);
+            LoadWeights(pair, "", 0);
         }
 
         ptx.Add("""
             OUTLIER_COLUMN:
             setp.gt.u32 another, columnsLeft, 1;
             """);
-        for (int group = 0; group < groups; group++)
+        for (int pair = 0; pair < pairs; pair++)
         {
-            ForFragment(plan, group, (index, row, column) =>
-                ptx.Add($"fma.rn.f32 {accumulators[index]}, outlier{row}, ahead{(group % WeightsAhead * 2) + column}, {accumulators[index]};"));
-            if (group + WeightsAhead < groups)
+            for (int half = 0; half < 2; half++)
             {
-                LoadWeights(group + WeightsAhead, "", 0);
+                ForFragment(plan, (pair * 2) + half, (index, row, column) =>
+                    ptx.Add($"fma.rn.f32 {accumulators[index]}, outlier{row}, ahead{(pair % WeightsAhead * 4) + (half * 2) + column}, {accumulators[index]};"));
+            }
+
+            if (pair + WeightsAhead < pairs)
+            {
+                LoadWeights(pair + WeightsAhead, "", 0);
             }
             else
             {
-                LoadWeights(group + WeightsAhead - groups, "@another ", pitch);
+                LoadWeights(pair + WeightsAhead - pairs, "@another ", pitch);
             }
 
-            if (group == 0)
+            if (pair == 0)
             {
                 ForRows(plan, (row, offset) => ptx.Add($"@another ld.shared.f32 nextOutlier{row}, [elementAddress+{rowsAt + ((plan.BlockM + offset) * 4)}];"));
             }

@@ -10,9 +10,9 @@ internal static class Dp4aTile
     {
         Dp4aGemm.DeclareOperands(ptx);
         ptx.Registers("b32", Dp4aGemm.Accumulators)
-            .Registers("b32", "threadRow", "threadColumn", "kElement", "chunk", "chunkRow", "at", "rowAddress", "columnAddress", "storeAt")
+            .Registers("b32", "threadRow", "threadColumn", "kElement", "chunk", "chunkRow", "at", "last", "rowAddress", "columnAddress", "storeAt")
             .Registers("b64", "from", "pointer")
-            .Registers("pred", "again", "within");
+            .Registers("pred", "again");
     }
 
     public static void Multiply(PtxWriter ptx)

@@ -171,9 +171,10 @@ internal sealed record MmaGemmPlan(int BlockM, int BlockN, int WarpRows, int Sta
 /// <param name="Numbers">What it computes.</param>
 internal sealed record Dp4aGemmPlan(GemmNumbers Numbers) : GridGemmPlan(128, 128, Numbers)
 {
-    public const int BlockK = 64, Pitch = 80;
+    /// <summary>Values of K per block, and bytes from row to row and of a block of both matrices, of which two are held, in shared memory.</summary>
+    public const int BlockK = 64, Pitch = 80, BufferBytes = 2 * 128 * Pitch;
 
-    public override int SharedBytes => System.Math.Max(2 * 128 * Pitch, ScratchBytes);
+    public override int SharedBytes => System.Math.Max(2 * BufferBytes, ScratchBytes);
 
     public override string Name => $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_dp4a_{Numbers.Suffix}_sm61";
 }

@@ -44,7 +44,7 @@ internal sealed record IlgpuKernelPlan(
     public int SharedBytes => (Role, Instruction) switch
     {
         (IlgpuKernelRole.TileGemm, IlgpuInstruction.Portable) => ((BlockM + BlockN) * ((BlockK / 4) + 1) * 4) + (BlockM * BlockN * 4),
-        (IlgpuKernelRole.TileGemm, IlgpuInstruction.Dp4a) => Math.Max(EpilogueBytes, (BlockM + BlockN) * (BlockK + 16)),
+        (IlgpuKernelRole.TileGemm, IlgpuInstruction.Dp4a) => Math.Max(EpilogueBytes, Stages * (BlockM + BlockN) * (BlockK + 16)),
         (IlgpuKernelRole.TileGemm, _) => Math.Max(EpilogueBytes, Stages * (BlockM + BlockN) * BlockK),
         (IlgpuKernelRole.FewRowGemm, _) => BlockM * BlockN * FewRowPitch * 4,
         (IlgpuKernelRole.ListOutliers, _) => Threads * 4,

@@ -15,7 +15,7 @@ internal static class IlgpuPlanner
     private static readonly (IlgpuInstruction Instruction, int M, int N, int K, int Stages, int Threads, int Groups)[] Tiles =
     {
         (IlgpuInstruction.Portable, 64, 64, 64, 1, 256, 1),
-        (IlgpuInstruction.Dp4a, 128, 128, 64, 1, 256, 2),
+        (IlgpuInstruction.Dp4a, 128, 128, 64, 2, 256, 2),
         (IlgpuInstruction.MmaSync, 128, 128, 64, 3, 256, 2),
     };
 

@@ -90,7 +90,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     {
         bool streams = gemm.Role == CudaKernelRole.StreamGemm;
         long tiles = streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
-        workspace.Reserve(rows, weights.KPadded, weights.Padded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
+        workspace.Reserve(rows, weights.KPadded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
     }
 
     /// <summary>
@@ -218,8 +218,6 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             OutlierMask = MaskOf(workspace, weights),
             OutlierTicket = workspace.OutlierTicket,
             KeepMask = fixedColumns ? 1u : 0u,
-            GatheredWeights = workspace.Gathered,
-            GatheredRows = workspace.Gathered + (ulong)(CudaMatMulWorkspace.GatheredColumns * 4L * weights.Padded),
             Originals = weights.Originals,
             Partials = workspace.Partials,
             PartialTickets = workspace.PartialTickets,

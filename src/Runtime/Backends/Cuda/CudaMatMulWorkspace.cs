@@ -9,11 +9,7 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     /// <summary>Statistics are padded to whole tiles of any kernel, so that kernels read them without a bound.</summary>
     private const int RowPadding = 256;
 
-    /// <summary>Outlier columns that a launch gathers once for all its tiles; more are gathered per tile.</summary>
-    public const int GatheredColumns = 32;
-
     private CudaBuffer? quantized;
-    private CudaBuffer? gathered;
     private CudaBuffer? statistics;
     private CudaBuffer? mask;
     private CudaBuffer? partials;
@@ -35,22 +31,19 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
 
     public ulong OutlierMask => mask!.Address + 16;
 
-    /// <summary>f32 [32, padded N], then f32 [32, padded M].</summary>
-    public ulong Gathered => gathered!.Address;
-
     public ulong Partials => partials?.Address ?? 0;
 
     public ulong PartialTickets => tickets?.Address ?? 0;
 
     /// <summary>Bytes that <see cref="Reserve"/> takes.</summary>
-    public static long BytesFor(long rows, long kPadded, long paddedFeatures, long partialBytes, long ticketCount)
+    public static long BytesFor(long rows, long kPadded, long partialBytes, long ticketCount)
     {
         long needed = (rows + RowPadding - 1) / RowPadding * RowPadding;
-        return (needed * kPadded) + (needed * 8) + 16 + (GatheredColumns * 4 * (needed + paddedFeatures)) + 16 + (kPadded / 8) + partialBytes + (ticketCount * 4);
+        return (needed * kPadded) + (needed * 8) + 16 + 16 + (kPadded / 8) + partialBytes + (ticketCount * 4);
     }
 
     /// <summary>Makes room; all counters and masks are zero the first time, and the kernels leave them so.</summary>
-    public void Reserve(long rows, long kPadded, long paddedFeatures, long partialBytes, long ticketCount)
+    public void Reserve(long rows, long kPadded, long partialBytes, long ticketCount)
     {
         long needed = (rows + RowPadding - 1) / RowPadding * RowPadding;
         Grow(ref quantized, needed * kPadded, "quantized activations", clear: false);
@@ -60,7 +53,6 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
             paddedRows = needed;
         }
 
-        Grow(ref gathered, GatheredColumns * 4 * (needed + paddedFeatures), "gathered outliers", clear: false);
         Grow(ref mask, 16 + (kPadded / 8), "outlier mask", clear: true);
         if (partialBytes > 0)
         {
@@ -81,7 +73,6 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     {
         quantized?.Dispose();
         statistics?.Dispose();
-        gathered?.Dispose();
         mask?.Dispose();
         partials?.Dispose();
         tickets?.Dispose();
