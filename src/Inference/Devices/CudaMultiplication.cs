@@ -57,7 +57,7 @@ internal sealed class CudaMultiplication : IDisposable
     /// <param name="queue">Queues the kernel with a target, or with null; returns whether it quantizes.</param>
     public Prepared Prepare(CudaMatrixWeights? next, int rows, Func<CudaQuantizeTarget?, bool> queue)
     {
-        CudaQuantizeTarget? target = next?.Int8 is { } weights ? _int8!.QuantizeTarget(_workspace!, weights) : null;
+        CudaQuantizeTarget? target = next?.Int8 is { } weights ? _int8!.QuantizeTarget(_workspace!, rows, weights) : null;
         bool quantized = queue(target);
         return quantized ? Prepared.Quantized : target is null ? Prepared.Nothing : Prepared.Marked;
     }

@@ -42,6 +42,9 @@ internal struct GemmArguments
     /// <summary>Zero between launches: counts the warps that are done with the mask, so that the last one clears it for the next call.</summary>
     public ulong OutlierTicket;
 
+    /// <summary>Up to eight outliers of each row, as (u32 column or none, f32 value) [4 pairs][RowOutlierPitch rows][2]; or 0.</summary>
+    public ulong RowOutliers;
+
     /// <summary>16- or 32-bit weights of outlier columns, in OriginalFormat; 0 where the int8 weights are dequantized instead.</summary>
     public ulong Originals;
 
@@ -92,4 +95,7 @@ internal struct GemmArguments
 
     /// <summary>1 for a calibrated mask, which stays.</summary>
     public uint KeepMask;
+
+    /// <summary>Rows of RowOutliers.</summary>
+    public uint RowOutlierPitch;
 }

@@ -27,6 +27,9 @@ internal struct QuantizeArguments
     /// <summary>The bits of the largest value and of minus the smallest, u32 [2], zeroed by the caller: one scale for all rows.</summary>
     public ulong TensorRange;
 
+    /// <summary>Up to eight outliers of each row, as (u32 column or none, f32 value) [4 pairs][RowOutlierPitch rows][2]; or 0.</summary>
+    public ulong RowOutliers;
+
     /// <summary>Values per row.</summary>
     public uint K;
 
@@ -53,4 +56,7 @@ internal struct QuantizeArguments
 
     /// <summary>Twice the smallest 16-bit value of the input's type that is not below Threshold.</summary>
     public uint ThresholdPair;
+
+    /// <summary>Rows of RowOutliers.</summary>
+    public uint RowOutlierPitch;
 }

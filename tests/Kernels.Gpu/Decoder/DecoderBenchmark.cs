@@ -44,7 +44,7 @@ internal sealed class DecoderBenchmark : IDisposable
             {
                 CudaInt8MatMul.Reserve(space, matMul.Choose(rows, 16, Hidden, ElementFormat.Float16), rows, weights);
                 Report(output, $"norm + add + quantize, {set.Name}, {rows} rows", _ => kernels.Norm(
-                    stream, CudaNorm.Layer, rows, Hidden, residual, input, default, weight, bias, 1e-5f, new(results, ElementFormat.Float16, Hidden), 0, matMul.QuantizeTarget(space, weights)));
+                    stream, CudaNorm.Layer, rows, Hidden, residual, input, default, weight, bias, 1e-5f, new(results, ElementFormat.Float16, Hidden), 0, matMul.QuantizeTarget(space, rows, weights)));
                 Report(output, $"quantize apart, {set.Name}, {rows} rows of {Hidden}", _ => matMul.QuantizeActivations(space, input, rows, weights));
             }
         }

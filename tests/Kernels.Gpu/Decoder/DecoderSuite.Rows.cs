@@ -129,7 +129,7 @@ internal sealed partial class DecoderSuite
         CudaInt8MatMul.Reserve(apart, gemm, rows, weights);
         ulong output = data.Allocate(rows * width * 2), residual = data.Upload(values);
         CudaMatrix rounded = Half16(output, width);
-        bool done = kernels.Norm(stream, CudaNorm.None, rows, width, residual, default, default, 0, 0, 0, rounded, 0, matMul.QuantizeTarget(fused, weights));
+        bool done = kernels.Norm(stream, CudaNorm.None, rows, width, residual, default, default, 0, 0, 0, rounded, 0, matMul.QuantizeTarget(fused, rows, weights));
         Expect(done == (set.Spec.Outliers != OutlierPolicy.Columns || rows == 1), $"{set.Name}: quantized is {done} for {rows} rows");
         if (!done)
         {
@@ -197,7 +197,7 @@ internal sealed partial class DecoderSuite
         CudaInt8MatMul.Reserve(apart, gemm, Rows, weights);
         ulong both = data.Upload(DeviceData.Random(new Random(width), Rows * width * 2, 4), ElementFormat.Float16, out _);
         CudaMatrix output = Half16(data.Allocate(Rows * width * 2), width);
-        bool done = kernels.Gate(stream, Activation.Silu, Rows, width, Half16(both, 2 * width), Half16(both + (ulong)(width * 2), 2 * width), output, 0, matMul.QuantizeTarget(fused, weights));
+        bool done = kernels.Gate(stream, Activation.Silu, Rows, width, Half16(both, 2 * width), Half16(both + (ulong)(width * 2), 2 * width), output, 0, matMul.QuantizeTarget(fused, Rows, weights));
         matMul.QuantizeActivations(apart, output, Rows, weights);
         Expect(done, "a gate under Elements does not quantize");
         Same($"gate of {width}: values", data.Read<sbyte>(fused.Quantized, Rows * weights.KPadded), data.Read<sbyte>(apart.Quantized, Rows * weights.KPadded));

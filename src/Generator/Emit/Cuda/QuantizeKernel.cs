@@ -32,6 +32,13 @@ internal static class QuantizeKernel
             {
             """);
         Declare(ptx);
+        if (ListsRows(plan))
+        {
+            OutlierRowList.Declare(ptx, rowsPerBlock: 1);
+            Field(ptx, "rowOutliers", nameof(QuantizeArguments.RowOutliers), "u64");
+            Field(ptx, "rowOutlierPitch", nameof(QuantizeArguments.RowOutlierPitch), "u32");
+        }
+
         Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
         Field(ptx, "quantized", nameof(QuantizeArguments.Quantized), "u64");
         Field(ptx, "rowSteps", nameof(QuantizeArguments.RowSteps), "u64");
@@ -64,6 +71,13 @@ internal static class QuantizeKernel
             mov.f32 high, 0f00000000;
             mov.f32 low, 0f00000000;
             {(hopper ? "griddepcontrol.wait;" : "")}
+            """);
+        if (ListsRows(plan))
+        {
+            OutlierRowList.Start(ptx, rowInBlock: null);
+        }
+
+        ptx.Add("""
             mov.u32 group, thread;
             MEASURE:
             setp.ge.u32 again, group, groups;
@@ -102,12 +116,20 @@ internal static class QuantizeKernel
                 break;
         }
 
+        ptx.Add("DONE:");
+        if (ListsRows(plan))
+        {
+            OutlierRowList.Store(ptx, "bar.sync 0;");
+        }
+
         return ptx.Add("""
-            DONE:
             ret;
             }
             """).ToString();
     }
+
+    /// <summary>Whether a kernel leaves values out of the int8 part, so that it lists them.</summary>
+    public static bool ListsRows(QuantizePlan plan) => plan.Stage == QuantizeStage.Quantize && plan.Outliers != OutlierPolicy.None;
 
     /// <summary>Registers and shared memory of the parts below.</summary>
     public static void Declare(PtxWriter ptx) => ptx.Add("""
@@ -510,6 +532,11 @@ internal static class QuantizeKernel
         else if (plan.ExcludesElements)
         {
             MarkGroup(ptx);
+        }
+
+        if (ListsRows(plan))
+        {
+            OutlierRowList.Append(ptx);
         }
 
         for (int i = 0; i < Group; i++)

@@ -45,6 +45,14 @@ internal static class RegisterQuantizeKernel
             ptx.Registers("b32", Raw(i));
         }
 
+        bool lists = QuantizeKernel.ListsRows(plan);
+        if (lists)
+        {
+            OutlierRowList.Declare(ptx, rowsPerBlock: 32);
+            QuantizeKernel.Field(ptx, "rowOutliers", nameof(QuantizeArguments.RowOutliers), "u64");
+            QuantizeKernel.Field(ptx, "rowOutlierPitch", nameof(QuantizeArguments.RowOutlierPitch), "u32");
+        }
+
         QuantizeKernel.Field(ptx, "input", nameof(QuantizeArguments.Input), "u64");
         QuantizeKernel.Field(ptx, "quantized", nameof(QuantizeArguments.Quantized), "u64");
         QuantizeKernel.Field(ptx, "rowSteps", nameof(QuantizeArguments.RowSteps), "u64");
@@ -93,6 +101,12 @@ internal static class RegisterQuantizeKernel
             griddepcontrol.wait;
             """);
         LoadRow(ptx);
+        if (lists)
+        {
+            OutlierRowList.Start(ptx, "team");
+            ptx.Add("bar.warp.sync 0xFFFFFFFF;");
+        }
+
         for (int i = 0; i < Groups; i++)
         {
             MeasureGroup(ptx, plan, i);
@@ -119,15 +133,20 @@ internal static class RegisterQuantizeKernel
         for (int i = 0; i < Groups; i++)
         {
             GroupNumber(ptx, i);
-            if (Marks(plan))
+            if (Marks(plan) || lists)
             {
-                MarkGroup(ptx, i);
+                TakeOutliers(ptx, plan, i);
             }
 
             if (plan.Stage == QuantizeStage.Quantize)
             {
                 QuantizeGroup(ptx, plan, i);
             }
+        }
+
+        if (lists)
+        {
+            OutlierRowList.Store(ptx, "@several bar.sync team, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
         }
 
         ptx.Add("ROW_DONE:");
@@ -191,8 +210,8 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers, and
-    /// leave a bit each: bit p for the first of pair p, bit 16 + p for the second.
+    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers leave a bit each: bit p for the first of
+    /// pair p, bit 16 + p for the second.
     /// </summary>
     private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i)
     {
@@ -211,8 +230,7 @@ internal static class RegisterQuantizeKernel
                 mad.lo.u32 group, rowThreads, {i}, group;
                 cvt.u64.u32 offset, group;
                 add.u64 pointer, mask, offset;
-                mov.u32 maskByte, 0;
-                @inRow{i} ld.global.u8 maskByte, [pointer];
+                @inRow{i} ld.global.u8 outliers{i}, [pointer];
                 """);
         }
 
@@ -234,7 +252,6 @@ internal static class RegisterQuantizeKernel
                 if (plan.Stage == QuantizeStage.Quantize)
                 {
                     ptx.Add($"""
-                        and.b32 {raw}, {raw}, keeps;
                         and.b32 magnitude, magnitude, keeps;
                         max.{type} keptPair, keptPair, magnitude;
                         """);
@@ -244,24 +261,22 @@ internal static class RegisterQuantizeKernel
 
         if (byMask)
         {
-            string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
+            string unmasked = ptx.Label("NO_OUTLIER_COLUMN"), kept = ptx.Label("KEPT");
             ptx.Add($"""
-                setp.eq.u32 isZero, maskByte, 0;
+                setp.eq.u32 isZero, outliers{i}, 0;
                 @isZero bra {unmasked};
                 """);
             for (int pair = 0; pair < Group / 2; pair++)
             {
+                KeepPair(ptx, $"outliers{i}", pair);
                 ptx.Add($"""
-                    and.b32 scratch, maskByte, {1 << (2 * pair)};
-                    setp.ne.u32 isZero, scratch, 0;
-                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0xFFFF0000;
-                    and.b32 scratch, maskByte, {2 << (2 * pair)};
-                    setp.ne.u32 isZero, scratch, 0;
-                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0x0000FFFF;
+                    and.b32 magnitude, {Raw(i)[pair]}, keeps;
+                    and.b32 magnitude, magnitude, 0x7FFF7FFF;
+                    max.{type} keptPair, keptPair, magnitude;
                     """);
             }
 
-            ptx.Add($"{unmasked}:");
+            ptx.Add($"bra {kept};").Add($"{unmasked}:");
             foreach (string raw in Raw(i))
             {
                 ptx.Add($"""
@@ -269,10 +284,23 @@ internal static class RegisterQuantizeKernel
                     max.{type} keptPair, keptPair, magnitude;
                     """);
             }
+
+            ptx.Add($"{kept}:");
         }
 
         ptx.Add($"{measured}:");
     }
+
+    /// <summary>keeps: ones over the values of a pair whose bit in a mask byte is not set.</summary>
+    private static void KeepPair(PtxWriter ptx, string maskByte, int pair) => ptx.Add($"""
+        mov.u32 keeps, 0xFFFFFFFF;
+        and.b32 scratch, {maskByte}, {1 << (2 * pair)};
+        setp.ne.u32 isZero, scratch, 0;
+        @isZero mov.u32 keeps, 0xFFFF0000;
+        and.b32 scratch, {maskByte}, {2 << (2 * pair)};
+        setp.ne.u32 isZero, scratch, 0;
+        @isZero and.b32 keeps, keeps, 0x0000FFFF;
+        """);
 
     /// <summary>Bits of magnitudes order like the magnitudes, NaN above all: integer maxima over the row, which every thread gets.</summary>
     private static void Reduce(PtxWriter ptx, QuantizePlan plan)
@@ -318,8 +346,8 @@ internal static class RegisterQuantizeKernel
         redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
         """);
 
-    /// <summary>Sets the bits of the group's outliers in the block's mask. Few groups have any.</summary>
-    private static void MarkGroup(PtxWriter ptx, int i)
+    /// <summary>The group's outliers to the block's mask, to the row's list, and out of the registers. Few groups have any.</summary>
+    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, int i)
     {
         string done = ptx.Label("MARKED");
         ptx.Add($"""
@@ -327,28 +355,65 @@ internal static class RegisterQuantizeKernel
             and.pred present, present, isFinite;
             and.pred present, present, inRow{i};
             @!present bra {done};
-            mov.u32 maskByte, 0;
+            mov.u32 maskByte, {(Marks(plan) ? "0" : $"outliers{i}")};
             """);
-        for (int pair = 0; pair < Group / 2; pair++)
+        if (Marks(plan))
         {
-            ptx.Add($"""
-                bfe.u32 scratch, outliers{i}, {pair}, 1;
-                bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
-                bfe.u32 scratch, outliers{i}, {16 + pair}, 1;
-                bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                ptx.Add($"""
+                    bfe.u32 scratch, outliers{i}, {pair}, 1;
+                    bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
+                    bfe.u32 scratch, outliers{i}, {16 + pair}, 1;
+                    bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
+                    """);
+            }
+
+            ptx.Add("""
+                and.b32 scratch, group, 3;
+                shl.b32 scratch, scratch, 3;
+                shl.b32 bits, maskByte, scratch;
+                mov.u32 address32, blockMask;
+                and.b32 scratch, group, 0xFFFFFFFC;
+                add.u32 address32, address32, scratch;
+                red.shared.or.b32 [address32], bits;
                 """);
         }
 
-        ptx.Add($"""
-            and.b32 scratch, group, 3;
-            shl.b32 scratch, scratch, 3;
-            shl.b32 maskByte, maskByte, scratch;
-            mov.u32 address32, blockMask;
-            and.b32 scratch, group, 0xFFFFFFFC;
-            add.u32 address32, address32, scratch;
-            red.shared.or.b32 [address32], maskByte;
-            {done}:
-            """);
+        if (QuantizeKernel.ListsRows(plan))
+        {
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                Widen(ptx, plan, i, pair);
+            }
+
+            OutlierRowList.Append(ptx);
+            for (int pair = 0; pair < Group / 2; pair++)
+            {
+                KeepPair(ptx, "maskByte", pair);
+                ptx.Add($"and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, keeps;");
+            }
+        }
+
+        ptx.Add($"{done}:");
+    }
+
+    /// <summary>A pair of values to two of x0 to x7.</summary>
+    private static void Widen(PtxWriter ptx, QuantizePlan plan, int i, int pair)
+    {
+        string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+        ptx.Add(plan.Input == ElementFormat.BFloat16
+            ? $"""
+                shl.b32 scratch, {raw}, 16;
+                mov.b32 {low}, scratch;
+                and.b32 scratch, {raw}, 0xFFFF0000;
+                mov.b32 {high}, scratch;
+                """
+            : $$"""
+                mov.b32 {halfLow, halfHigh}, {{raw}};
+                cvt.f32.f16 {{low}}, halfLow;
+                cvt.f32.f16 {{high}}, halfHigh;
+                """);
     }
 
     /// <summary>The block's mask to the call's. Most bits are known from blocks before: an atomic is spent on new ones only.</summary>
@@ -401,21 +466,13 @@ internal static class RegisterQuantizeKernel
         ptx.Add($"@!inRow{i} bra {skip};");
         for (int pair = 0; pair < Group / 2; pair++)
         {
-            string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-            ptx.Add(plan.Input == ElementFormat.BFloat16
-                ? $"""
-                    shl.b32 scratch, {raw}, 16;
-                    mov.b32 {low}, scratch;
-                    and.b32 scratch, {raw}, 0xFFFF0000;
-                    mov.b32 {high}, scratch;
-                    mul.rn.f32 {low}, {low}, prescale;
-                    mul.rn.f32 {high}, {high}, prescale;
-                    """
-                : $$"""
-                    mov.b32 {halfLow, halfHigh}, {{raw}};
-                    cvt.f32.f16 {{low}}, halfLow;
-                    cvt.f32.f16 {{high}}, halfHigh;
-                    """);
+            string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+            Widen(ptx, plan, i, pair);
+            if (plan.Input == ElementFormat.BFloat16)
+            {
+                ptx.Add($"mul.rn.f32 {low}, {low}, prescale;").Add($"mul.rn.f32 {high}, {high}, prescale;");
+            }
+
             foreach (string x in new[] { low, high })
             {
                 ptx.Add($"mul.rn.f32 {x}, {x}, scale;").Add($"add.rn.f32 {x}, {x}, {Rounder};");

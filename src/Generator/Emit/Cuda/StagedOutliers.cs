@@ -4,26 +4,22 @@ namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
 /// The usual case of <see cref="OutlierHelpers"/> in the wgmma kernels: at most eight outlier columns, whose weights are the int8 ones. Those pass
-/// through the ring of stages anyway, so the first helper warp picks them out there, and only the activations' columns, which the other two warps
-/// ask for all at once, take a way of their own to L2. Both hide behind the mainloop of the tile they belong to.
+/// through the ring of stages anyway, so the first helper warp picks them out there; the other two warps read what the quantization has listed of each
+/// row (<see cref="OutlierRowList"/>). Both hide behind the mainloop of the tile they belong to.
 /// </summary>
 internal static class StagedOutliers
 {
     private const int Lanes = OutlierHelpers.Lanes, Chunk = GemmNumbers.OutlierChunk;
 
-    /// <summary>Blocks of 32 rows that a warp gathers.</summary>
-    private static int RowGroups(WgmmaGemmPlan plan) => plan.BlockM / Lanes / 2;
-
     public static void Declare(PtxWriter ptx, WgmmaGemmPlan plan) => ptx
-        .Registers("b32", Enumerable.Range(0, Chunk * RowGroups(plan)).Select(i => $"loaded{i}").ToArray())
-        .Registers("b32", Enumerable.Range(0, RowGroups(plan)).Select(i => $"gatherRow{i}").ToArray())
-        .Registers("b64", Enumerable.Range(0, RowGroups(plan)).Select(i => $"rowAt{i}").ToArray())
-        .Registers("pred", Enumerable.Range(0, RowGroups(plan)).Select(i => $"hasRow{i}").ToArray())
-        .Registers("b32", "hits", "byteAt", "chunkAt", "swizzled", "weightAt")
-        .Registers("pred", "isHit", "picksWeights", "has16", "has32");
+        .Registers("b32", Enumerable.Range(0, Chunk).SelectMany(entry => new[] { $"column{entry}", $"value{entry}" }).ToArray())
+        .Registers("b32", Enumerable.Range(0, plan.BlockN / Lanes).Select(i => $"picked{i}").ToArray())
+        .Registers("b32", "gatherRow", "gatherEnd", "hits", "byteAt", "chunkAt", "swizzled", "weightAt", "rowOutlierPitch")
+        .Registers("b64", "rowOutliers")
+        .Registers("pred", "isHit", "picksWeights");
 
     /// <summary>
-    /// Walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes, or 16-bit originals:
+    /// Walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes, 16-bit originals or no lists:
     /// then the stages are not looked at, and their barriers expect this warp no longer.
     /// </summary>
     /// <param name="ptx">The kernel.</param>
@@ -36,11 +32,14 @@ internal static class StagedOutliers
     public static void Walk(PtxWriter ptx, WgmmaGemmPlan plan, string otherwise, string done, System.Action locateTile, System.Action nextStage, System.Action nextBuffer)
     {
         string staged = ptx.Label("STAGED"), tiles = ptx.Label("STAGED_TILE"), rows = ptx.Label("GATHER_ROWS"), gathered = ptx.Label("TILE_GATHERED");
-        ptx.Add($"""
+        ptx.Argument("rowOutliers", nameof(GemmArguments.RowOutliers), "u64")
+           .Argument("rowOutlierPitch", nameof(GemmArguments.RowOutlierPitch), "u32")
+           .Add($"""
             setp.lt.u32 picksWeights, helperThread, {Lanes};
             setp.ne.u32 isMine, listCount, 0;
             setp.le.and.u32 isMine, listCount, {Chunk}, isMine;
             and.pred isMine, isMine, listKept;
+            setp.ne.and.u64 isMine, rowOutliers, 0, isMine;
             not.pred more, hasOriginals;
             and.pred isMine, isMine, more;
             @isMine bra {staged};
@@ -125,13 +124,13 @@ internal static class StagedOutliers
             """);
         for (int i = 0; i < groups; i++)
         {
-            ptx.Add($"ld.shared.s8 loaded{i}, [byteAt+{i * Lanes * 128}];");
+            ptx.Add($"ld.shared.s8 picked{i}, [byteAt+{i * Lanes * 128}];");
         }
 
         for (int i = 0; i < groups; i++)
         {
             ptx.Add($"""
-                cvt.rn.f32.s32 value, loaded{i};
+                cvt.rn.f32.s32 value, picked{i};
                 mul.rn.f32 value, value, scale{i};
                 st.shared.f32 [weightAt+{i * Lanes * 4}], value;
                 """);
@@ -151,84 +150,58 @@ internal static class StagedOutliers
             """);
     }
 
-    /// <summary>A warp takes half of the tile's rows, a lane one of each 32, in every column: all loads are under way before the first is used.</summary>
+    /// <summary>
+    /// A warp takes half of the tile's rows, a lane one of each 32: its list holds what there is in any column. Each slot takes the entry of its
+    /// column, or zero.
+    /// </summary>
     private static void GatherRows(PtxWriter ptx, WgmmaGemmPlan plan)
     {
-        int groups = RowGroups(plan);
+        string half = ptx.Label("GATHER_32_ROWS");
         ptx.Add($"""
             shr.u32 item, helperThread, 5;
             sub.u32 item, item, 1;
-            mad.lo.u32 gatherRow0, item, {plan.BlockM / 2}, helperLane;
+            mad.lo.u32 gatherRow, item, {plan.BlockM / 2}, helperLane;
+            mad.lo.u32 gatherEnd, item, {plan.BlockM / 2}, {plan.BlockM / 2};
+            mul.wide.u32 offset, rowOutlierPitch, {OutlierRowList.PairBytes};
+            {half}:
+            add.u32 row, tileRow, gatherRow;
+            mul.wide.u32 address, row, {OutlierRowList.PairBytes};
+            add.u64 address, address, rowOutliers;
+            setp.lt.u32 inRange, row, mTotal;
             """);
-        for (int i = 0; i < groups; i++)
+        for (int entry = 0; entry < Chunk; entry += 2)
         {
-            ptx.Add($"""
-                {(i == 0 ? "" : $"add.u32 gatherRow{i}, gatherRow0, {i * Lanes};")}
-                add.u32 row, tileRow, gatherRow{i};
-                setp.lt.u32 hasRow{i}, row, mTotal;
-                mul.wide.u32 rowAt{i}, row, activationStride;
-                shl.b64 rowAt{i}, rowAt{i}, inputShift;
-                add.u64 rowAt{i}, rowAt{i}, activations;
+            ptx.Add($$"""
+                setp.gt.and.u32 keep, listCount, {{entry}}, inRange;
+                mov.b32 column{{entry}}, {{OutlierRowList.NoColumn}};
+                mov.b32 column{{entry + 1}}, {{OutlierRowList.NoColumn}};
+                @keep ld.global.v4.b32 {column{{entry}}, value{{entry}}, column{{entry + 1}}, value{{entry + 1}}}, [address];
+                add.u64 address, address, offset;
                 """);
         }
 
-        for (int slot = 0; slot < Chunk; slot++)
-        {
-            ptx.Add($"""
-                shfl.sync.idx.b32 gatherColumn, listColumn, {slot}, 31, 0xFFFFFFFF;
-                setp.gt.u32 isHit, listCount, {slot};
-                cvt.u64.u32 offset, gatherColumn;
-                shl.b64 offset, offset, inputShift;
-                """);
-            for (int i = 0; i < groups; i++)
-            {
-                string loaded = $"loaded{(slot * groups) + i}";
-                ptx.Add($"""
-                    mov.b32 {loaded}, 0;
-                    and.pred keep, isHit, hasRow{i};
-                    and.pred has32, keep, inputIsF32;
-                    not.pred has16, inputIsF32;
-                    and.pred has16, has16, keep;
-                    add.u64 address, rowAt{i}, offset;
-                    @has32 ld.global.b32 {loaded}, [address];
-                    @has16 ld.global.u16 {loaded}, [address];
-                    """);
-            }
-        }
-
+        ptx.Add("mad.lo.u32 storeAddress, gatherRow, 4, outlierBuffer;");
         for (int slot = 0; slot < Chunk; slot++)
         {
             string skip = ptx.Label("NO_SLOT");
             ptx.Add($"""
                 setp.le.u32 more, listCount, {slot};
                 @more bra {skip};
+                shfl.sync.idx.b32 gatherColumn, listColumn, {slot}, 31, 0xFFFFFFFF;
+                mov.f32 value, 0f00000000;
                 """);
-            for (int i = 0; i < groups; i++)
+            for (int entry = 0; entry < Chunk; entry++)
             {
-                string loaded = $"loaded{(slot * groups) + i}";
-                ptx.Add($"""
-                    mov.b32 value, {loaded};
-                    cvt.u16.u32 halfBits, {loaded};
-                    @inputIsF16 cvt.f32.f16 value, halfBits;
-                    shl.b32 item, {loaded}, 16;
-                    @inputIsBf16 mov.b32 value, item;
-                    """);
-                if (plan.Numbers.Outliers == OutlierPolicy.Elements)
-                {
-                    ptx.Add("""
-                        abs.f32 magnitude, value;
-                        setp.ge.f32 keep, magnitude, threshold;
-                        @!keep mov.f32 value, 0f00000000;
-                        """);
-                }
-
-                ptx.Add($"""
-                    mad.lo.u32 storeAddress, gatherRow{i}, 4, outlierBuffer;
-                    st.shared.f32 [storeAddress+{((Chunk * plan.BlockN) + (slot * plan.BlockM)) * 4}], value;
-                    """);
+                ptx.Add($"setp.eq.u32 keep, column{entry}, gatherColumn;").Add($"@keep mov.b32 value, value{entry};");
             }
 
-            ptx.Add($"{skip}:");
+            ptx.Add($"st.shared.f32 [storeAddress+{((Chunk * plan.BlockN) + (slot * plan.BlockM)) * 4}], value;").Add($"{skip}:");
         }
+
+        ptx.Add($"""
+            add.u32 gatherRow, gatherRow, {Lanes};
+            setp.lt.u32 more, gatherRow, gatherEnd;
+            @more bra {half};
+            """);
     }
 }

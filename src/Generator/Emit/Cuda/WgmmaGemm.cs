@@ -18,7 +18,8 @@ internal static class WgmmaGemm
     private const int WeightsAhead = 2;
 
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
-    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) => plan.Numbers.HasOutliers ? (72, 216) : (40, 232);
+    private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) =>
+        !plan.Numbers.HasOutliers ? (40, 232) : plan.RowBlocks * plan.BlockN > 128 ? (72, 216) : (120, 192);
 
     public static string Emit(WgmmaGemmPlan plan)
     {

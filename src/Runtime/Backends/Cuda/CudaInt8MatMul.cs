@@ -97,7 +97,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// Where the kernel that computes the activations can quantize them itself, in place of <see cref="QuantizeActivations"/>; null where all rows
     /// share a scale, which no row knows. The workspace must be reserved.
     /// </summary>
-    public CudaQuantizeTarget? QuantizeTarget(CudaMatMulWorkspace workspace, CudaInt8Weights weights) => spec.Granularity == QuantizationGranularity.Tensor
+    public CudaQuantizeTarget? QuantizeTarget(CudaMatMulWorkspace workspace, int rows, CudaInt8Weights weights) => spec.Granularity == QuantizationGranularity.Tensor
         ? null
         : new CudaQuantizeTarget(
             spec.Outliers,
@@ -107,6 +107,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             workspace.RowSteps,
             workspace.RowZeros,
             MaskOf(workspace, weights),
+            workspace.RowOutliers(rows),
+            workspace.RowOutlierPitch,
             weights.KPadded);
 
     /// <summary>Queues the first part: outliers found, rows quantized into the workspace.</summary>
@@ -125,6 +127,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             RowZeros = spec.Activations == ActivationQuantization.ZeroPoint ? workspace.RowZeros : 0,
             OutlierMask = MaskOf(workspace, weights),
             TensorRange = workspace.TensorRange,
+            RowOutliers = workspace.RowOutliers(rows),
+            RowOutlierPitch = workspace.RowOutlierPitch,
             K = (uint)weights.InputFeatures,
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
@@ -218,6 +222,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             OutlierMask = MaskOf(workspace, weights),
             OutlierTicket = workspace.OutlierTicket,
             KeepMask = fixedColumns ? 1u : 0u,
+            RowOutliers = workspace.RowOutliers(rows),
+            RowOutlierPitch = workspace.RowOutlierPitch,
             Originals = weights.Originals,
             Partials = workspace.Partials,
             PartialTickets = workspace.PartialTickets,

@@ -9,8 +9,12 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     /// <summary>Statistics are padded to whole tiles of any kernel, so that kernels read them without a bound.</summary>
     private const int RowPadding = 256;
 
+    /// <summary>Bytes of a row's listed outliers, and the most rows whose kernels look for them in A themselves: those that stream the weights.</summary>
+    private const int RowListBytes = 64, MostUnlistedRows = 64;
+
     private CudaBuffer? quantized;
     private CudaBuffer? statistics;
+    private CudaBuffer? rowOutliers;
     private CudaBuffer? mask;
     private CudaBuffer? partials;
     private CudaBuffer? tickets;
@@ -27,6 +31,9 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     /// <summary>Two words: the ends of the range that all rows share.</summary>
     public ulong TensorRange => statistics!.Address + (ulong)(paddedRows * 8);
 
+    /// <summary>Rows of the lists of outliers.</summary>
+    public uint RowOutlierPitch => (uint)paddedRows;
+
     public ulong OutlierTicket => mask!.Address;
 
     public ulong OutlierMask => mask!.Address + 16;
@@ -35,11 +42,14 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
 
     public ulong PartialTickets => tickets?.Address ?? 0;
 
+    /// <summary>Where so many rows list their outliers for the multiplication; 0 where it does not read lists.</summary>
+    public ulong RowOutliers(int rows) => rows > MostUnlistedRows ? rowOutliers!.Address : 0;
+
     /// <summary>Bytes that <see cref="Reserve"/> takes.</summary>
     public static long BytesFor(long rows, long kPadded, long partialBytes, long ticketCount)
     {
         long needed = (rows + RowPadding - 1) / RowPadding * RowPadding;
-        return (needed * kPadded) + (needed * 8) + 16 + 16 + (kPadded / 8) + partialBytes + (ticketCount * 4);
+        return (needed * kPadded) + (needed * (8 + RowListBytes)) + 16 + 16 + (kPadded / 8) + partialBytes + (ticketCount * 4);
     }
 
     /// <summary>Makes room; all counters and masks are zero the first time, and the kernels leave them so.</summary>
@@ -50,6 +60,7 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
         if (statistics is null || needed > paddedRows)
         {
             Grow(ref statistics, (needed * 8) + 16, "row statistics", clear: true);
+            Grow(ref rowOutliers, needed * RowListBytes, "listed outliers", clear: false);
             paddedRows = needed;
         }
 
@@ -73,6 +84,7 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     {
         quantized?.Dispose();
         statistics?.Dispose();
+        rowOutliers?.Dispose();
         mask?.Dispose();
         partials?.Dispose();
         tickets?.Dispose();

@@ -39,11 +39,17 @@ internal struct RowArguments
     /// <summary>As in <see cref="QuantizeArguments"/>.</summary>
     public ulong OutlierMask;
 
+    /// <summary>As in <see cref="QuantizeArguments"/>.</summary>
+    public ulong RowOutliers;
+
     /// <summary>Values per row, a multiple of 8.</summary>
     public uint Width;
 
     /// <summary>Width rounded up to whole K blocks of 128.</summary>
     public uint KPadded;
+
+    /// <summary>As in <see cref="QuantizeArguments"/>.</summary>
+    public uint RowOutlierPitch;
 
     /// <summary>Elements from one row of First to the next.</summary>
     public uint FirstStride;

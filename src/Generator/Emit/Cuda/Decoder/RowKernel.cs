@@ -36,6 +36,15 @@ internal static class RowKernel
            .Registers("pred", "isActive", "hasFirst", "hasSecond", "hasWeight", "hasBiasRow", "hasOutput", "isLayer", "isPlain", "inRow", "writes", "replaces", "spans")
            .LaunchNext(plan);
         Load(ptx, row);
+        bool lists = row.Sink >= RowSink.Quantize && QuantizeKernel.ListsRows(quantize);
+        if (lists)
+        {
+            OutlierRowList.Declare(ptx, rowsPerBlock: 1);
+            ptx.Argument<RowArguments>("rowOutliers", nameof(RowArguments.RowOutliers), "u64")
+               .Argument<RowArguments>("rowOutlierPitch", nameof(RowArguments.RowOutlierPitch), "u32");
+            OutlierRowList.Start(ptx, rowInBlock: null);
+        }
+
         ptx.WaitForPrevious(plan).Add($"""
             mov.u32 position, 0;
             setp.ne.u64 present, positions, 0;
@@ -103,10 +112,21 @@ internal static class RowKernel
                 """);
         }
 
-        return ptx.Add("""
+        ptx.Add("""
             add.u32 group, group, threads;
             bra SINK;
-            """).End();
+            """);
+        if (!lists)
+        {
+            return ptx.End();
+        }
+
+        ptx.Add("DONE:");
+        OutlierRowList.Store(ptx, "bar.sync 0;");
+        return ptx.Add("""
+            ret;
+            }
+            """).ToString();
     }
 
     private static void Load(PtxWriter ptx, RowPlan row)

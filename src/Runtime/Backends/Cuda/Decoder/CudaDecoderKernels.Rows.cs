@@ -135,6 +135,8 @@ internal sealed unsafe partial class CudaDecoderKernels
             arguments.RowSteps = quantized.RowSteps;
             arguments.RowZeros = quantized.ZeroPoint ? quantized.RowZeros : 0;
             arguments.OutlierMask = quantized.OutlierMask;
+            arguments.RowOutliers = quantized.RowOutliers;
+            arguments.RowOutlierPitch = quantized.RowOutlierPitch;
             arguments.Threshold = quantized.Threshold;
             arguments.KPadded = (uint)quantized.KPadded;
         }

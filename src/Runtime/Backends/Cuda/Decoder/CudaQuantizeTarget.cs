@@ -8,6 +8,17 @@ namespace KernelGen.Backends.Cuda;
 /// <param name="RowSteps">f32 [rows].</param>
 /// <param name="RowZeros">s32 [rows].</param>
 /// <param name="OutlierMask">A bit per column.</param>
+/// <param name="RowOutliers">As in <see cref="QuantizeArguments"/>.</param>
+/// <param name="RowOutlierPitch">As in <see cref="QuantizeArguments"/>.</param>
 /// <param name="KPadded">Bytes of a quantized row.</param>
 internal readonly record struct CudaQuantizeTarget(
-    OutlierPolicy Outliers, bool ZeroPoint, float Threshold, ulong Quantized, ulong RowSteps, ulong RowZeros, ulong OutlierMask, int KPadded);
+    OutlierPolicy Outliers,
+    bool ZeroPoint,
+    float Threshold,
+    ulong Quantized,
+    ulong RowSteps,
+    ulong RowZeros,
+    ulong OutlierMask,
+    ulong RowOutliers,
+    uint RowOutlierPitch,
+    int KPadded);
