@@ -3,7 +3,6 @@ using KernelGen.Inference.Transformers;
 using KernelGen.Kernels.Specs;
 using KernelGen.Tests;
 using PublicApiGenerator;
-using Xunit;
 
 namespace KernelGen.Api.Tests;
 

@@ -56,13 +56,14 @@ public sealed class ConcurrencyTests
                     return;
                 }
 
-                Assert.Throws<ObjectDisposedException>(() =>
+                Action generate = () =>
                 {
                     while (true)
                     {
                         generator.Generate(prompt, Options);
                     }
-                });
+                };
+                Assert.Throws<ObjectDisposedException>(generate);
             });
         }
     }

@@ -1,5 +1,4 @@
 using DiffPlex.Renderer;
-using Xunit;
 
 namespace KernelGen.Tests;
 

@@ -14,6 +14,7 @@ namespace KernelGen.Inference.Conversion;
 /// The result has its name only when all of it is on disk; a run that was interrupted is continued by the next one with the same source,
 /// output and options.
 /// </summary>
+/// <remarks>Thread-safe: any number of conversions may run at once; a second one into the same folder is refused, also from another process.</remarks>
 public static class CheckpointConverter
 {
     /// <summary>Room for the small files beside the weights, and for what a file system needs itself.</summary>
