@@ -30,14 +30,15 @@ internal static class RegisterQuantizeKernel
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
             .reg .b32 thread, threads, blockThread, team, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
-            .reg .b32 magnitude, keeps, maskByte, bits, known, address32, packedLow, packedHigh, rowThreads, zeroPoint;
+            .reg .b32 magnitude, keeps, maskByte, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
             .reg .f32 high, prescale, scale, scaledHigh, rowStep, remoteFloat;
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
-            .reg .b32 outliers<{{Groups}}>;
+            .reg .b32 groupOutliers, rowOutlierBytes, byteAt;
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
+            .reg .b32 again<{{Group / 2}}>;
             .reg .f32 x<{{Group}}>;
             """);
         for (int i = 0; i < Groups; i++)
@@ -107,6 +108,7 @@ internal static class RegisterQuantizeKernel
             ptx.Add("bar.warp.sync 0xFFFFFFFF;");
         }
 
+        ptx.Add("mov.u32 rowOutlierBytes, 0;");
         for (int i = 0; i < Groups; i++)
         {
             MeasureGroup(ptx, plan, i);
@@ -130,16 +132,16 @@ internal static class RegisterQuantizeKernel
             ptx.Add("@!isFinite bra ROW_DONE;");
         }
 
-        for (int i = 0; i < Groups; i++)
+        if (Marks(plan) || lists)
         {
-            GroupNumber(ptx, i);
-            if (Marks(plan) || lists)
-            {
-                TakeOutliers(ptx, plan, i);
-            }
+            TakeOutliers(ptx, plan);
+        }
 
-            if (plan.Stage == QuantizeStage.Quantize)
+        if (plan.Stage == QuantizeStage.Quantize)
+        {
+            for (int i = 0; i < Groups; i++)
             {
+                GroupNumber(ptx, i);
                 QuantizeGroup(ptx, plan, i);
             }
         }
@@ -210,19 +212,19 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers leave a bit each: bit p for the first of
-    /// pair p, bit 16 + p for the second.
+    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers and leave
+    /// a bit each in the group's byte of rowOutlierBytes: by threshold, those of the pairs' first values before those of their second.
     /// </summary>
     private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i)
     {
         string type = plan.Input == ElementFormat.BFloat16 ? "bf16x2" : "f16x2", measured = ptx.Label("GROUP_MEASURED");
         bool byThreshold = Marks(plan), byMask = plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
-        ptx.Add($"mov.u32 outliers{i}, 0;");
         if (i > 0)
         {
             ptx.Add($"@!inRow{i} bra {measured};");
         }
 
+        ptx.Add("mov.u32 groupOutliers, 0;");
         if (byMask)
         {
             GroupNumber(ptx, 0);
@@ -230,7 +232,7 @@ internal static class RegisterQuantizeKernel
                 mad.lo.u32 group, rowThreads, {i}, group;
                 cvt.u64.u32 offset, group;
                 add.u64 pointer, mask, offset;
-                @inRow{i} ld.global.u8 outliers{i}, [pointer];
+                @inRow{i} ld.global.u8 groupOutliers, [pointer];
                 """);
         }
 
@@ -246,12 +248,13 @@ internal static class RegisterQuantizeKernel
                 ptx.Add($"""
                     set.lt.u32.{type} keeps, magnitude, thresholds;
                     not.b32 bits, keeps;
-                    and.b32 bits, bits, {0x00010001 << pair};
-                    or.b32 outliers{i}, outliers{i}, bits;
+                    and.b32 bits, bits, {0x00100001 << pair};
+                    or.b32 groupOutliers, groupOutliers, bits;
                     """);
                 if (plan.Stage == QuantizeStage.Quantize)
                 {
                     ptx.Add($"""
+                        and.b32 {raw}, {raw}, keeps;
                         and.b32 magnitude, magnitude, keeps;
                         max.{type} keptPair, keptPair, magnitude;
                         """);
@@ -259,24 +262,36 @@ internal static class RegisterQuantizeKernel
             }
         }
 
+        if (byThreshold)
+        {
+            // Bits 0 to 3 and 20 to 23 to one byte.
+            ptx.Add("""
+                shr.u32 bits, groupOutliers, 16;
+                or.b32 groupOutliers, groupOutliers, bits;
+                and.b32 groupOutliers, groupOutliers, 0xFF;
+                """);
+        }
+
         if (byMask)
         {
-            string unmasked = ptx.Label("NO_OUTLIER_COLUMN"), kept = ptx.Label("KEPT");
+            string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
             ptx.Add($"""
-                setp.eq.u32 isZero, outliers{i}, 0;
+                setp.eq.u32 isZero, groupOutliers, 0;
                 @isZero bra {unmasked};
                 """);
             for (int pair = 0; pair < Group / 2; pair++)
             {
-                KeepPair(ptx, $"outliers{i}", pair);
                 ptx.Add($"""
-                    and.b32 magnitude, {Raw(i)[pair]}, keeps;
-                    and.b32 magnitude, magnitude, 0x7FFF7FFF;
-                    max.{type} keptPair, keptPair, magnitude;
+                    and.b32 scratch, groupOutliers, {1 << (2 * pair)};
+                    setp.ne.u32 isZero, scratch, 0;
+                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0xFFFF0000;
+                    and.b32 scratch, groupOutliers, {2 << (2 * pair)};
+                    setp.ne.u32 isZero, scratch, 0;
+                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0x0000FFFF;
                     """);
             }
 
-            ptx.Add($"bra {kept};").Add($"{unmasked}:");
+            ptx.Add($"{unmasked}:");
             foreach (string raw in Raw(i))
             {
                 ptx.Add($"""
@@ -284,23 +299,15 @@ internal static class RegisterQuantizeKernel
                     max.{type} keptPair, keptPair, magnitude;
                     """);
             }
+        }
 
-            ptx.Add($"{kept}:");
+        if (byThreshold || byMask)
+        {
+            ptx.Add($"bfi.b32 rowOutlierBytes, groupOutliers, rowOutlierBytes, {8 * i}, 8;");
         }
 
         ptx.Add($"{measured}:");
     }
-
-    /// <summary>keeps: ones over the values of a pair whose bit in a mask byte is not set.</summary>
-    private static void KeepPair(PtxWriter ptx, string maskByte, int pair) => ptx.Add($"""
-        mov.u32 keeps, 0xFFFFFFFF;
-        and.b32 scratch, {maskByte}, {1 << (2 * pair)};
-        setp.ne.u32 isZero, scratch, 0;
-        @isZero mov.u32 keeps, 0xFFFF0000;
-        and.b32 scratch, {maskByte}, {2 << (2 * pair)};
-        setp.ne.u32 isZero, scratch, 0;
-        @isZero and.b32 keeps, keeps, 0x0000FFFF;
-        """);
 
     /// <summary>Bits of magnitudes order like the magnitudes, NaN above all: integer maxima over the row, which every thread gets.</summary>
     private static void Reduce(PtxWriter ptx, QuantizePlan plan)
@@ -346,25 +353,45 @@ internal static class RegisterQuantizeKernel
         redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
         """);
 
-    /// <summary>The group's outliers to the block's mask, to the row's list, and out of the registers. Few groups have any.</summary>
-    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, int i)
+    /// <summary>
+    /// A thread's outliers to the block's mask and to the row's list, a group at a time, whose values are read again (L1 has them). Few threads have any.
+    /// </summary>
+    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan)
     {
-        string done = ptx.Label("MARKED");
+        string next = ptx.Label("NEXT_OUTLIERS"), done = ptx.Label("OUTLIERS_TAKEN");
+        bool lists = QuantizeKernel.ListsRows(plan);
         ptx.Add($"""
-            setp.ne.u32 present, outliers{i}, 0;
-            and.pred present, present, isFinite;
-            and.pred present, present, inRow{i};
-            @!present bra {done};
-            mov.u32 maskByte, {(Marks(plan) ? "0" : $"outliers{i}")};
+            selp.b32 rowOutlierBytes, rowOutlierBytes, 0, isFinite;
+            {next}:
+            setp.eq.u32 present, rowOutlierBytes, 0;
+            @present bra {done};
+            brev.b32 byteAt, rowOutlierBytes;
+            bfind.shiftamt.u32 byteAt, byteAt;
+            shr.u32 byteAt, byteAt, 3;
+            mad.lo.u32 group, byteAt, rowThreads, thread;
+            shl.b32 byteAt, byteAt, 3;
+            shr.u32 maskByte, rowOutlierBytes, byteAt;
+            and.b32 maskByte, maskByte, 0xFF;
+            shl.b32 scratch, maskByte, byteAt;
+            xor.b32 rowOutlierBytes, rowOutlierBytes, scratch;
             """);
+        if (lists)
+        {
+            LoadAgain(ptx);
+        }
+
         if (Marks(plan))
         {
+            ptx.Add("""
+                mov.u32 bits, maskByte;
+                mov.u32 maskByte, 0;
+                """);
             for (int pair = 0; pair < Group / 2; pair++)
             {
                 ptx.Add($"""
-                    bfe.u32 scratch, outliers{i}, {pair}, 1;
+                    bfe.u32 scratch, bits, {pair}, 1;
                     bfi.b32 maskByte, scratch, maskByte, {2 * pair}, 1;
-                    bfe.u32 scratch, outliers{i}, {16 + pair}, 1;
+                    bfe.u32 scratch, bits, {(Group / 2) + pair}, 1;
                     bfi.b32 maskByte, scratch, maskByte, {(2 * pair) + 1}, 1;
                     """);
             }
@@ -380,28 +407,54 @@ internal static class RegisterQuantizeKernel
                 """);
         }
 
-        if (QuantizeKernel.ListsRows(plan))
+        if (lists)
         {
             for (int pair = 0; pair < Group / 2; pair++)
             {
-                Widen(ptx, plan, i, pair);
+                Widen(ptx, plan, $"again{pair}", pair);
             }
 
             OutlierRowList.Append(ptx);
-            for (int pair = 0; pair < Group / 2; pair++)
-            {
-                KeepPair(ptx, "maskByte", pair);
-                ptx.Add($"and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, keeps;");
-            }
         }
 
-        ptx.Add($"{done}:");
+        ptx.Add($"bra {next};").Add($"{done}:");
+    }
+
+    /// <summary>The group's eight values to again0 to again3, zeros beyond the row.</summary>
+    private static void LoadAgain(PtxWriter ptx)
+    {
+        string single = ptx.Label("AGAIN_ONE_BY_ONE"), loaded = ptx.Label("LOADED_AGAIN");
+        ptx.Add($$"""
+            shl.b32 element, group, 3;
+            mul.wide.u32 offset, element, 2;
+            add.u64 pointer, input, offset;
+            add.u32 scratch, element, {{Group}};
+            setp.le.u32 full, scratch, k;
+            @!full bra {{single}};
+            ld.global.v4.b32 {again0, again1, again2, again3}, [pointer];
+            bra {{loaded}};
+            {{single}}:
+            """);
+        for (int j = 0; j < Group; j++)
+        {
+            ptx.Add($"add.u32 scratch, element, {j};")
+               .Add("setp.lt.u32 present, scratch, k;")
+               .Add($"mov.b16 h{j}, 0;")
+               .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
+        }
+
+        for (int pair = 0; pair < Group / 2; pair++)
+        {
+            ptx.Add($"mov.b32 again{pair}, {{h{2 * pair}, h{(2 * pair) + 1}}};");
+        }
+
+        ptx.Add($"{loaded}:");
     }
 
     /// <summary>A pair of values to two of x0 to x7.</summary>
-    private static void Widen(PtxWriter ptx, QuantizePlan plan, int i, int pair)
+    private static void Widen(PtxWriter ptx, QuantizePlan plan, string raw, int pair)
     {
-        string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
+        string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
         ptx.Add(plan.Input == ElementFormat.BFloat16
             ? $"""
                 shl.b32 scratch, {raw}, 16;
@@ -416,27 +469,17 @@ internal static class RegisterQuantizeKernel
                 """);
     }
 
-    /// <summary>The block's mask to the call's. Most bits are known from blocks before: an atomic is spent on new ones only.</summary>
+    /// <summary>The block's mask to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
     private static void FlushMask(PtxWriter ptx)
     {
         ptx.Add("bar.sync 0;");
-        ForMaskWords(ptx, "FLUSH_MASK", () =>
-        {
-            string known = ptx.Label("KNOWN");
-            ptx.Add($"""
-                ld.shared.b32 bits, [address32];
-                setp.eq.u32 isZero, bits, 0;
-                @isZero bra {known};
-                mul.wide.u32 offset, group, 4;
-                add.u64 pointer, mask, offset;
-                ld.volatile.global.u32 known, [pointer];
-                not.b32 known, known;
-                and.b32 bits, bits, known;
-                setp.eq.u32 isZero, bits, 0;
-                @!isZero red.global.or.b32 [pointer], bits;
-                {known}:
-                """);
-        });
+        ForMaskWords(ptx, "FLUSH_MASK", () => ptx.Add("""
+            ld.shared.b32 bits, [address32];
+            setp.eq.u32 isZero, bits, 0;
+            mul.wide.u32 offset, group, 4;
+            add.u64 pointer, mask, offset;
+            @!isZero red.global.or.b32 [pointer], bits;
+            """));
     }
 
     /// <summary>Deals the mask's words, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
@@ -467,7 +510,7 @@ internal static class RegisterQuantizeKernel
         for (int pair = 0; pair < Group / 2; pair++)
         {
             string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-            Widen(ptx, plan, i, pair);
+            Widen(ptx, plan, Raw(i)[pair], pair);
             if (plan.Input == ElementFormat.BFloat16)
             {
                 ptx.Add($"mul.rn.f32 {low}, {low}, prescale;").Add($"mul.rn.f32 {high}, {high}, prescale;");

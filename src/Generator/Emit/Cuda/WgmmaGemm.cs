@@ -15,7 +15,7 @@ internal static class WgmmaGemm
     private const int LaneSources = 8;
 
     /// <summary>Pairs of groups of eight columns whose outlier weights are on their way while those before them are multiplied.</summary>
-    private const int WeightsAhead = 2;
+    private const int WeightsAhead = 4;
 
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
     private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) =>
