@@ -50,7 +50,7 @@ public sealed class ProcessTests
             ToolRun run = ToolRun.InShell(
                 $"mkdir -p {cache}/tuning/v1; echo '{{' > {cache}/tuning/v1/{record}.json; KERNELGEN_CACHE={cache} $KERNELGEN eval --model $MODEL --text $MODEL/text.txt --windows 1 --json");
             Assert.Equal(0, run.ExitCode);
-            Assert.StartsWith("kernelgen: note: Tuning records are ignored: 1 of 1 tuning records are damaged or foreign", run.Error, StringComparison.Ordinal);
+            Assert.StartsWith("kernelgen: note: Tuning records: 1 of 1 tuning records are damaged or foreign", run.Error, StringComparison.Ordinal);
             Assert.Single(run.Error.TrimEnd().Split('\n'));
             Assert.Contains("\"scheme\":\"llm-int8\"", run.Output, StringComparison.Ordinal);
         }

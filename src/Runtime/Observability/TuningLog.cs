@@ -23,7 +23,7 @@ internal static partial class TuningLog
         int tried,
         int candidates);
 
-    [LoggerMessage(EventId = 101, Level = LogLevel.Warning, Message = "Tuning records are ignored: {Problem}")]
+    [LoggerMessage(EventId = 101, Level = LogLevel.Warning, Message = "Tuning records: {Problem}")]
     public static partial void RecordsIgnored(ILogger logger, string problem);
 
     [LoggerMessage(EventId = 102, Level = LogLevel.Warning, Message = "A shape could not be tuned in the background: {Problem}")]

@@ -174,7 +174,7 @@ public static class KernelTuning
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            TuningLog.RecordsIgnored(Telemetry.Logger("Tuning"), exception.Message);
+            TuningLog.RecordsIgnored(Telemetry.Logger("Tuning"), $"they cannot be read and are ignored: {exception.Message}");
         }
 
         return new TuningRecords([.. records.Values]);
