@@ -18,7 +18,9 @@ internal static class Program
             Console.OutputEncoding = Encoding.UTF8;
         }
 
-        return KernelGenTool.Run(args, new CommandContext(output, error, !Console.IsOutputRedirected, !Console.IsErrorRedirected, cancellation.Token));
+        CommandContext context = new(output, error, !Console.IsOutputRedirected, !Console.IsErrorRedirected, cancellation.Token);
+        KernelGenDiagnostics.LoggerFactory = new LibraryNotes(context);
+        return KernelGenTool.Run(args, context);
 
         // The first Ctrl-C lets the command end by itself; a second one ends the process.
         void Stop(PosixSignalContext signal)

@@ -34,10 +34,11 @@ public sealed class Int8KernelGenerator : IIncrementalGenerator
             .Select(static (spec, _) => spec!)
             .WithTrackingName(SpecStep);
 
-        // A look at every compilation, of which nothing but the answer goes on.
-        IncrementalValueProvider<bool> ilgpu = context.CompilationProvider
-            .Select(static (compilation, _) => IlgpuReference.IsIn(compilation))
-            .WithComparer(EqualityComparer<bool>.Default)
+        IncrementalValueProvider<bool> ilgpu = context.MetadataReferencesProvider
+            .Select(static (reference, _) => IlgpuReference.Is(reference))
+            .Where(static isIlgpu => isIlgpu)
+            .Collect()
+            .Select(static (found, _) => found.Length > 0)
             .WithTrackingName(IlgpuStep);
 
         IncrementalValuesProvider<(KernelSpec Spec, CpuPlan Cpu, EquatableArray<IlgpuKernelPlan> Ilgpu)> plans = specs

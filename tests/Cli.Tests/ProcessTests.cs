@@ -40,6 +40,27 @@ public sealed class ProcessTests
     }
 
     [SkippableFact]
+    public void Damaged_tuning_records_are_a_note_beside_the_results()
+    {
+        Skip.If(OperatingSystem.IsWindows(), "Needs a POSIX shell.");
+        string cache = Directory.CreateTempSubdirectory("kernelgen-cache-").FullName;
+        try
+        {
+            string record = new('a', 32);
+            ToolRun run = ToolRun.InShell(
+                $"mkdir -p {cache}/tuning/v1; echo '{{' > {cache}/tuning/v1/{record}.json; KERNELGEN_CACHE={cache} $KERNELGEN eval --model $MODEL --text $MODEL/text.txt --windows 1 --json");
+            Assert.Equal(0, run.ExitCode);
+            Assert.StartsWith("kernelgen: note: Tuning records: 1 of 1 tuning records are damaged or foreign", run.Error, StringComparison.Ordinal);
+            Assert.Single(run.Error.TrimEnd().Split('\n'));
+            Assert.Contains("\"scheme\":\"llm-int8\"", run.Output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(cache, recursive: true);
+        }
+    }
+
+    [SkippableFact]
     public void A_full_disk_ends_with_1()
     {
         Skip.IfNot(File.Exists("/dev/full"), "Needs /dev/full.");

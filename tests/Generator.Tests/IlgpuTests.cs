@@ -1,5 +1,6 @@
 using System.Globalization;
 using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 using Microsoft.CodeAnalysis.CSharp;
 
 namespace KernelGen.Generator.Tests;
@@ -134,6 +135,6 @@ public sealed class IlgpuTests
             [Int8Kernel(Outliers = OutlierPolicy.Elements, Activations = ActivationQuantization.ZeroPoint, Targets = KernelTargets.Ilgpu)]
             internal static partial class Gpu;
             """)).AssertCompiles();
-        Snapshot.OfThisProject.Verify("Small.Gpu.Ilgpu", "cs", run.Files["Small.Gpu.Ilgpu.g.cs"]);
+        Snapshot.Of("Generator.Tests").Verify("Small.Gpu.Ilgpu", "cs", run.Files["Small.Gpu.Ilgpu.g.cs"]);
     }
 }

@@ -1,4 +1,4 @@
-using KernelGen.Generator.Tests.Infrastructure;
+using KernelGen.Tests;
 using Xunit.Sdk;
 
 namespace KernelGen.Generator.Tests;
@@ -42,12 +42,12 @@ public sealed class SnapshotComparerTests : IDisposable
     {
         Write("Page.verified.txt", "one\n");
         Write("Page.received.txt", "two\n");
-        new Snapshot(folder).Verify("Page", "txt", "two\n", accept: true);
+        new Snapshot(folder, "tests").Verify("Page", "txt", "two\n", accept: true);
         Assert.Equal("two\n", Read("Page.verified.txt"));
         Assert.False(File.Exists(Path.Combine(folder, "Page.received.txt")));
     }
 
-    private void Verify(string text) => new Snapshot(folder).Verify("Page", "txt", text, accept: false);
+    private void Verify(string text) => new Snapshot(folder, "tests").Verify("Page", "txt", text, accept: false);
 
     private void Write(string name, string text) => File.WriteAllText(Path.Combine(folder, name), text);
 

@@ -39,7 +39,7 @@ public sealed class SnapshotTests
     public void The_generated_file_is_the_verified_one(string name, string source)
     {
         GeneratorRun run = GeneratorRun.Of(source).AssertCompiles();
-        Snapshot.OfThisProject.Verify(name.Replace('`', '-'), "cs", run.Files[$"{name}.g.cs"]);
+        Snapshot.Of("Generator.Tests").Verify(name.Replace('`', '-'), "cs", run.Files[$"{name}.g.cs"]);
     }
 
     [Fact]

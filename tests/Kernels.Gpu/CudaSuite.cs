@@ -75,8 +75,12 @@ internal sealed class CudaSuite : IDisposable
         }
 
         FailuresLeakNothing();
+        RunHostMemory();
         new DecoderSuite(context, stream, log, Failures).Run();
     }
+
+    /// <summary>The multiplication of host memory alone.</summary>
+    public void RunHostMemory() => new HostMatMulChecks(context, stream, log, Failures).Run();
 
     /// <summary>The decoder's kernels alone.</summary>
     public void RunDecoder() => new DecoderSuite(context, stream, log, Failures).Run();

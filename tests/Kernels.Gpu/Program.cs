@@ -5,6 +5,7 @@ using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
 // decoder                    the decoder's kernels alone
+// host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // sanitize                   every kernel briefly, for compute-sanitizer
 // bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
@@ -85,6 +86,10 @@ if (args is ["sanitize"])
 if (args is ["decoder"])
 {
     suite.RunDecoder();
+}
+else if (args is ["host"])
+{
+    suite.RunHostMemory();
 }
 else
 {

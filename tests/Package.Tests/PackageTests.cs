@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Xml.Linq;
 using KernelGen.Tests;
 
 namespace KernelGen.Package.Tests;
@@ -31,6 +32,17 @@ public sealed class PackageTests(Packages packages) : IClassFixture<Packages>
         {
             Assert.True(File.Exists(Path.Combine(packages.Feed, $"{id}.{packages.Version}.snupkg")));
         }
+    }
+
+    [Theory]
+    [InlineData("KernelGen", "Microsoft.Extensions.Logging.Abstractions, System.Numerics.Tensors")]
+    [InlineData("KernelGen.Inference", "KernelGen, System.Numerics.Tensors")]
+    public void A_package_declares_the_packages_that_it_needs_and_no_other(string id, string needed)
+    {
+        using ZipArchive package = ZipFile.OpenRead(Path.Combine(packages.Feed, $"{id}.{packages.Version}.nupkg"));
+        using Stream nuspec = package.GetEntry($"{id}.nuspec")!.Open();
+        Assert.Equal(needed, string.Join(", ", XDocument.Load(nuspec).Descendants()
+            .Where(static element => element.Name.LocalName == "dependency").Select(static dependency => dependency.Attribute("id")!.Value).Order(StringComparer.Ordinal)));
     }
 
     [Fact]

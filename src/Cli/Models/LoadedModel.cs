@@ -125,14 +125,14 @@ internal sealed class LoadedCpuModel : LoadedModel
                 folder,
                 source =>
                 {
-                    cancellation.ThrowIfCancellationRequested();
                     LinearLayer layer = make(source);
                     _linear.Add(layer);
                     strangers.Remove(source.Name);
                     return layer;
                 },
                 _threads,
-                progress);
+                progress,
+                cancellation);
         }
         catch
         {

@@ -10,7 +10,7 @@ namespace KernelGen.Inference.Benchmarks;
 /// <param name="WeightBytes">Bytes of one weight copy in memory.</param>
 /// <param name="Timing">The samples' statistics.</param>
 /// <param name="Note">Anything else to know.</param>
-public sealed record BenchmarkLine(
+internal sealed record BenchmarkLine(
     string Operation, BenchmarkShape Shape, int Threads, int Copies, long WeightBytes, BenchmarkTiming Timing, string Note)
 {
     /// <summary>Billions of multiply-adds a second, at the median.</summary>

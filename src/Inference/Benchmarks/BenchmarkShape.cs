@@ -6,7 +6,7 @@ namespace KernelGen.Inference.Benchmarks;
 /// <param name="M">Rows of activations.</param>
 /// <param name="K">Input features.</param>
 /// <param name="N">Output features.</param>
-public readonly record struct BenchmarkShape(int M, int K, int N)
+internal readonly record struct BenchmarkShape(int M, int K, int N)
 {
     /// <summary>Reads <c>MxKxN</c>.</summary>
     /// <param name="text">For example <c>128x4096x11008</c>.</param>

@@ -7,7 +7,7 @@ namespace KernelGen.Inference.Benchmarks;
 /// <param name="Minimum">The fastest sample.</param>
 /// <param name="Maximum">The slowest sample.</param>
 /// <param name="Samples">How many samples there are.</param>
-public sealed record BenchmarkTiming(double Median, double Minimum, double Maximum, int Samples)
+internal sealed record BenchmarkTiming(double Median, double Minimum, double Maximum, int Samples)
 {
     private const double WarmUpMicroseconds = 3e5;
     private const double SampleMicroseconds = 4000;

@@ -6,7 +6,7 @@ using KernelGen.MatMul;
 namespace KernelGen.Inference.Benchmarks;
 
 /// <summary>Times this library's matrix multiplications on the processor, on normally distributed weights and activations.</summary>
-public static class CpuBenchmark
+internal static class CpuBenchmark
 {
     /// <summary>Cold weights are for few rows, where reading them takes the time.</summary>
     private const int MostColdRows = 16;

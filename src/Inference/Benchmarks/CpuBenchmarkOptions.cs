@@ -1,7 +1,7 @@
 namespace KernelGen.Inference.Benchmarks;
 
 /// <summary>What <see cref="CpuBenchmark"/> times.</summary>
-public sealed record CpuBenchmarkOptions
+internal sealed record CpuBenchmarkOptions
 {
     /// <summary>The operations, in the order of the lines.</summary>
     public IReadOnlyList<CpuBenchmarkOperation> Operations { get; init; } = [CpuBenchmarkOperation.LlmInt8];
@@ -32,7 +32,7 @@ public sealed record CpuBenchmarkOptions
 }
 
 /// <summary>What can be timed.</summary>
-public enum CpuBenchmarkOperation
+internal enum CpuBenchmarkOperation
 {
     /// <summary>The int8 product alone, int32 results.</summary>
     Int8Gemm,

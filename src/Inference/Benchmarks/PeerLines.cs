@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace KernelGen.Inference.Benchmarks;
 
 /// <summary>What a timed operation takes and gives: only like is compared with like.</summary>
-public enum BenchmarkKind
+internal enum BenchmarkKind
 {
     /// <summary>The integer product alone.</summary>
     Product,
@@ -22,7 +22,7 @@ public enum BenchmarkKind
 /// <param name="Shape">M, K, N.</param>
 /// <param name="Where">Threads and whether the weights were in the cache; <c>gpu</c> for a device.</param>
 /// <param name="Median">Microseconds.</param>
-public sealed record ComparedLine(string Who, BenchmarkKind Kind, BenchmarkShape Shape, string Where, double Median)
+internal sealed record ComparedLine(string Who, BenchmarkKind Kind, BenchmarkShape Shape, string Where, double Median)
 {
     /// <summary>How tables call timings on a GPU.</summary>
     public const string Gpu = "gpu";
@@ -32,7 +32,7 @@ public sealed record ComparedLine(string Who, BenchmarkKind Kind, BenchmarkShape
 }
 
 /// <summary>Reads the JSON lines that benchmark programs of other libraries print.</summary>
-public static class PeerLines
+internal static class PeerLines
 {
     /// <summary>
     /// Reads lines with <c>peer</c>, <c>op</c>, <c>M</c>, <c>K</c>, <c>N</c>, <c>us_median</c>, and for a processor <c>threads</c> and <c>weights</c>. An <c>op</c> that

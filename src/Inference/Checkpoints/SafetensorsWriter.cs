@@ -13,7 +13,7 @@ namespace KernelGen.Inference.Checkpoints;
 /// is on disk: nobody ever sees a file that loads but is not whole. As the reference writer does, tensors with larger elements come
 /// first and those of one type by name, so that every tensor is aligned to its elements.
 /// </remarks>
-public sealed class SafetensorsWriter : IDisposable
+internal sealed class SafetensorsWriter : IDisposable
 {
     private const int Alignment = 8;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Transformers;
 using KernelGen.Messages;
@@ -13,6 +14,7 @@ namespace KernelGen.Inference.Conversion;
 /// The result has its name only when all of it is on disk; a run that was interrupted is continued by the next one with the same source,
 /// output and options.
 /// </summary>
+/// <remarks>Thread-safe: any number of conversions may run at once; a second one into the same folder is refused, also from another process.</remarks>
 public static class CheckpointConverter
 {
     /// <summary>Room for the small files beside the weights, and for what a file system needs itself.</summary>
@@ -31,7 +33,7 @@ public static class CheckpointConverter
     /// </exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
-    public static async Task<ConversionResult> ConvertAsync(
+    public static Task<ConversionResult> ConvertAsync(
         string source,
         string output,
         ConversionOptions? options = null,
@@ -42,6 +44,13 @@ public static class CheckpointConverter
         ArgumentException.ThrowIfNullOrEmpty(output);
         options ??= new ConversionOptions();
         Check(options);
+        string scheme = (options.Scheme ?? ConversionOptions.DefaultScheme).Name;
+        return ConversionInstruments.MeasureAsync(source, output, scheme, () => RunAsync(source, output, options, progress, cancellation));
+    }
+
+    private static async Task<ConversionResult> RunAsync(
+        string source, string output, ConversionOptions options, IProgress<ConversionProgress>? progress, CancellationToken cancellation)
+    {
         long started = Stopwatch.GetTimestamp();
         if (!Directory.Exists(source))
         {

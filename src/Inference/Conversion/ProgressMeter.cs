@@ -18,6 +18,7 @@ internal sealed class ProgressMeter(long total, long done, IProgress<ConversionP
     public void Add(long bytes, string stage)
     {
         Interlocked.Add(ref _added, bytes);
+        Observability.ConversionInstruments.Converted(bytes);
         long now = Stopwatch.GetTimestamp(), last = Interlocked.Read(ref _reported);
         if (now - last >= Stopwatch.Frequency / ReportsPerSecond && Interlocked.CompareExchange(ref _reported, now, last) == last)
         {

@@ -10,7 +10,7 @@ public sealed class DeviceMemoryException : Exception
     /// <param name="required">Bytes that the model needs.</param>
     /// <param name="free">Bytes that are free.</param>
     /// <param name="parts">What needs how many bytes.</param>
-    public DeviceMemoryException(string device, long required, long free, IEnumerable<(string Part, long Bytes)> parts)
+    internal DeviceMemoryException(string device, long required, long free, IEnumerable<(string Part, long Bytes)> parts)
         : base(string.Create(
             CultureInfo.InvariantCulture,
             $"{device} lacks {required - free} bytes: the model needs {required} ({string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Part} {part.Bytes}")))}), {free} are free. Use a shorter context, a smaller batch, a scheme with less memory, a device with more, several devices (--device cuda:0,cuda:1), or let the processor compute the layers that do not fit (--device cuda:0,cpu)."))

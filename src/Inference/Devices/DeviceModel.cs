@@ -1,6 +1,7 @@
 using KernelGen.Backends.Cuda;
 using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Evaluation;
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Serving;
 using KernelGen.Inference.Transformers;
@@ -177,7 +178,11 @@ public sealed class DeviceModel : IDisposable
         DecoderDescription description = ModelFamilies.Describe(config);
         DeviceScheme onDevice = scheme.RequireCuda();
         using CheckpointWeights weights = new(path, description);
-        return new DeviceModel(DecoderPlan.Of(description), onDevice, options, weights, targets, options.OffloadsToProcessor ? Offload : null, progress, cancellation);
+        return LoadInstruments.Measure(
+            path,
+            string.Join(", ", devices.Select(static device => device.Name)),
+            () => new DeviceModel(DecoderPlan.Of(description), onDevice, options, weights, targets, options.OffloadsToProcessor ? Offload : null, progress, cancellation),
+            static model => (model.Description, model.Bytes));
 
         HostLayers Offload(LayerRange range, DeviceMemoryPlan memory, LoadingProgress loading) => new(
             path,

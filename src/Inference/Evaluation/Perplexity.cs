@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Numerics;
 using System.Numerics.Tensors;
 using KernelGen.Backends.Cpu;
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Evaluation;
@@ -100,6 +102,9 @@ public static class Perplexity
         int batchSize = Math.Min(options.BatchSize, windows);
         double negativeLogLikelihood = 0;
         long scored = 0;
+        using Activity? activity = TokenInstruments.StartEvaluation();
+        activity?.SetTag("kernelgen.windows", windows);
+        activity?.SetTag("kernelgen.window_length", length);
         for (int done = 0; done < windows;)
         {
             int batch = Math.Min(batchSize, windows - done);
@@ -114,10 +119,13 @@ public static class Perplexity
             }
 
             done += batch;
+            TokenInstruments.CountScored(batch * (length - 1L));
             progress?.Report(new PerplexityProgress(done, windows, Math.Exp(negativeLogLikelihood / scored)));
         }
 
-        return new PerplexityResult(Math.Exp(negativeLogLikelihood / scored), scored, windows);
+        PerplexityResult result = new(Math.Exp(negativeLogLikelihood / scored), scored, windows);
+        activity?.SetTag("kernelgen.perplexity", result.Perplexity);
+        return result;
     }
 
     /// <summary>Negative log-likelihood of a window's tokens but the first.</summary>

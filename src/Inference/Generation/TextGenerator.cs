@@ -1,8 +1,10 @@
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Generation;
 
 /// <summary>Continues a text, token by token.</summary>
+/// <remarks>Thread-safe: any number of threads may generate at once; every text has a cache of its own.</remarks>
 public sealed class TextGenerator
 {
     private readonly TransformerModel _model;
@@ -54,9 +56,11 @@ public sealed class TextGenerator
         int[] next = prompt;
         for (int i = 0; i < newTokens; i++)
         {
+            long start = TokenInstruments.StartToken();
             float[] hidden = _model.Forward(next, cache, null, cancellation);
             _model.ComputeLogits(hidden.AsSpan(hidden.Length - width), 1, logits);
             int token = sampler.Choose(logits);
+            TokenInstruments.StopToken(start, isFirst: i == 0);
             yield return token;
             if (options.StopAtEndOfSequence && _model.Description.EndOfSequenceTokens.Contains(token))
             {

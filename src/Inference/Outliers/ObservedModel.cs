@@ -20,7 +20,7 @@ internal sealed class ObservedModel : IDisposable
     /// <summary>Every input of a linear layer in the decoder's layers, in the order of their use.</summary>
     public IReadOnlyList<LinearInput> Inputs { get; }
 
-    /// <inheritdoc cref="TransformerModel.Load"/>
+    /// <summary>Loads a model, as <see cref="TransformerModel.Load(string, LinearLayerFactory?, int, IProgress{double}?, CancellationToken)"/> does.</summary>
     public static ObservedModel Load(string path, int maxDegreeOfParallelism, CancellationToken cancellation)
     {
         LinearLayerFactory make = FloatLinear.Factory(maxDegreeOfParallelism);
@@ -29,11 +29,11 @@ internal sealed class ObservedModel : IDisposable
             path,
             source =>
             {
-                cancellation.ThrowIfCancellationRequested();
                 made.Add(new ObservedLinear(make(source), source.Name));
                 return made[^1];
             },
-            maxDegreeOfParallelism);
+            maxDegreeOfParallelism,
+            cancellation: cancellation);
         (List<LinearInput> inputs, List<ObservedLinear[]> linear) = ([], []);
         for (int layer = 0; layer < model.Description.Layers.Count; layer++)
         {

@@ -166,14 +166,7 @@ public static class OutlierAnalysis
         public PerplexityResult Evaluate(string stage, QuantizationScheme scheme, float? threshold = null, FixedOutlierSet? fixedOutliers = null)
         {
             LinearLayerFactory make = scheme.CreateFactory(threshold, options.MaxDegreeOfParallelism, fixedOutliers);
-            using TransformerModel model = TransformerModel.Load(
-                path,
-                source =>
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    return make(source);
-                },
-                options.MaxDegreeOfParallelism);
+            using TransformerModel model = TransformerModel.Load(path, make, options.MaxDegreeOfParallelism, cancellation: cancellation);
             return Evaluate(stage, model);
         }
 

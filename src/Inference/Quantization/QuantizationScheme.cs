@@ -4,7 +4,7 @@ using KernelGen.Kernels.Specs;
 
 namespace KernelGen.Inference.Quantization;
 
-/// <summary>A named way to store and multiply a model's linear layers.</summary>
+/// <summary>A named way to store and multiply a model's linear layers. Immutable: any thread may use it.</summary>
 public sealed class QuantizationScheme
 {
     private readonly Func<float?, int, FixedOutlierSet?, LinearLayerFactory> _factory;

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using KernelGen.Inference.Generation;
+using KernelGen.Inference.Observability;
 using KernelGen.Inference.Transformers;
 
 namespace KernelGen.Inference.Serving;
@@ -110,6 +111,7 @@ public sealed class GenerationEngine : IAsyncDisposable, IDisposable
         {
             await foreach (int token in sequence.Output.ReadAllAsync(ending.Token).ConfigureAwait(false))
             {
+                TokenInstruments.CountGenerated("gpu");
                 yield return token;
             }
         }

@@ -6,11 +6,12 @@ namespace KernelGen.Inference.Transformers;
 /// <summary>
 /// The keys and values of one sequence, in float32, for every layer: what attention needs of the tokens that went before. Made by
 /// <see cref="TransformerModel.CreateCache(int)"/>, filled by
-/// <see cref="TransformerModel.Forward(ReadOnlySpan{int}, KeyValueCache[])"/>; not for several threads at once.
+/// <see cref="TransformerModel.Forward(ReadOnlySpan{int}, KeyValueCache[])"/>; not for several threads at once: a second one is refused.
 /// </summary>
 public sealed class KeyValueCache
 {
     private readonly KeyValueStore[] _stores;
+    private int _inUse;
 
     /// <param name="owner">The only one that may fill it.</param>
     /// <param name="description">The owner's layers.</param>
@@ -47,6 +48,13 @@ public sealed class KeyValueCache
 
     /// <summary>Forgets all tokens; the memory stays.</summary>
     public void Clear() => Length = 0;
+
+    /// <summary>Takes the cache for one pass.</summary>
+    /// <returns>False where another pass has it.</returns>
+    internal bool TryEnter() => Interlocked.Exchange(ref _inUse, 1) == 0;
+
+    /// <summary>Ends one <see cref="TryEnter"/>.</summary>
+    internal void Exit() => Volatile.Write(ref _inUse, 0);
 
     internal KeyValueStore Store(int layer) => _stores[_stores.Length == 1 ? 0 : layer];
 

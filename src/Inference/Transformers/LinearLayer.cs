@@ -5,8 +5,12 @@ namespace KernelGen.Inference.Transformers;
 
 /// <summary>
 /// A linear layer <c>y = x * weight^T + bias</c> on float32 activations; how the weights are stored and multiplied is the subclass's
-/// matter. A layer is immutable: it may be used by several threads at once.
+/// matter.
 /// </summary>
+/// <remarks>
+/// A layer is immutable: several threads may use it at once, and any may dispose it. A pass that runs then ends undisturbed; one that begins later
+/// throws an <see cref="ObjectDisposedException"/>.
+/// </remarks>
 public abstract class LinearLayer : IDisposable
 {
     /// <summary>Remembers the sizes.</summary>

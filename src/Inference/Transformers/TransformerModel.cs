@@ -1,14 +1,19 @@
 using System.Numerics.Tensors;
 using KernelGen.Backends.Cpu;
 using KernelGen.Inference.Checkpoints;
+using KernelGen.Inference.Observability;
+using KernelGen.Observability;
 
 namespace KernelGen.Inference.Transformers;
 
 /// <summary>
 /// A decoder-only transformer on the CPU. Its linear layers are what the <see cref="LinearLayerFactory"/> makes of the checkpoint's;
 /// embeddings and the output embedding stay in the checkpoint's type, as transformers leaves them, and all other arithmetic is float32.
-/// A model is immutable: several threads may use it at once, each with its own caches.
 /// </summary>
+/// <remarks>
+/// Thread-safe: a model never changes, and several threads may use it at once, each with caches of its own. Any thread may dispose it: what is running
+/// then ends, or throws an <see cref="ObjectDisposedException"/> at its next layer.
+/// </remarks>
 public sealed class TransformerModel : IDisposable
 {
     private readonly Checkpoint _checkpoint;
@@ -73,14 +78,32 @@ public sealed class TransformerModel : IDisposable
     /// <param name="linear">Makes the decoder's linear layers; null for <see cref="FloatLinear"/>.</param>
     /// <param name="maxDegreeOfParallelism">Most threads for all that is not a factory's layer; -1 for one per processor.</param>
     /// <param name="progress">Receives the share of the layers that are loaded, up to 1.</param>
+    /// <param name="cancellation">Ends the loading between two linear layers.</param>
     /// <exception cref="CheckpointException">
     /// The folder, config or a tensor is missing, damaged or of a kind that is not supported; the message says which and what to do.
     /// </exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static TransformerModel Load(
-        string path, LinearLayerFactory? linear = null, int maxDegreeOfParallelism = -1, IProgress<double>? progress = null)
+        string path,
+        LinearLayerFactory? linear = null,
+        int maxDegreeOfParallelism = -1,
+        IProgress<double>? progress = null,
+        CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(path);
         _ = CpuParallel.Degree(maxDegreeOfParallelism);
+        LinearLayerFactory make = linear ?? FloatLinear.Factory(maxDegreeOfParallelism);
+        LinearLayerFactory cancellable = source =>
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return make(source);
+        };
+        return LoadInstruments.Measure(
+            path, Telemetry.Cpu, () => Load(path, cancellable, maxDegreeOfParallelism, progress), static model => (model.Description, model.Bytes));
+    }
+
+    private static TransformerModel Load(string path, LinearLayerFactory linear, int maxDegreeOfParallelism, IProgress<double>? progress)
+    {
         ConfigReader config = ConfigReader.Open(path);
 
         // Refuses what is quantized in another way; whether a layer is int8, its tensors tell.
@@ -89,7 +112,7 @@ public sealed class TransformerModel : IDisposable
         Checkpoint checkpoint = Checkpoint.Open(path);
         try
         {
-            return new TransformerModel(description, checkpoint, linear ?? FloatLinear.Factory(maxDegreeOfParallelism), maxDegreeOfParallelism, progress);
+            return new TransformerModel(description, checkpoint, linear, maxDegreeOfParallelism, progress);
         }
         catch
         {
@@ -118,7 +141,16 @@ public sealed class TransformerModel : IDisposable
     /// No tokens or caches, a number of tokens that the sequences cannot share, a token beyond the vocabulary, a sequence longer than its
     /// cache, or a cache of another model.
     /// </exception>
+    /// <exception cref="InvalidOperationException">Another thread uses a cache.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed.</exception>
     public float[] Forward(ReadOnlySpan<int> tokens, params KeyValueCache[] caches) => Forward(tokens, caches, null);
+
+    /// <inheritdoc cref="Forward(ReadOnlySpan{int}, KeyValueCache[])"/>
+    /// <param name="tokens">As there.</param>
+    /// <param name="caches">As there.</param>
+    /// <param name="cancellation">Ends it between two layers; the caches stay as they were.</param>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public float[] Forward(ReadOnlySpan<int> tokens, KeyValueCache[] caches, CancellationToken cancellation) => Forward(tokens, caches, null, cancellation);
 
     /// <summary>Computes logits: <c>hidden * output embedding^T</c>.</summary>
     /// <param name="hidden">Rows that <see cref="Forward(ReadOnlySpan{int}, KeyValueCache[])"/> returned, [rows, width of the token embedding].</param>
@@ -132,6 +164,37 @@ public sealed class TransformerModel : IDisposable
     /// <c>output_hidden_states</c> does: before each layer, and after the final norm.
     /// </summary>
     internal float[] Forward(ReadOnlySpan<int> tokens, KeyValueCache[] caches, Action<float[]>? observeHidden, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(caches);
+        int entered = 0;
+        try
+        {
+            foreach (KeyValueCache cache in caches)
+            {
+                ArgumentNullException.ThrowIfNull(cache, nameof(caches));
+                if (!cache.TryEnter())
+                {
+                    // The same one twice is told apart from two threads.
+                    throw caches.AsSpan(0, entered).Contains(cache)
+                        ? new ArgumentException("A cache holds one sequence; one was given twice.", nameof(caches))
+                        : new InvalidOperationException("Another thread uses the cache: give every thread caches of its own.");
+                }
+
+                entered++;
+            }
+
+            return Run(tokens, caches, observeHidden, cancellation);
+        }
+        finally
+        {
+            for (int i = 0; i < entered; i++)
+            {
+                caches[i].Exit();
+            }
+        }
+    }
+
+    private float[] Run(ReadOnlySpan<int> tokens, KeyValueCache[] caches, Action<float[]>? observeHidden, CancellationToken cancellation)
     {
         int tokensPerSequence = CheckArguments(tokens, caches);
         DecoderPass pass = new(Description, caches, tokensPerSequence, _maxDegreeOfParallelism);
@@ -189,7 +252,6 @@ public sealed class TransformerModel : IDisposable
 
     private int CheckArguments(ReadOnlySpan<int> tokens, KeyValueCache[] caches)
     {
-        ArgumentNullException.ThrowIfNull(caches);
         if (caches.Length == 0 || tokens.IsEmpty || tokens.Length % caches.Length != 0)
         {
             throw new ArgumentException($"{tokens.Length} tokens cannot be shared by {caches.Length} sequences.", nameof(tokens));
@@ -207,7 +269,6 @@ public sealed class TransformerModel : IDisposable
         int tokensPerSequence = tokens.Length / caches.Length;
         foreach (KeyValueCache cache in caches)
         {
-            ArgumentNullException.ThrowIfNull(cache, nameof(caches));
             if (cache.Owner != this || (cache.Length > 0 && !cache.KeepsLayers))
             {
                 throw new ArgumentException("A cache belongs to another model, or serves a single pass only.", nameof(caches));
@@ -218,11 +279,6 @@ public sealed class TransformerModel : IDisposable
                 throw new ArgumentException(
                     $"{cache.Length} + {tokensPerSequence} tokens exceed the cache's capacity of {cache.Capacity}.", nameof(caches));
             }
-        }
-
-        if (caches.Distinct().Count() != caches.Length)
-        {
-            throw new ArgumentException("A cache holds one sequence; one was given twice.", nameof(caches));
         }
 
         return tokensPerSequence;

@@ -3,7 +3,7 @@ using KernelGen.Backends.Cuda;
 
 namespace KernelGen;
 
-/// <summary>The decoder kernels of a class with <see cref="DecoderKernelsAttribute"/>.</summary>
+/// <summary>The decoder kernels of a class with <see cref="DecoderKernelsAttribute"/>. Immutable: any thread may use it.</summary>
 public sealed class DecoderKernelSet
 {
     /// <summary>Called by generated code.</summary>

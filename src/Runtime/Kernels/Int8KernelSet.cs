@@ -1,9 +1,9 @@
-using System.Globalization;
 using KernelGen.Backends.Cpu;
 using KernelGen.Backends.Cuda;
 using KernelGen.Backends.Ilgpu;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
+using KernelGen.Observability;
 using KernelGen.Quantization;
 using KernelGen.Tuning;
 
@@ -11,9 +11,14 @@ namespace KernelGen;
 
 /// <summary>
 /// The kernels that were generated for one <see cref="Int8KernelAttribute"/> class: quantizes weights once, multiplies activations with them
-/// many times. Thread-safe.
+/// many times.
 /// </summary>
-public sealed class Int8KernelSet
+/// <remarks>
+/// Thread-safe: any number of threads may quantize and multiply at once, also with the same weights. Calls share the library's worker threads; one
+/// that finds them busy works on its own thread alone. What a call reads and writes, activations and results, must not be changed or used by others
+/// meanwhile.
+/// </remarks>
+public sealed partial class Int8KernelSet
 {
     /// <summary>Of the pairs of neighbouring weights; beyond, multiplying what packing took away costs more than bytes gain.</summary>
     internal const double MostReducedPairs = 0.06;
@@ -105,37 +110,48 @@ public sealed class Int8KernelSet
     /// <param name="outputFeatures">N.</param>
     /// <param name="inputFeatures">K.</param>
     /// <param name="options">How to quantize.</param>
+    /// <param name="cancellation">Ends it between two panels of rows.</param>
     /// <returns>The quantized weights; the caller disposes them.</returns>
     /// <exception cref="ArgumentException">
     /// The size is not N * K, a weight is not finite (the message names row and column), K is too long for 32-bit sums, or a fixed outlier set
     /// is missing or invalid.
     /// </exception>
     /// <exception cref="NotSupportedException">T is not a supported element type.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public Int8Weights Quantize<T>(
-        ReadOnlyMemory<T> weights, int outputFeatures, int inputFeatures, WeightQuantizationOptions? options = null)
-        where T : unmanaged => Quantize(new MemoryWeightSource<T>(weights, outputFeatures, inputFeatures), options);
+        ReadOnlyMemory<T> weights,
+        int outputFeatures,
+        int inputFeatures,
+        WeightQuantizationOptions? options = null,
+        CancellationToken cancellation = default)
+        where T : unmanaged => Quantize(new MemoryWeightSource<T>(weights, outputFeatures, inputFeatures), options, cancellation);
 
     /// <summary>Quantizes and packs the weights of a source.</summary>
     /// <param name="source">The weights. Read again later only where the options ask for original outlier weights.</param>
     /// <param name="options">How to quantize.</param>
+    /// <param name="cancellation">Ends it between two panels of rows.</param>
     /// <returns>The quantized weights; the caller disposes them.</returns>
     /// <exception cref="ArgumentException">A weight is not finite (the message names source, row and column), K is too long, or a fixed outlier set is missing or invalid.</exception>
-    public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(source);
+        long start = MatMulInstruments.StartQuantization();
         Int8Weights weights = Quantize(
-            source, options, Cpu.Family(source.Rows, source.Columns, static family => CpuFeatures.Supports(family.InstructionSet), Preferred));
-        if (weights.ReducedPairs <= MostReducedPairs)
+            source, options, Cpu.Family(source.Rows, source.Columns, static family => CpuFeatures.Supports(family.InstructionSet), Preferred), cancellation);
+        if (weights.ReducedPairs > MostReducedPairs)
         {
-            return weights;
+            weights.Dispose();
+            weights = Quantize(
+                source,
+                options,
+                Cpu.Family(
+                    source.Rows, source.Columns, static family => family.PairLimit == 0 && CpuFeatures.Supports(family.InstructionSet), ForAnyWeights),
+                cancellation);
         }
 
-        weights.Dispose();
-        return Quantize(
-            source,
-            options,
-            Cpu.Family(
-                source.Rows, source.Columns, static family => family.PairLimit == 0 && CpuFeatures.Supports(family.InstructionSet), ForAnyWeights));
+        MatMulInstruments.StopQuantization(start, this, weights);
+        return weights;
     }
 
     /// <summary>Multiplies: <c>result[m,n] = activation(sum over k of a[m,k] * w[n,k] + bias[n])</c>, by LLM.int8().</summary>
@@ -143,14 +159,14 @@ public sealed class Int8KernelSet
     /// <typeparam name="TOutput">float, <see cref="Half"/> or <see cref="BFloat16"/>; results are rounded to it once.</typeparam>
     /// <param name="a">Activations, [rows, K].</param>
     /// <param name="rows">M; zero rows do nothing.</param>
-    /// <param name="weights">What <see cref="Quantize{T}"/> of this set returned.</param>
+    /// <param name="weights">What this set quantized.</param>
     /// <param name="result">Results, [rows, N], overwritten.</param>
     /// <param name="bias">N values, or empty for none.</param>
     /// <param name="options">Row strides, activation function, threads; null for the defaults.</param>
     /// <exception cref="ArgumentException">A span is too short, or the weights belong to another kernel set.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of range.</exception>
     /// <exception cref="NotSupportedException">An element type is not supported.</exception>
-    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
+    /// <exception cref="ObjectDisposedException">The weights are disposed. Weights that are disposed while a multiplication runs serve it to its end.</exception>
     /// <remarks>
     /// A NaN or an infinity in a row of <paramref name="a"/> makes that row's results NaN and touches no other row. The same inputs give the
     /// same bits, whatever the number of threads; with <see cref="OutlierPolicy.Elements"/> and a scale per row, whatever the other rows.
@@ -174,6 +190,31 @@ public sealed class Int8KernelSet
     {
         ArgumentNullException.ThrowIfNull(weights);
         options ??= MatMulOptions.Default;
+        int k = weights.InputFeatures, n = weights.OutputFeatures;
+        int inputStride = options.InputRowStride ?? k, outputStride = options.OutputRowStride ?? n;
+        MatrixArguments.Check(nameof(a), a.Length, rows, k, inputStride);
+        MatrixArguments.Check(nameof(result), result.Length, rows, n, outputStride);
+        fixed (TInput* input = a)
+        {
+            fixed (TOutput* output = result)
+            {
+                Multiply(new ActivationMatrix<TInput>(input, rows, k, inputStride), weights, output, outputStride, bias, options, schedule);
+            }
+        }
+    }
+
+    /// <summary>Multiplies matrices in memory that is pinned.</summary>
+    private unsafe void Multiply<TInput, TOutput>(
+        ActivationMatrix<TInput> a,
+        Int8Weights weights,
+        TOutput* result,
+        nint resultStride,
+        ReadOnlySpan<float> bias,
+        MatMulOptions options,
+        CpuSchedule? schedule)
+        where TInput : unmanaged
+        where TOutput : unmanaged
+    {
         Elements.ThrowIfUnsupported<TInput>();
         Elements.ThrowIfUnsupported<TOutput>();
         if (!CpuFamilies.Contains(weights.Family))
@@ -181,79 +222,32 @@ public sealed class Int8KernelSet
             throw new ArgumentException($"'{weights.Name}' was quantized by another kernel set; quantize it with {Name}.Kernels.", nameof(weights));
         }
 
-        int k = weights.InputFeatures, n = weights.OutputFeatures;
-        int inputStride = options.InputRowStride ?? k, outputStride = options.OutputRowStride ?? n;
-        CheckMatrix(nameof(a), a.Length, rows, k, inputStride);
-        CheckMatrix(nameof(result), result.Length, rows, n, outputStride);
-        if (!bias.IsEmpty && bias.Length != n)
-        {
-            throw new ArgumentException($"The bias has {bias.Length} values, the weights have {n} output features.", nameof(bias));
-        }
-
-        if (options.OutlierThreshold is { } threshold)
-        {
-            if (!(threshold > 0) || !float.IsFinite(threshold))
-            {
-                throw new ArgumentOutOfRangeException(nameof(options), threshold, "An outlier threshold is a positive, finite number.");
-            }
-
-            if (Spec.Outliers is OutlierPolicy.None or OutlierPolicy.Fixed)
-            {
-                throw new ArgumentException($"An outlier threshold was given, but the policy of {Name} is {Spec.Outliers}, which has none.", nameof(options));
-            }
-        }
-
-        if (!Enum.IsDefined(options.Activation))
-        {
-            throw new ArgumentOutOfRangeException(nameof(options), options.Activation, "Not an activation function.");
-        }
-
-        _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
+        MatrixArguments.CheckBias(bias, weights.OutputFeatures);
+        MatrixArguments.CheckOptions(options, Spec, Name);
         using Int8Weights.Usage usage = weights.Use();
-        if (rows == 0)
+        if (a.Rows == 0)
         {
             return;
         }
 
-        schedule ??= Cpu.Schedule(weights.Family, rows, n, k);
-        fixed (TInput* input = a)
+        long start = MatMulInstruments.StartMultiplication();
+        schedule ??= Cpu.Schedule(weights.Family, a.Rows, weights.OutputFeatures, weights.InputFeatures);
+        fixed (float* addend = bias)
         {
-            fixed (TOutput* output = result)
-            {
-                fixed (float* addend = bias)
-                {
-                    new Int8MatMul(Spec, weights.Family, schedule).Multiply(
-                        new ActivationMatrix<TInput>(input, rows, k, inputStride), weights, addend, output, outputStride, options);
-                }
-            }
+            int outlierColumns = new Int8MatMul(Spec, weights.Family, schedule).Multiply(a, weights, addend, result, resultStride, options);
+            MatMulInstruments.StopMultiplication(start, this, weights.Family, a.Rows, outlierColumns);
         }
     }
 
     /// <summary>Quantizes for one family of kernels, whether or not it is the one this processor prefers.</summary>
-    internal Int8Weights Quantize(WeightSource source, WeightQuantizationOptions? options, CpuKernelFamily family)
+    internal Int8Weights Quantize(
+        WeightSource source, WeightQuantizationOptions? options, CpuKernelFamily family, CancellationToken cancellation = default)
     {
         options ??= new WeightQuantizationOptions();
         _ = CpuParallel.Degree(options.MaxDegreeOfParallelism);
-        return Int8Weights.Quantize(Spec, family, source, options);
+        return Int8Weights.Quantize(Spec, family, source, options, cancellation);
     }
 
     /// <summary>Products per loaded value: how well a tile reuses registers.</summary>
     private static double RegisterReuse(CpuTile tile) => (double)tile.M * tile.N / (tile.M + tile.N);
-
-    private static void CheckMatrix(string name, int length, int rows, int columns, int stride)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        if (stride < columns)
-        {
-            throw new ArgumentOutOfRangeException(name, stride, $"A row stride of '{name}' must be at least its {columns} columns.");
-        }
-
-        long needed = rows == 0 ? 0 : ((long)(rows - 1) * stride) + columns;
-        if (length < needed)
-        {
-            throw new ArgumentException(
-                string.Create(CultureInfo.InvariantCulture, $"'{name}' has {length} values; {rows} rows of {columns} with a stride of {stride} need {needed}."),
-                name);
-        }
-    }
 }

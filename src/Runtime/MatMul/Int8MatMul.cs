@@ -18,7 +18,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 
     private int BlockWidth => CeilingDivide(schedule.BlockColumns, family.PanelWidth) * family.PanelWidth;
 
-    public void Multiply<TInput, TOutput>(
+    /// <returns>How many columns of the activations were left out of int8.</returns>
+    public int Multiply<TInput, TOutput>(
         ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
         where TInput : unmanaged
         where TOutput : unmanaged
@@ -53,6 +54,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
                 task.Run(i / strips, firstRow, Math.Min(stripRows, a.Rows - firstRow));
             }
         });
+        return activations.Outliers.Columns.Length;
     }
 
     /// <summary>Multiplies the int8 parts of one K slice alone, [M, padded N] int32: what tests hold against the oracle bit for bit.</summary>

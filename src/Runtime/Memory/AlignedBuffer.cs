@@ -34,6 +34,9 @@ internal sealed unsafe class AlignedBuffer<T> : SafeHandle
     /// <exception cref="ObjectDisposedException">The memory was freed.</exception>
     public T* Pointer => IsClosed ? throw new ObjectDisposedException(nameof(AlignedBuffer<>)) : (T*)handle;
 
+    /// <summary>The memory for who holds a reference, which is there also after it was disposed.</summary>
+    public T* Held => (T*)handle;
+
     public override bool IsInvalid => handle == 0;
 
     protected override bool ReleaseHandle()

@@ -16,6 +16,11 @@ internal static class Elements
         }
     }
 
+    /// <summary>The device's word for a supported type.</summary>
+    public static ElementFormat FormatOf<T>()
+        where T : unmanaged =>
+        typeof(T) == typeof(float) ? ElementFormat.Float32 : typeof(T) == typeof(Half) ? ElementFormat.Float16 : ElementFormat.BFloat16;
+
     /// <summary>Widens to float32, exactly.</summary>
     public static void ToSingle<T>(ReadOnlySpan<T> source, Span<float> destination)
         where T : unmanaged

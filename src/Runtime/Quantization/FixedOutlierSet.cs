@@ -8,6 +8,7 @@ namespace KernelGen;
 /// <summary>
 /// A calibrated set of outlier columns per linear layer, for <see cref="OutlierPolicy.Fixed"/>. Its file is JSON such as
 /// <c>{ "model.decoder.layers.0.fc1": [17, 203], ... }</c>; <c>kernelgen outliers --out</c> writes one. Layers that it does not name have none.
+/// Immutable: any thread may use it.
 /// </summary>
 /// <example>
 /// <code>

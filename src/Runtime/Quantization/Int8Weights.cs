@@ -6,9 +6,12 @@ using KernelGen.Quantization;
 namespace KernelGen;
 
 /// <summary>
-/// An [N,K] matrix of int8 weights with their absmax statistics, packed for the kernels of the set that quantized it. Immutable and safe
-/// to share between threads; dispose it when no multiplication uses it any more.
+/// An [N,K] matrix of int8 weights with their absmax statistics, packed for the kernels of the set that quantized it.
 /// </summary>
+/// <remarks>
+/// Thread-safe: the weights never change, any number of threads may multiply by them at once, and any thread may dispose them. What is running
+/// then ends undisturbed, and frees the memory when it is the last; what begins later throws an <see cref="ObjectDisposedException"/>.
+/// </remarks>
 public sealed class Int8Weights : IDisposable
 {
     private readonly float[] _absmax;
@@ -101,6 +104,7 @@ public sealed class Int8Weights : IDisposable
     /// <param name="destination">K values.</param>
     /// <exception cref="ArgumentException">The destination is not K long.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The row does not exist.</exception>
+    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
     public void CopyQuantizedRow(int row, Span<sbyte> destination)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(row);
@@ -110,6 +114,7 @@ public sealed class Int8Weights : IDisposable
             throw new ArgumentException($"The destination has room for {destination.Length} values, a row has {InputFeatures}.", nameof(destination));
         }
 
+        using Usage usage = Use();
         for (int k = 0; k < destination.Length; k++)
         {
             destination[k] = this[row, k];
@@ -141,7 +146,8 @@ public sealed class Int8Weights : IDisposable
     /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
     internal Usage Use() => new(this);
 
-    internal static Int8Weights Quantize(Int8Spec spec, CpuKernelFamily family, WeightSource source, WeightQuantizationOptions options)
+    internal static Int8Weights Quantize(
+        Int8Spec spec, CpuKernelFamily family, WeightSource source, WeightQuantizationOptions options, CancellationToken cancellation)
     {
         if (source.Columns > spec.MaxK)
         {
@@ -157,11 +163,12 @@ public sealed class Int8Weights : IDisposable
         int[] fixedColumns = CheckFixedColumns(spec, source, chosen);
         int rows = source.Rows, k = source.Columns;
         float[] absmax = new float[rows];
+        cancellation.ThrowIfCancellationRequested();
         RowQuantizer quantizer = RowQuantizer.For(source, spec, options.MaxDegreeOfParallelism);
         Int8Weights weights = new(spec, source, SliceColumns(spec, family, rows, k), absmax, options.OutlierWeights, fixedColumns);
         try
         {
-            weights.Fill(quantizer, options.MaxDegreeOfParallelism);
+            weights.Fill(quantizer, options.MaxDegreeOfParallelism, cancellation);
         }
         catch
         {
@@ -173,7 +180,7 @@ public sealed class Int8Weights : IDisposable
     }
 
     /// <summary>Quantizes and packs every row, and keeps the columns of a fixed set.</summary>
-    private void Fill(RowQuantizer quantizer, int maxDegreeOfParallelism)
+    private void Fill(RowQuantizer quantizer, int maxDegreeOfParallelism, CancellationToken cancellation)
     {
         int rows = OutputFeatures, k = InputFeatures, width = Family.PanelWidth;
         CpuParallel.ForRanges(Slices[0].PanelCount, grain: 1 + (100_000 / (width * k)), maxDegreeOfParallelism, (first, end) =>
@@ -182,6 +189,7 @@ public sealed class Int8Weights : IDisposable
             sbyte[] quantized = new sbyte[width * k];
             for (int panel = first; panel < end; panel++)
             {
+                cancellation.ThrowIfCancellationRequested();
                 int start = panel * width, count = Math.Min(width, rows - start);
                 for (int i = 0; i < count; i++)
                 {
@@ -261,10 +269,10 @@ public sealed class Int8Weights : IDisposable
                     held++;
                 }
             }
-            catch
+            catch (ObjectDisposedException)
             {
                 Release(held);
-                throw;
+                throw new ObjectDisposedException($"{nameof(Int8Weights)} '{weights.Name}'");
             }
         }
 

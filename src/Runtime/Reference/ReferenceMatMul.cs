@@ -4,7 +4,7 @@ namespace KernelGen.Reference;
 
 /// <summary>
 /// The oracle: LLM.int8() (arXiv 2208.07339) written as its definition reads, one value at a time, on one thread. Every kernel is held against
-/// it. Use it to check results; it is hundreds of times slower than <see cref="Int8KernelSet.MatMul{TInput, TOutput}"/>.
+/// it. Use it to check results; it is hundreds of times slower than <see cref="Int8KernelSet.MatMul{TInput, TOutput}(ReadOnlySpan{TInput}, int, Int8Weights, Span{TOutput}, ReadOnlySpan{float}, MatMulOptions?)"/>.
 /// </summary>
 public static class ReferenceMatMul
 {
@@ -128,7 +128,7 @@ public static class ReferenceMatMul
         return sums;
     }
 
-    /// <summary>The whole multiplication, as <see cref="Int8KernelSet.MatMul{TInput, TOutput}"/> with float32 results.</summary>
+    /// <summary>The whole multiplication, as <see cref="Int8KernelSet.MatMul{TInput, TOutput}(ReadOnlySpan{TInput}, int, Int8Weights, Span{TOutput}, ReadOnlySpan{float}, MatMulOptions?)"/> with float32 results.</summary>
     /// <param name="spec">The numeric settings.</param>
     /// <param name="activations">[M,K].</param>
     /// <param name="weights">[N,K].</param>

@@ -1,4 +1,5 @@
 using KernelGen.Backends.Cuda;
+using KernelGen.Observability;
 
 namespace KernelGen.Tuning;
 
@@ -66,14 +67,12 @@ internal static class BackgroundTuner
 
             try
             {
-                TuningRecord record = Tuner.Tune(create, ceilings: null);
-                KernelTuning.Add(record);
-                KernelTuning.Database?.Store(record);
+                KernelTuning.Keep(Tuner.Tune(create, ceilings: null));
             }
             catch (Exception exception) when (exception is InvalidOperationException or CudaException or IOException or UnauthorizedAccessException
                 or OutOfMemoryException or ArgumentException)
             {
-                KernelTuning.Warn($"A shape could not be tuned in the background: {exception.Message}");
+                TuningLog.BackgroundTuningFailed(Telemetry.Logger("Tuning"), exception, exception.Message);
             }
         }
     }

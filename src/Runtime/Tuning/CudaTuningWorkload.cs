@@ -59,9 +59,9 @@ internal sealed class CudaTuningWorkload : TuningWorkload
 
     /// <summary>A workload with the device for it alone.</summary>
     public static CudaTuningWorkload Alone(
-        CudaDevice device, Int8Spec spec, IReadOnlyList<CudaKernelVariant> variants, ElementFormat output, int rows, int n, int k)
+        CudaDevice device, Int8Spec spec, IReadOnlyList<CudaKernelVariant> variants, ElementFormat output, int rows, int n, int k, string name = "")
     {
-        CudaTuningDevice owned = new(device, spec, "", variants);
+        CudaTuningDevice owned = new(device, spec, name, variants);
         try
         {
             return new CudaTuningWorkload(owned, output, rows, n, k) { _owned = owned };

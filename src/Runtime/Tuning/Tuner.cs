@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KernelGen.Observability;
 
 namespace KernelGen.Tuning;
 
@@ -15,9 +16,20 @@ internal static class Tuner
         Func<TuningWorkload> create, TuningCeilings? ceilings, IProgress<TuningProgress>? progress = null, CancellationToken cancellation = default)
     {
         long start = Stopwatch.GetTimestamp();
-        using TuningWorkload workload = create();
-        IReadOnlyList<VariantResult> results = TuningRace.Run(workload, progress, cancellation);
-        return RecordOf(workload, results, ceilings, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        using Activity? activity = TuningInstruments.Start();
+        try
+        {
+            using TuningWorkload workload = create();
+            IReadOnlyList<VariantResult> results = TuningRace.Run(workload, progress, cancellation);
+            TuningRecord record = RecordOf(workload, results, ceilings, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            TuningInstruments.Tuned(activity, record);
+            return record;
+        }
+        catch (Exception exception)
+        {
+            Telemetry.Fail(activity, exception);
+            throw;
+        }
     }
 
     /// <summary>The record of a workload's results.</summary>

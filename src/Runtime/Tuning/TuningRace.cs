@@ -1,13 +1,5 @@
 namespace KernelGen.Tuning;
 
-/// <summary>How far a race has come.</summary>
-/// <param name="Tried">Variants that were timed.</param>
-/// <param name="Candidates">Variants that may be.</param>
-/// <param name="Best">The fastest so far; null before the first sample.</param>
-/// <param name="BestMicroseconds">Its fastest sample.</param>
-/// <param name="Share">The share of the race that is run, 0 to 1.</param>
-internal readonly record struct TuningProgress(int Tried, int Candidates, string? Best, double BestMicroseconds, double Share);
-
 /// <summary>
 /// Finds the fastest variant of a workload: rounds of more samples for fewer variants, as in successive halving (Jamieson and Talwalkar,
 /// arXiv 1502.07943), with three changes. Who leaves is decided by distance from the best and not by rank, since variants often come in crowds that are

@@ -1,5 +1,7 @@
 using System;
+using System.Diagnostics.Metrics;
 using System.Linq;
+using System.Numerics.Tensors;
 using KernelGen;
 
 // Multiplies by LLM.int8() with the generated kernels, and again in plain loops: the integer sums must be the same, so the results are too, but for
@@ -11,6 +13,20 @@ float[] a = [.. Enumerable.Range(0, Rows * K).Select(i => i % K == 11 ? 30 * (ra
 float[] result = new float[Rows * N];
 using Int8Weights int8 = Mine.Kernels.Quantize<float>(w, N, K);
 Mine.Kernels.MatMul<float, float>(a, Rows, int8, result);
+
+// The same by tensors, heard by a listener.
+long rows = 0;
+using MeterListener listener = new();
+listener.InstrumentPublished = (instrument, listener) => { if (instrument.Name == "kernelgen.matmul.rows") listener.EnableMeasurementEvents(instrument); };
+listener.SetMeasurementEventCallback<long>((instrument, value, tags, state) => rows += value);
+listener.Start();
+float[] tensor = new float[Rows * N];
+Mine.Kernels.MatMul(new ReadOnlyTensorSpan<float>(a, [Rows, K]), int8, new TensorSpan<float>(tensor, [Rows, N]));
+if (!tensor.AsSpan().SequenceEqual(result) || rows != Rows)
+{
+    Console.WriteLine($"tensors: {(rows != Rows ? $"{rows} rows were counted" : "another result")}");
+    return 1;
+}
 
 bool[] outlier = new bool[K];
 for (int i = 0; i < a.Length; i++) outlier[i % K] |= Math.Abs(a[i]) >= 6;

@@ -31,6 +31,7 @@ internal static unsafe class FloatGemm
     /// <param name="y">Result [M,N], row by row; must not overlap <paramref name="x"/>.</param>
     /// <param name="maxDegreeOfParallelism">Most threads to use; -1 for one per processor.</param>
     /// <exception cref="ArgumentException">A length does not fit the sizes.</exception>
+    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
     public static void Multiply(
         ReadOnlySpan<float> x, int rows, PackedFloatWeights weights, ReadOnlySpan<float> bias, Span<float> y, int maxDegreeOfParallelism = -1)
     {
@@ -49,30 +50,36 @@ internal static unsafe class FloatGemm
             return;
         }
 
-        fixed (float* xs = x, ys = y, biases = bias, scales = weights.Scales)
+        weights.Hold();
+        try
         {
-            Operands operands = new()
+            fixed (float* xs = x, ys = y, biases = bias, scales = weights.Scales)
             {
-                X = xs,
-                Rows = rows,
-                N = weights.OutputFeatures,
-                K = weights.InputFeatures,
-                Panels = weights.Panels,
-                PanelCount = weights.PanelCount,
-                Bias = biases,
-                Scales = scales,
-                Y = ys,
-                Threads = (long)rows * weights.OutputFeatures * weights.InputFeatures < SmallestParallelWork ? 1 : maxDegreeOfParallelism,
-            };
-            switch (weights.Lanes)
-            {
-                case 16: Multiply<FloatLanes16, Vector512<float>>(operands, weights.Format); break;
-                case 8: Multiply<FloatLanes8, Vector256<float>>(operands, weights.Format); break;
-                default: Multiply<FloatLanes4, Vector128<float>>(operands, weights.Format); break;
+                Operands operands = new()
+                {
+                    X = xs,
+                    Rows = rows,
+                    N = weights.OutputFeatures,
+                    K = weights.InputFeatures,
+                    Panels = weights.Panels,
+                    PanelCount = weights.PanelCount,
+                    Bias = biases,
+                    Scales = scales,
+                    Y = ys,
+                    Threads = (long)rows * weights.OutputFeatures * weights.InputFeatures < SmallestParallelWork ? 1 : maxDegreeOfParallelism,
+                };
+                switch (weights.Lanes)
+                {
+                    case 16: Multiply<FloatLanes16, Vector512<float>>(operands, weights.Format); break;
+                    case 8: Multiply<FloatLanes8, Vector256<float>>(operands, weights.Format); break;
+                    default: Multiply<FloatLanes4, Vector128<float>>(operands, weights.Format); break;
+                }
             }
         }
-
-        GC.KeepAlive(weights);
+        finally
+        {
+            weights.Release();
+        }
     }
 
     private static void CheckLength(long actual, long expected, string name)

@@ -47,8 +47,8 @@ internal sealed unsafe class PackedFloatWeights : IDisposable
     /// <summary>Bytes in memory: weights with their padding, and scales.</summary>
     public long Bytes => _panels.Bytes + ((Scales?.Length ?? 0) * sizeof(float));
 
-    /// <summary>The first weight of the first panel; valid while this object is reachable.</summary>
-    public byte* Panels => _panels.Pointer;
+    /// <summary>The first weight of the first panel; valid between <see cref="Hold"/> and <see cref="Release"/>.</summary>
+    public byte* Panels => _panels.Held;
 
     private int BytesPerWeight => Format switch
     {
@@ -57,7 +57,19 @@ internal sealed unsafe class PackedFloatWeights : IDisposable
         _ => 2,
     };
 
+    /// <summary>Frees the weights, as soon as nobody holds them.</summary>
     public void Dispose() => _panels.Dispose();
+
+    /// <summary>Keeps the memory until <see cref="Release"/>, also where the weights are disposed meanwhile.</summary>
+    /// <exception cref="ObjectDisposedException">The weights are disposed.</exception>
+    public void Hold()
+    {
+        bool held = false;
+        _panels.DangerousAddRef(ref held);
+    }
+
+    /// <summary>Ends one <see cref="Hold"/>.</summary>
+    public void Release() => _panels.DangerousRelease();
 
     /// <summary>Packs float32 weights.</summary>
     /// <param name="weights">[N,K], row by row.</param>
@@ -123,20 +135,26 @@ internal sealed unsafe class PackedFloatWeights : IDisposable
         }
 
         long first = ((long)(outputFeature / PanelWidth) * InputFeatures * PanelWidth) + (outputFeature % PanelWidth);
-        byte* panels = Panels;
-        for (int k = 0; k < destination.Length; k++)
+        Hold();
+        try
         {
-            long at = first + ((long)k * PanelWidth);
-            destination[k] = Format switch
+            byte* panels = _panels.Held;
+            for (int k = 0; k < destination.Length; k++)
             {
-                FloatWeightFormat.Float32 => ((float*)panels)[at],
-                FloatWeightFormat.Float16 => (float)((Half*)panels)[at],
-                FloatWeightFormat.BFloat16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)panels)[at] << 16),
-                _ => ((sbyte*)panels)[at] * Scales![outputFeature],
-            };
+                long at = first + ((long)k * PanelWidth);
+                destination[k] = Format switch
+                {
+                    FloatWeightFormat.Float32 => ((float*)panels)[at],
+                    FloatWeightFormat.Float16 => (float)((Half*)panels)[at],
+                    FloatWeightFormat.BFloat16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)panels)[at] << 16),
+                    _ => ((sbyte*)panels)[at] * Scales![outputFeature],
+                };
+            }
         }
-
-        GC.KeepAlive(this);
+        finally
+        {
+            Release();
+        }
     }
 
     private static PackedFloatWeights Pack<T>(
@@ -158,7 +176,7 @@ internal sealed unsafe class PackedFloatWeights : IDisposable
 
         PackedFloatWeights packed = new(outputFeatures, inputFeatures, format, lanes == 0 ? FloatMicrokernel.PreferredLanes : lanes, scales);
         int width = packed.PanelWidth;
-        T* panels = (T*)packed.Panels;
+        T* panels = (T*)packed._panels.Pointer;
         fixed (T* fixedSource = weights)
         {
             T* source = fixedSource;

@@ -3,7 +3,7 @@ using static KernelGen.Backends.Cuda.CudaDriver;
 
 namespace KernelGen;
 
-/// <summary>An NVIDIA GPU as its driver describes it.</summary>
+/// <summary>An NVIDIA GPU as its driver describes it. Immutable: any thread may use it.</summary>
 public sealed class CudaDevice
 {
     private unsafe CudaDevice(int ordinal)

@@ -10,7 +10,7 @@ public sealed class CudaException : Exception
     /// <param name="code">Its CUresult.</param>
     /// <param name="text">The driver's name and text for the code.</param>
     /// <param name="detail">What was attempted and what may help; or null.</param>
-    public CudaException(string call, int code, string text, string? detail = null)
+    internal CudaException(string call, int code, string text, string? detail = null)
         : base(string.Create(CultureInfo.InvariantCulture, $"{call} failed with {code} ({text}).{Remedy(code)}{(detail is null ? "" : " " + detail)}"))
     {
         Call = call;

@@ -242,6 +242,7 @@ internal sealed class CudaGraph : CudaHandle
     {
         Context.Use();
         Check(cuGraphLaunch(Value, stream.Value));
+        Observability.CudaInstruments.LaunchedGraph(Context.Device);
     }
 
     protected override int Free(nint value) => cuGraphExecDestroy(value);
@@ -250,11 +251,14 @@ internal sealed class CudaGraph : CudaHandle
 /// <summary>A point in a stream's work, with its time.</summary>
 internal sealed class CudaEvent : CudaHandle
 {
-    public CudaEvent(CudaContext context)
+    /// <param name="context">Whose.</param>
+    /// <param name="blocking">Whether a thread that waits for it sleeps, instead of spinning; its time is not measured then.</param>
+    public CudaEvent(CudaContext context, bool blocking = false)
         : base(context)
     {
+        const uint BlockingSync = 1, DisableTiming = 2;
         context.Use();
-        Check(cuEventCreate(out nint value, 0));
+        Check(cuEventCreate(out nint value, blocking ? BlockingSync | DisableTiming : 0));
         handle = value;
     }
 

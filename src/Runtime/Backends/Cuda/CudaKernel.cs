@@ -1,4 +1,5 @@
 using System.Text;
+using KernelGen.Observability;
 using static KernelGen.Backends.Cuda.CudaDriver;
 
 namespace KernelGen.Backends.Cuda;
@@ -19,6 +20,7 @@ internal sealed unsafe class CudaKernel : IDisposable
     {
         this.context = context;
         Variant = variant;
+        long start = CudaInstruments.StartLoad();
         context.Use();
         ReadOnlySpan<byte> text = variant.Ptx();
         byte[] image = new byte[text.Length + 1];
@@ -54,6 +56,9 @@ internal sealed unsafe class CudaKernel : IDisposable
             Dispose();
             throw;
         }
+
+        CudaInstruments.StopLoad(start, context.Device, variant.Name);
+        CudaLog.KernelLoaded(Telemetry.Logger("Cuda"), variant, context.Device);
     }
 
     public CudaKernelVariant Variant { get; }
@@ -112,6 +117,8 @@ internal sealed unsafe class CudaKernel : IDisposable
         {
             throw new CudaException("cuLaunchKernelEx", code, Describe(code), $"The kernel was {Variant.Name}, {grid} blocks of {threads} threads with {sharedBytes} bytes of shared memory.");
         }
+
+        CudaInstruments.Launched(context.Device, Variant.Name);
     }
 
     public void Dispose()

@@ -1,19 +1,20 @@
 using DiffPlex.Renderer;
-using KernelGen.Tests;
 
-namespace KernelGen.Generator.Tests.Infrastructure;
+namespace KernelGen.Tests;
 
 /// <summary>
 /// Holds a text against a <c>*.verified.*</c> file. The convention is Verify's, so that Verify can take this class's place: on a mismatch
 /// the new text lies beside it as <c>*.received.*</c>.
 /// </summary>
-internal sealed class Snapshot(string folder)
+/// <param name="folder">Where the verified files are.</param>
+/// <param name="tests">What <c>dotnet test</c> takes to run their tests.</param>
+internal sealed class Snapshot(string folder, string tests)
 {
     /// <summary>Set to 1, every snapshot is rewritten with what was received.</summary>
     public const string AcceptVariable = "KERNELGEN_ACCEPT_SNAPSHOTS";
 
-    /// <summary>The snapshots of this project, in its source folder.</summary>
-    public static Snapshot OfThisProject { get; } = new(Path.Combine(RepositoryPaths.Root, "tests", "Generator.Tests", "Snapshots"));
+    /// <summary>The snapshots of a project below <c>tests</c>, in its source folder.</summary>
+    public static Snapshot Of(string project) => new(Path.Combine(RepositoryPaths.Root, "tests", project, "Snapshots"), $"tests/{project}");
 
     /// <summary>Fails with a unified diff where the text is not the verified one.</summary>
     /// <param name="name">The file's name without <c>.verified</c> and extension.</param>
@@ -42,8 +43,8 @@ internal sealed class Snapshot(string folder)
         File.WriteAllText(receivedPath, received);
         Assert.Fail($"""
             {UnidiffRenderer.GenerateUnidiff(verified, received, Path.GetFileName(verifiedPath), Path.GetFileName(receivedPath))}
-            The generated text is not the verified one. If the change is meant, rename {receivedPath}
-            to {Path.GetFileName(verifiedPath)}, or accept all: {AcceptVariable}=1 dotnet test tests/Generator.Tests
+            The text is not the verified one. If the change is meant, rename {receivedPath}
+            to {Path.GetFileName(verifiedPath)}, or accept all: {AcceptVariable}=1 dotnet test -c Release {tests}
             """);
     }
 }
