@@ -180,7 +180,7 @@ public sealed class DeviceModel : IDisposable
         using CheckpointWeights weights = new(path, description);
         return LoadInstruments.Measure(
             path,
-            string.Join(", ", devices.Select(static device => device.Name)),
+            string.Join(", ", targets.Select(static target => target.Device.Name)),
             () => new DeviceModel(DecoderPlan.Of(description), onDevice, options, weights, targets, options.OffloadsToProcessor ? Offload : null, progress, cancellation),
             static model => (model.Description, model.Bytes));
 
