@@ -5,17 +5,11 @@ using Xunit;
 
 namespace KernelGen.Samples.Tests;
 
-/// <summary>The samples run, and print what their pages show. The tests of samples/CustomSpec are a test project of their own.</summary>
+/// <summary>Samples and their arguments. That they print what their pages show, tests/Docs.Tests finds; samples/CustomSpec has tests of its own.</summary>
 public sealed class SampleTests
 {
     private static readonly string Configuration = typeof(SampleTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
         .Single(static attribute => attribute.Key == "Configuration").Value!;
-
-    [Fact]
-    public void The_minimal_multiplication_prints_what_its_page_shows() => AssertPrints("MatMul");
-
-    [Fact]
-    public void The_perplexity_comparison_prints_what_its_page_shows() => AssertPrints("Perplexity", Path.Combine("models", "opt-1.5m"));
 
     [Fact]
     public void The_perplexity_comparison_says_what_it_wants()
@@ -34,16 +28,6 @@ public sealed class SampleTests
         Assert.All(
             projects.Where(static project => !project.EndsWith("Tests.csproj", StringComparison.Ordinal)),
             static project => Assert.True(File.Exists(Path.Combine(Path.GetDirectoryName(project)!, "README.md")), $"{project} has no README.md beside it."));
-    }
-
-    private static void AssertPrints(string sample, params string[] arguments)
-    {
-        string page = File.ReadAllText(Path.Combine(RepositoryPaths.Root, "samples", sample, "README.md")).ReplaceLineEndings("\n");
-        const string Fence = "```text\n";
-        int start = page.IndexOf(Fence, StringComparison.Ordinal) + Fence.Length;
-        string shown = page[start..page.IndexOf("```", start, StringComparison.Ordinal)];
-        (int exitCode, string output) = Run(sample, arguments);
-        Assert.Equal((0, shown), (exitCode, output));
     }
 
     private static (int ExitCode, string Output) Run(string sample, params string[] arguments)

@@ -26,6 +26,12 @@ internal sealed class PageFolder : IDisposable
         Directory.CreateSymbolicLink(
             Path.Combine(Home, ".nuget", "NuGet"), Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "NuGet"));
         AddProgram(programs, "kernelgen", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "kernelgen.dll")}' \"$@\"");
+        foreach (string sample in new[] { "MatMul", "Perplexity" })
+        {
+            string assembly = Path.Combine(RepositoryPaths.Root, "samples", sample, "bin", Configuration, "net10.0", $"KernelGen.Samples.{sample}.dll");
+            AddProgram(programs, $"sample-{sample}", $"[ \"$1\" = -- ] && shift\nexec dotnet '{assembly}' \"$@\"");
+        }
+
         AddProgram(programs, "figures", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "figures.dll")}' \"$@\"");
         // The packages are packed once, when a page first asks for them.
         AddProgram(programs, "pack", $"mkdir -p \"$1\" && cp '{Path.Combine(_root, "feed")}'/* \"$1\"");
