@@ -10,6 +10,8 @@ namespace KernelGen.Inference.Benchmarks;
 internal sealed record BenchmarkTiming(double Median, double Minimum, double Maximum, int Samples)
 {
     private const double WarmUpMicroseconds = 3e5;
+    private const int MostWarmUps = 10;
+    private const double StillFaster = 0.95;
     private const double SampleMicroseconds = 4000;
     private const int MostSamples = 101;
 
@@ -26,23 +28,10 @@ internal sealed record BenchmarkTiming(double Median, double Minimum, double Max
         ArgumentOutOfRangeException.ThrowIfLessThan(samples, 1);
         ArgumentNullException.ThrowIfNull(call);
 
-        // Code that is called often enough is compiled again, in the background, with all optimizations: the warm-up outlasts that.
-        long start = Stopwatch.GetTimestamp();
-        double once = double.PositiveInfinity;
-        for (int i = 0; Since(start) < WarmUpMicroseconds || i < 2 * copies; i++)
-        {
-            long before = Stopwatch.GetTimestamp();
-            call(i % copies);
-            once = Math.Min(once, Since(before));
-            if (Since(start) > 4 * WarmUpMicroseconds && i >= copies)
-            {
-                break;
-            }
-        }
-
+        double once = WarmUp(copies, call);
         int calls = copies > 1 ? copies : Math.Max(1, (int)(SampleMicroseconds / Math.Max(once, 0.5)));
         List<double> times = [];
-        start = Stopwatch.GetTimestamp();
+        long start = Stopwatch.GetTimestamp();
         while (times.Count < samples || (Since(start) < seconds * 1e6 && times.Count < MostSamples))
         {
             long before = Stopwatch.GetTimestamp();
@@ -56,6 +45,36 @@ internal sealed record BenchmarkTiming(double Median, double Minimum, double Max
 
         times.Sort();
         return new BenchmarkTiming(times[times.Count / 2], times[0], times[^1], times.Count);
+    }
+
+    /// <summary>
+    /// Code that is called often enough is compiled again in the background, first to be observed and then with all optimizations: calls go on until a
+    /// while passes in which they become no faster.
+    /// </summary>
+    /// <returns>Microseconds of the fastest call.</returns>
+    private static double WarmUp(int copies, Action<int> call)
+    {
+        double fastest = double.PositiveInfinity;
+        int copy = 0;
+        for (int round = 0; round < MostWarmUps; round++)
+        {
+            double before = fastest;
+            long start = Stopwatch.GetTimestamp();
+            for (int i = 0; i < copies || Since(start) < WarmUpMicroseconds; i++)
+            {
+                long began = Stopwatch.GetTimestamp();
+                call(copy);
+                fastest = Math.Min(fastest, Since(began));
+                copy = (copy + 1) % copies;
+            }
+
+            if (fastest > before * StillFaster)
+            {
+                break;
+            }
+        }
+
+        return fastest;
     }
 
     private static double Since(long start) => Stopwatch.GetElapsedTime(start).TotalMicroseconds;

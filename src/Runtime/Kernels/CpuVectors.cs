@@ -27,10 +27,14 @@ public static class CpuVectors
         where T : unmanaged
     {
         ref byte line = ref Unsafe.As<T, byte>(ref first);
-        for (nint offset = 0; offset < (nint)count * Unsafe.SizeOf<T>(); offset += 64)
+        nint bytes = (nint)count * Unsafe.SizeOf<T>();
+        for (nint offset = 0; offset < bytes; offset += 64)
         {
             Prefetch(ref Unsafe.AddByteOffset(ref line, offset));
         }
+
+        // Arrays do not begin at a cache line: their last value may lie in one more.
+        Prefetch(ref Unsafe.AddByteOffset(ref line, bytes - 1));
     }
 
     /// <summary>The values of a row from an index on, zeros beyond its end.</summary>

@@ -62,8 +62,15 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
         using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
-        CpuParallel.ForEach(slice.PanelCount, maxDegreeOfParallelism, panel =>
-            MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride));
+
+        // Neighbouring panels to one thread: each asks for the next while it is multiplied.
+        CpuParallel.ForRanges(slice.PanelCount, 1, maxDegreeOfParallelism, (first, end) =>
+        {
+            for (int panel = first; panel < end; panel++)
+            {
+                MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride);
+            }
+        });
     }
 
     /// <summary>The activations as the corrections of some slices need them; null where there are none.</summary>
