@@ -3,6 +3,9 @@ namespace KernelGen;
 /// <summary>What the planner and the runtime know of one CPU instruction set: its vectors, its multiply instruction, its default tiles.</summary>
 internal sealed class CpuTarget
 {
+    /// <summary>Rows of a tile register.</summary>
+    public const int TileRows = 16;
+
     private CpuTarget(
         CpuInstructionSet instructionSet,
         string suffix,
@@ -12,7 +15,9 @@ internal sealed class CpuTarget
         ActivationFormat format,
         bool fusedAccumulate,
         (int M, int N)[] defaultTiles,
-        int pairLimit = 0)
+        int pairLimit = 0,
+        int mostRows = 0,
+        int tiles = 0)
     {
         InstructionSet = instructionSet;
         Suffix = suffix;
@@ -23,6 +28,8 @@ internal sealed class CpuTarget
         FusedAccumulate = fusedAccumulate;
         DefaultTiles = defaultTiles;
         PairLimit = pairLimit;
+        MostRows = mostRows;
+        Tiles = tiles;
     }
 
     public CpuInstructionSet InstructionSet { get; }
@@ -53,6 +60,18 @@ internal sealed class CpuTarget
     /// </summary>
     public int PairLimit { get; }
 
+    /// <summary>The tallest tile whose rows of activations machine code can address; 0 where a compiler finds the addresses.</summary>
+    public int MostRows { get; }
+
+    /// <summary>Tile registers, each of 16 x 16 sums, 16 rows of activations or 16 output features; 0 where there are none.</summary>
+    public int Tiles { get; }
+
+    /// <summary>Whether kernels are machine code of the generator's, not C# with intrinsics.</summary>
+    public bool IsMachineCode => MostRows > 0;
+
+    /// <summary>Whether a tile of so many rows is multiplied by tile registers.</summary>
+    public bool UsesTiles(int m) => Tiles > 0 && m % TileRows == 0;
+
     public int Lanes => VectorBits / 32;
 
     public static System.Collections.Generic.IReadOnlyList<CpuTarget> All { get; } = new[]
@@ -64,6 +83,21 @@ internal sealed class CpuTarget
         new CpuTarget(CpuInstructionSet.AvxVnni, "avxvnni", 256, 16, 4, ActivationFormat.UInt8, true, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
         // EVEX reaches 32 registers: 12 x 32 needs 24 accumulators, two weight vectors, a broadcast and a product.
         new CpuTarget(CpuInstructionSet.Avx512, "avx512", 512, 32, 2, ActivationFormat.Int16, false, new[] { (1, 32), (4, 32), (8, 32), (12, 32) }),
+        // The 22 registers that no calling convention keeps: 8 x 32 needs 16 accumulators, two weight vectors and a broadcast.
+        new CpuTarget(
+            CpuInstructionSet.Avx512Vnni, "avx512vnni", 512, 22, 4, ActivationFormat.UInt8, true, new[] { (1, 32), (2, 32), (4, 32), (8, 32) }, mostRows: 9),
+        // Few rows have no use of tiles and are multiplied as with VNNI; 32 x 32 needs four tiles of sums, two of activations, two of weights.
+        new CpuTarget(
+            CpuInstructionSet.Amx,
+            "amx",
+            512,
+            22,
+            4,
+            ActivationFormat.UInt8,
+            true,
+            new[] { (1, 32), (2, 32), (4, 32), (8, 32), (16, 32), (32, 32) },
+            mostRows: 9,
+            tiles: 8),
         new CpuTarget(CpuInstructionSet.ArmDp, "armdp", 128, 32, 4, ActivationFormat.Int8, true, new[] { (1, 16), (2, 16), (4, 16), (6, 16) }),
     };
 
@@ -75,6 +109,17 @@ internal sealed class CpuTarget
         if (n % Lanes != 0)
         {
             return $"NR = {n} is not a multiple of the {Lanes} int32 lanes of a {VectorBits}-bit vector";
+        }
+
+        if (UsesTiles(m))
+        {
+            int tiles = (m / TileRows * n / Lanes) + (m / TileRows) + (n / Lanes);
+            return tiles > Tiles ? $"{m}x{n} needs {tiles} tile registers, {Suffix} has {Tiles}" : null;
+        }
+
+        if (IsMachineCode && m > MostRows)
+        {
+            return $"MR = {m} is {(Tiles > 0 ? $"no multiple of {TileRows} and " : string.Empty)}beyond the {MostRows} rows that {Suffix} kernels address";
         }
 
         int needed = RegistersFor(m, n);

@@ -96,6 +96,15 @@ public enum CpuInstructionSet
     /// <summary>x86-64 with AVX-512 F, BW and VL: <c>vpmaddwd</c> on 512-bit vectors.</summary>
     Avx512,
 
+    /// <summary>
+    /// x86-64 with AVX-512 F, BW, VL and VNNI: <c>vpdpbusd</c> on 512-bit vectors, in machine code, since .NET has no class for it. Linux and Windows, where the process
+    /// may map executable memory.
+    /// </summary>
+    Avx512Vnni,
+
+    /// <summary>x86-64 with AVX-512 VNNI and AMX-INT8: <c>tdpbusd</c> on tiles of 16 rows, in machine code. Linux, where the process may map executable memory.</summary>
+    Amx,
+
     /// <summary>Arm64 with AdvSimd and the dot product extension: <c>sdot</c>.</summary>
     ArmDp,
 }

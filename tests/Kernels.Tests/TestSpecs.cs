@@ -3,7 +3,7 @@ using Xunit;
 namespace KernelGen.Kernels.Tests;
 
 /// <summary>Many tile shapes, so that every way to unroll a microkernel is held against the oracle.</summary>
-[Int8Kernel(Outliers = OutlierPolicy.None, CpuTileM = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16], CpuTileN = [4, 8, 16, 24, 32, 48, 64])]
+[Int8Kernel(Outliers = OutlierPolicy.None, CpuTileM = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16], CpuTileN = [4, 8, 16, 24, 32, 48, 64])]
 internal static partial class ManyTiles;
 
 [Int8Kernel]

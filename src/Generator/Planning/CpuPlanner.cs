@@ -54,8 +54,12 @@ internal static class CpuPlanner
 
         IEnumerable<int> heights = spec.CpuTileM.Count > 0 ? spec.CpuTileM : target.DefaultTiles.Select(tile => tile.M);
         IEnumerable<int> widths = spec.CpuTileN.Count > 0 ? spec.CpuTileN : target.DefaultTiles.Select(tile => tile.N);
-        return from n in widths.Distinct() from m in heights.Distinct() select (m, n);
+        return from n in widths.Distinct() from m in heights.Concat(TileHeights(target, n)).Distinct() select (m, n);
     }
+
+    /// <summary>Tile registers have one height, which no list need name: what they can hold is always there.</summary>
+    private static IEnumerable<int> TileHeights(CpuTarget target, int n) =>
+        new[] { CpuTarget.TileRows, 2 * CpuTarget.TileRows }.Where(m => target.UsesTiles(m) && target.Reject(m, n) is null);
 
     /// <summary>A single row, as in token-by-token generation, must not pay for a tall tile.</summary>
     private static IEnumerable<int> WithOneRow(IEnumerable<int> heights) => heights.Append(1).Distinct().OrderBy(m => m);

@@ -15,7 +15,11 @@ namespace KernelGen.MatMul;
 internal sealed record CpuSchedule(int TileRows, int BlockRows, int BlockColumns, int ProductsPerThread)
 {
     /// <summary>Without a tuning record: the results of a block stay in the L1 cache, and a thread has some microseconds of work.</summary>
-    public static CpuSchedule Default(CpuKernelFamily family) => new(family.Variants[^1].Tile.M, 48, 64, 1 << 20);
+    public static CpuSchedule Default(CpuKernelFamily family)
+    {
+        int tileRows = family.Variants[^1].Tile.M;
+        return new(tileRows, tileRows > TransposedActivations.Group ? 2 * tileRows : 3 * TransposedActivations.Group, 64, 1 << 20);
+    }
 
     /// <summary>For example <c>int8_gemm_u8s8_s32_6x16c4_avxvnni_b48x64_t20</c>: the tallest tile's kernel, the block, the thread's share as a power of two.</summary>
     public string Name(CpuKernelFamily family) => string.Create(

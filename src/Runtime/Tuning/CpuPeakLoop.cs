@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
+using KernelGen.Backends.Cpu;
 
 namespace KernelGen.Tuning;
 
@@ -38,6 +39,16 @@ internal sealed record CpuPeakLoop(string Name, int OperationsPerRound, Action<i
         if (AvxVnni.IsSupported)
         {
             yield return Of("vpdpbusd, 256 bits", 32, new Vnni256(Vector256.Create((byte)3), Vector256<sbyte>.One), Vector256<int>.One);
+        }
+
+        if (CpuFeatures.Supports(CpuInstructionSet.Avx512Vnni))
+        {
+            yield return new CpuPeakLoop("vpdpbusd, 512 bits", 2 * CpuPeakCode.VectorProducts, CpuPeakCode.RunVectors);
+        }
+
+        if (CpuFeatures.Supports(CpuInstructionSet.Amx))
+        {
+            yield return new CpuPeakLoop("tdpbusd, tiles of 16 x 64", 2 * CpuPeakCode.TileProducts, CpuPeakCode.RunTiles);
         }
 
         if (Dp.IsSupported)

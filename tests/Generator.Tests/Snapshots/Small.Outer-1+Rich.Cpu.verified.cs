@@ -58,6 +58,28 @@ partial class Outer<T>
                         new("int8_gemm_s8_s32_12x32c2_avx512", new(12, 32, 2), Avx512Width32.Gemm12x32),
                     }),
                 new global::KernelGen.Kernels.CpuKernelFamily(
+                    global::KernelGen.CpuInstructionSet.Avx512Vnni, 32, 4, global::KernelGen.ActivationFormat.UInt8, 0,
+                    Avx512VnniWidth32.QuantizeRow, Avx512VnniWidth32.PackPanel, Vector512RowsKernels,
+                    new global::KernelGen.Kernels.CpuGemmVariant[]
+                    {
+                        new("int8_gemm_u8s8_s32_1x32c4_avx512vnni", new(1, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm1x32)),
+                        new("int8_gemm_u8s8_s32_2x32c4_avx512vnni", new(2, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm2x32)),
+                        new("int8_gemm_u8s8_s32_4x32c4_avx512vnni", new(4, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm4x32)),
+                        new("int8_gemm_u8s8_s32_8x32c4_avx512vnni", new(8, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm8x32)),
+                    }),
+                new global::KernelGen.Kernels.CpuKernelFamily(
+                    global::KernelGen.CpuInstructionSet.Amx, 32, 4, global::KernelGen.ActivationFormat.UInt8, 0,
+                    AmxWidth32.QuantizeRow, AmxWidth32.PackPanel, Vector512RowsKernels,
+                    new global::KernelGen.Kernels.CpuGemmVariant[]
+                    {
+                        new("int8_gemm_u8s8_s32_1x32c4_amx", new(1, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth32.Gemm1x32)),
+                        new("int8_gemm_u8s8_s32_2x32c4_amx", new(2, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth32.Gemm2x32)),
+                        new("int8_gemm_u8s8_s32_4x32c4_amx", new(4, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth32.Gemm4x32)),
+                        new("int8_gemm_u8s8_s32_8x32c4_amx", new(8, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth32.Gemm8x32)),
+                        new("int8_gemm_u8s8_s32_16x32c4_amx", new(16, 32, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth32.Gemm16x32)),
+                        new("int8_gemm_u8s8_s32_32x32c4_amx", new(32, 32, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth32.Gemm32x32)),
+                    }),
+                new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.ArmDp, 8, 4, global::KernelGen.ActivationFormat.Int8, 0,
                     ArmDpWidth8.QuantizeRow, ArmDpWidth8.PackPanel, Vector128RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
@@ -1808,6 +1830,888 @@ partial class Outer<T>
                     var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
                     q = global::System.Runtime.Intrinsics.Vector512.Min(global::System.Runtime.Intrinsics.Vector512.Max((q + global::System.Runtime.Intrinsics.Vector512.Create(zeroPoint)), global::System.Runtime.Intrinsics.Vector512.Create(-127)), global::System.Runtime.Intrinsics.Vector512.Create(127));
                     return q;
+                }
+            }
+
+            /// <summary>32 output features a panel, avx512vnni.</summary>
+            private static class Avx512VnniWidth32
+            {
+                /// <summary>int8_gemm_u8s8_s32_1x32c4_avx512vnni: 1 x 32 results in 2 accumulators, 4 of K a step; 235 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm1x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
+                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 59: vpxord zmm18, zmm18, zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 65: vpxord zmm19, zmm19, zmm19
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 71: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 76: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 82: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 91: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 100: vmovdqu32 zmm20, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 106: vmovdqu32 zmm21, [r8+64]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 113: vpbroadcastd zmm22, [rax]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 119: vpdpbusd zmm16, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 125: vpdpbusd zmm17, zmm22, zmm21
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 131: vmovdqu32 zmm20, [r8+128]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 138: vmovdqu32 zmm21, [r8+192]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 145: vpbroadcastd zmm22, [rax+4]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 152: vpdpbusd zmm18, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 158: vpdpbusd zmm19, zmm22, zmm21
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 164: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 171: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 178: cmp rax, r9
+                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 181: jb 71
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 187: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 192: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 196: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 200: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 203: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 206: vpaddd zmm16, zmm16, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 212: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 218: vpaddd zmm17, zmm17, zmm19
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 224: vmovdqu32 [rax+64], zmm17
+                    0xC5, 0xF8, 0x77,                                                // 231: vzeroupper
+                    0xC3,                                                            // 234: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_2x32c4_avx512vnni: 2 x 32 results in 4 accumulators, 4 of K a step; 326 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm2x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
+                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 59: vpxord zmm20, zmm20, zmm20
+                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 65: vpxord zmm21, zmm21, zmm21
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 71: vmovdqa32 zmm18, zmm16
+                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 77: vpxord zmm22, zmm22, zmm22
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 83: vmovdqa32 zmm19, zmm17
+                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 89: vpxord zmm23, zmm23, zmm23
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 95: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 100: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 106: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 115: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 124: vmovdqu32 zmm24, [r8]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 130: vmovdqu32 zmm25, [r8+64]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 137: vpbroadcastd zmm26, [rax]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 143: vpdpbusd zmm16, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 149: vpdpbusd zmm17, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 155: vpbroadcastd zmm26, [rax+rdx*1]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 162: vpdpbusd zmm18, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 168: vpdpbusd zmm19, zmm26, zmm25
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 174: vmovdqu32 zmm24, [r8+128]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 181: vmovdqu32 zmm25, [r8+192]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 188: vpbroadcastd zmm26, [rax+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 195: vpdpbusd zmm20, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 201: vpdpbusd zmm21, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 207: vpbroadcastd zmm26, [rax+rdx*1+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 215: vpdpbusd zmm22, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 221: vpdpbusd zmm23, zmm26, zmm25
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 227: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 234: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 241: cmp rax, r9
+                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 244: jb 95
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 250: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 255: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 259: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 263: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 266: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 269: vpaddd zmm16, zmm16, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 275: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 281: vpaddd zmm17, zmm17, zmm21
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 287: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 294: add rax, rdx
+                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 297: vpaddd zmm18, zmm18, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 303: vmovdqu32 [rax], zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 309: vpaddd zmm19, zmm19, zmm23
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 315: vmovdqu32 [rax+64], zmm19
+                    0xC5, 0xF8, 0x77,                                                // 322: vzeroupper
+                    0xC3,                                                            // 325: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_4x32c4_avx512vnni: 4 x 32 results in 8 accumulators, 4 of K a step; 520 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm4x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 30: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 37: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 40: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 43: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 46: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 52: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 59: add r8, 128
+                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 66: vpxord zmm24, zmm24, zmm24
+                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 72: vpxord zmm25, zmm25, zmm25
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 78: vmovdqa32 zmm18, zmm16
+                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 84: vpxord zmm26, zmm26, zmm26
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 90: vmovdqa32 zmm19, zmm17
+                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 96: vpxord zmm27, zmm27, zmm27
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 102: vmovdqa32 zmm20, zmm16
+                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 108: vpxord zmm28, zmm28, zmm28
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 114: vmovdqa32 zmm21, zmm17
+                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 120: vpxord zmm29, zmm29, zmm29
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 126: vmovdqa32 zmm22, zmm16
+                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 132: vpxord zmm30, zmm30, zmm30
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 138: vmovdqa32 zmm23, zmm17
+                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 144: vpxord zmm31, zmm31, zmm31
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 150: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 155: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 161: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 170: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 179: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 185: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 192: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 198: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 204: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 210: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 217: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 223: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 229: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 236: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 242: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 248: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 254: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 260: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 266: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 273: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 280: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 287: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 293: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 299: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 307: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 313: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 319: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 327: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 333: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 339: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 346: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 352: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 358: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 365: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 372: add r10, 8
+                    0x4C, 0x39, 0xC8,                                                // 379: cmp rax, r9
+                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 382: jb 150
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 388: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 393: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 397: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 401: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 404: add rdx, rdx
+                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 407: vpaddd zmm16, zmm16, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 413: vmovdqu32 [rax], zmm16
+                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 419: vpaddd zmm17, zmm17, zmm25
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 425: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 432: add rax, rdx
+                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 435: vpaddd zmm18, zmm18, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 441: vmovdqu32 [rax], zmm18
+                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 447: vpaddd zmm19, zmm19, zmm27
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 453: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 460: add rax, rdx
+                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 463: vpaddd zmm20, zmm20, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 469: vmovdqu32 [rax], zmm20
+                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 475: vpaddd zmm21, zmm21, zmm29
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 481: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 488: add rax, rdx
+                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 491: vpaddd zmm22, zmm22, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 497: vmovdqu32 [rax], zmm22
+                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 503: vpaddd zmm23, zmm23, zmm31
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 509: vmovdqu32 [rax+64], zmm23
+                    0xC5, 0xF8, 0x77,                                                // 516: vzeroupper
+                    0xC3,                                                            // 519: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_8x32c4_avx512vnni: 8 x 32 results in 16 accumulators, 4 of K a step; 704 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm8x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
+                    0x4D, 0x8D, 0x1C, 0x52,                                          // 30: lea r11, [r10+rdx*2]
+                    0x49, 0x01, 0xD3,                                                // 34: add r11, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 37: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 50: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 53: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 59: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 66: add r8, 128
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 73: vmovdqa32 zmm18, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 79: vmovdqa32 zmm19, zmm17
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 85: vmovdqa32 zmm20, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 91: vmovdqa32 zmm21, zmm17
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 97: vmovdqa32 zmm22, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 103: vmovdqa32 zmm23, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC0,                              // 109: vmovdqa32 zmm24, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC9,                              // 115: vmovdqa32 zmm25, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD0,                              // 121: vmovdqa32 zmm26, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD9,                              // 127: vmovdqa32 zmm27, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE0,                              // 133: vmovdqa32 zmm28, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE9,                              // 139: vmovdqa32 zmm29, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF0,                              // 145: vmovdqa32 zmm30, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF9,                              // 151: vmovdqa32 zmm31, zmm17
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 157: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 162: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 168: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 177: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 186: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 192: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 199: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 205: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 211: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 217: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 224: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 230: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 236: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 243: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 249: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 255: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 261: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 267: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 273: vpbroadcastd zmm2, [r10+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 280: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 286: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 292: vpbroadcastd zmm2, [r10+rdx*2]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 299: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 305: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 311: vpbroadcastd zmm2, [r11]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 317: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 323: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 329: vpbroadcastd zmm2, [r11+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 336: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 342: vpdpbusd zmm31, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 348: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 355: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 362: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 369: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 375: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 381: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 389: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 395: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 401: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 409: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 415: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 421: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 428: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 434: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 440: vpbroadcastd zmm2, [r10+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 448: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 454: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 460: vpbroadcastd zmm2, [r10+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 468: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 474: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 480: vpbroadcastd zmm2, [r11+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 487: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 493: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 499: vpbroadcastd zmm2, [r11+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 507: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 513: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 519: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 526: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 533: add r10, 8
+                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 540: add r11, 8
+                    0x4C, 0x39, 0xC8,                                                // 547: cmp rax, r9
+                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 550: jb 157
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 556: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 561: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 565: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 569: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 572: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 575: vmovdqu32 [rax], zmm16
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 581: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 588: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 591: vmovdqu32 [rax], zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 597: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 604: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 607: vmovdqu32 [rax], zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 613: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 620: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 623: vmovdqu32 [rax], zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 629: vmovdqu32 [rax+64], zmm23
+                    0x48, 0x01, 0xD0,                                                // 636: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 639: vmovdqu32 [rax], zmm24
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 645: vmovdqu32 [rax+64], zmm25
+                    0x48, 0x01, 0xD0,                                                // 652: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 655: vmovdqu32 [rax], zmm26
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 661: vmovdqu32 [rax+64], zmm27
+                    0x48, 0x01, 0xD0,                                                // 668: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 671: vmovdqu32 [rax], zmm28
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 677: vmovdqu32 [rax+64], zmm29
+                    0x48, 0x01, 0xD0,                                                // 684: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 687: vmovdqu32 [rax], zmm30
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 693: vmovdqu32 [rax+64], zmm31
+                    0xC5, 0xF8, 0x77,                                                // 700: vzeroupper
+                    0xC3,                                                            // 703: ret
+                };
+
+                /// <summary>Packs up to 32 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+                internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+                {
+                    nint groups = (k + 3) / 4;
+                    global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(128 + (groups * 128)))).Clear();
+                    for (int n = 0; n < rows; n++)
+                    {
+                        ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                        ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(128 + (n * 4)));
+                        int sum = 0;
+                        for (int i = 0; i < k; i++)
+                        {
+                            sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 128) + (i % 4)) = unchecked((byte)w);
+                            sum += w;
+                        }
+                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
+                    }
+                }
+
+                /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+                {
+                    int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                    nint i = 0;
+                    for (; i <= k - 64; i += 64)
+                    {
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 32)), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 48)), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 32, k), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 48, k), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+                }
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                {
+                    var limits = global::System.Runtime.Intrinsics.Vector512.Create(limit);
+                    x = global::System.Runtime.Intrinsics.Vector512.AsSingle(global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.LessThan((global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits));
+                    var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
+                    q = global::System.Runtime.Intrinsics.Vector512.Min(global::System.Runtime.Intrinsics.Vector512.Max((q + global::System.Runtime.Intrinsics.Vector512.Create(zeroPoint)), global::System.Runtime.Intrinsics.Vector512.Create(-127)), global::System.Runtime.Intrinsics.Vector512.Create(127));
+                    return q + global::System.Runtime.Intrinsics.Vector512.Create(128);
+                }
+            }
+
+            /// <summary>32 output features a panel, amx.</summary>
+            private static class AmxWidth32
+            {
+                /// <summary>int8_gemm_u8s8_s32_1x32c4_amx: 1 x 32 results in 2 accumulators, 4 of K a step; 235 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm1x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
+                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 59: vpxord zmm18, zmm18, zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 65: vpxord zmm19, zmm19, zmm19
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 71: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 76: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 82: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 91: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 100: vmovdqu32 zmm20, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 106: vmovdqu32 zmm21, [r8+64]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 113: vpbroadcastd zmm22, [rax]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 119: vpdpbusd zmm16, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 125: vpdpbusd zmm17, zmm22, zmm21
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 131: vmovdqu32 zmm20, [r8+128]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 138: vmovdqu32 zmm21, [r8+192]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 145: vpbroadcastd zmm22, [rax+4]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 152: vpdpbusd zmm18, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 158: vpdpbusd zmm19, zmm22, zmm21
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 164: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 171: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 178: cmp rax, r9
+                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 181: jb 71
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 187: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 192: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 196: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 200: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 203: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 206: vpaddd zmm16, zmm16, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 212: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 218: vpaddd zmm17, zmm17, zmm19
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 224: vmovdqu32 [rax+64], zmm17
+                    0xC5, 0xF8, 0x77,                                                // 231: vzeroupper
+                    0xC3,                                                            // 234: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_2x32c4_amx: 2 x 32 results in 4 accumulators, 4 of K a step; 326 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm2x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
+                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 59: vpxord zmm20, zmm20, zmm20
+                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 65: vpxord zmm21, zmm21, zmm21
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 71: vmovdqa32 zmm18, zmm16
+                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 77: vpxord zmm22, zmm22, zmm22
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 83: vmovdqa32 zmm19, zmm17
+                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 89: vpxord zmm23, zmm23, zmm23
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 95: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 100: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 106: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 115: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 124: vmovdqu32 zmm24, [r8]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 130: vmovdqu32 zmm25, [r8+64]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 137: vpbroadcastd zmm26, [rax]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 143: vpdpbusd zmm16, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 149: vpdpbusd zmm17, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 155: vpbroadcastd zmm26, [rax+rdx*1]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 162: vpdpbusd zmm18, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 168: vpdpbusd zmm19, zmm26, zmm25
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 174: vmovdqu32 zmm24, [r8+128]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 181: vmovdqu32 zmm25, [r8+192]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 188: vpbroadcastd zmm26, [rax+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 195: vpdpbusd zmm20, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 201: vpdpbusd zmm21, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 207: vpbroadcastd zmm26, [rax+rdx*1+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 215: vpdpbusd zmm22, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 221: vpdpbusd zmm23, zmm26, zmm25
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 227: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 234: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 241: cmp rax, r9
+                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 244: jb 95
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 250: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 255: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 259: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 263: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 266: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 269: vpaddd zmm16, zmm16, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 275: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 281: vpaddd zmm17, zmm17, zmm21
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 287: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 294: add rax, rdx
+                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 297: vpaddd zmm18, zmm18, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 303: vmovdqu32 [rax], zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 309: vpaddd zmm19, zmm19, zmm23
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 315: vmovdqu32 [rax+64], zmm19
+                    0xC5, 0xF8, 0x77,                                                // 322: vzeroupper
+                    0xC3,                                                            // 325: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_4x32c4_amx: 4 x 32 results in 8 accumulators, 4 of K a step; 520 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm4x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 30: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 37: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 40: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 43: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 46: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 52: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 59: add r8, 128
+                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 66: vpxord zmm24, zmm24, zmm24
+                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 72: vpxord zmm25, zmm25, zmm25
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 78: vmovdqa32 zmm18, zmm16
+                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 84: vpxord zmm26, zmm26, zmm26
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 90: vmovdqa32 zmm19, zmm17
+                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 96: vpxord zmm27, zmm27, zmm27
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 102: vmovdqa32 zmm20, zmm16
+                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 108: vpxord zmm28, zmm28, zmm28
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 114: vmovdqa32 zmm21, zmm17
+                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 120: vpxord zmm29, zmm29, zmm29
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 126: vmovdqa32 zmm22, zmm16
+                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 132: vpxord zmm30, zmm30, zmm30
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 138: vmovdqa32 zmm23, zmm17
+                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 144: vpxord zmm31, zmm31, zmm31
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 150: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 155: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 161: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 170: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 179: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 185: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 192: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 198: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 204: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 210: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 217: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 223: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 229: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 236: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 242: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 248: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 254: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 260: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 266: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 273: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 280: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 287: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 293: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 299: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 307: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 313: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 319: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 327: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 333: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 339: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 346: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 352: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 358: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 365: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 372: add r10, 8
+                    0x4C, 0x39, 0xC8,                                                // 379: cmp rax, r9
+                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 382: jb 150
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 388: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 393: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 397: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 401: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 404: add rdx, rdx
+                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 407: vpaddd zmm16, zmm16, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 413: vmovdqu32 [rax], zmm16
+                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 419: vpaddd zmm17, zmm17, zmm25
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 425: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 432: add rax, rdx
+                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 435: vpaddd zmm18, zmm18, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 441: vmovdqu32 [rax], zmm18
+                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 447: vpaddd zmm19, zmm19, zmm27
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 453: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 460: add rax, rdx
+                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 463: vpaddd zmm20, zmm20, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 469: vmovdqu32 [rax], zmm20
+                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 475: vpaddd zmm21, zmm21, zmm29
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 481: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 488: add rax, rdx
+                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 491: vpaddd zmm22, zmm22, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 497: vmovdqu32 [rax], zmm22
+                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 503: vpaddd zmm23, zmm23, zmm31
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 509: vmovdqu32 [rax+64], zmm23
+                    0xC5, 0xF8, 0x77,                                                // 516: vzeroupper
+                    0xC3,                                                            // 519: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_8x32c4_amx: 8 x 32 results in 16 accumulators, 4 of K a step; 704 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm8x32 => new byte[]
+                {
+                    0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                    0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
+                    0x4D, 0x8D, 0x1C, 0x52,                                          // 30: lea r11, [r10+rdx*2]
+                    0x49, 0x01, 0xD3,                                                // 34: add r11, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 37: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 50: add r9, rax
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 53: vmovdqu32 zmm16, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 59: vmovdqu32 zmm17, [r8+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 66: add r8, 128
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 73: vmovdqa32 zmm18, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 79: vmovdqa32 zmm19, zmm17
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 85: vmovdqa32 zmm20, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 91: vmovdqa32 zmm21, zmm17
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 97: vmovdqa32 zmm22, zmm16
+                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 103: vmovdqa32 zmm23, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC0,                              // 109: vmovdqa32 zmm24, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC9,                              // 115: vmovdqa32 zmm25, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD0,                              // 121: vmovdqa32 zmm26, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD9,                              // 127: vmovdqa32 zmm27, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE0,                              // 133: vmovdqa32 zmm28, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE9,                              // 139: vmovdqa32 zmm29, zmm17
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF0,                              // 145: vmovdqa32 zmm30, zmm16
+                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF9,                              // 151: vmovdqa32 zmm31, zmm17
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 157: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 162: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 168: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 177: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 186: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 192: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 199: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 205: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 211: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 217: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 224: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 230: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 236: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 243: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 249: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 255: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 261: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 267: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 273: vpbroadcastd zmm2, [r10+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 280: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 286: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 292: vpbroadcastd zmm2, [r10+rdx*2]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 299: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 305: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 311: vpbroadcastd zmm2, [r11]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 317: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 323: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 329: vpbroadcastd zmm2, [r11+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 336: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 342: vpdpbusd zmm31, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 348: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 355: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 362: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 369: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 375: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 381: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 389: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 395: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 401: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 409: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 415: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 421: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 428: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 434: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 440: vpbroadcastd zmm2, [r10+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 448: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 454: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 460: vpbroadcastd zmm2, [r10+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 468: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 474: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 480: vpbroadcastd zmm2, [r11+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 487: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 493: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 499: vpbroadcastd zmm2, [r11+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 507: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 513: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 519: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 526: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 533: add r10, 8
+                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 540: add r11, 8
+                    0x4C, 0x39, 0xC8,                                                // 547: cmp rax, r9
+                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 550: jb 157
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 556: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x20,                                          // 561: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 565: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 569: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 572: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 575: vmovdqu32 [rax], zmm16
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 581: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 588: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 591: vmovdqu32 [rax], zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 597: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 604: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 607: vmovdqu32 [rax], zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 613: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 620: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 623: vmovdqu32 [rax], zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 629: vmovdqu32 [rax+64], zmm23
+                    0x48, 0x01, 0xD0,                                                // 636: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 639: vmovdqu32 [rax], zmm24
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 645: vmovdqu32 [rax+64], zmm25
+                    0x48, 0x01, 0xD0,                                                // 652: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 655: vmovdqu32 [rax], zmm26
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 661: vmovdqu32 [rax+64], zmm27
+                    0x48, 0x01, 0xD0,                                                // 668: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 671: vmovdqu32 [rax], zmm28
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 677: vmovdqu32 [rax+64], zmm29
+                    0x48, 0x01, 0xD0,                                                // 684: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 687: vmovdqu32 [rax], zmm30
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 693: vmovdqu32 [rax+64], zmm31
+                    0xC5, 0xF8, 0x77,                                                // 700: vzeroupper
+                    0xC3,                                                            // 703: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_16x32c4_amx: 16 x 32 results in 2 tiles of sums, up to 64 of K a step; 151 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm16x32 => new byte[]
+                {
+                    0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                    0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
+                    0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
+                    0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
+                    0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
+                    0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
+                    0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
+                    0x48, 0x31, 0xC9,                                                // 28: xor rcx, rcx
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 31: tileloadd tmm0, [r8+rcx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x4C, 0x08, 0x40,                        // 37: tileloadd tmm1, [r8+rcx*1+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 44: add r8, 128
+                    0x4D, 0x01, 0xC9,                                                // 51: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 54: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 57: add r9, rax
+                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 60: imul rsi, r10, 32
+                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 67: add rcx, 128
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 74: tileloadd tmm4, [rax+rdx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 80: tileloadd tmm6, [r8+rcx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 86: tdpbusd tmm0, tmm4, tmm6
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 91: tileloadd tmm7, [r8+rcx*1+64]
+                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 98: tdpbusd tmm1, tmm4, tmm7
+                    0x49, 0x01, 0xF0,                                                // 103: add r8, rsi
+                    0x4C, 0x01, 0xD0,                                                // 106: add rax, r10
+                    0x4C, 0x39, 0xC8,                                                // 109: cmp rax, r9
+                    0x0F, 0x82, 0xD4, 0xFF, 0xFF, 0xFF,                              // 112: jb 74
+                    0x48, 0x8B, 0x47, 0x20,                                          // 118: mov rax, [rdi+32]
+                    0x48, 0x8B, 0x57, 0x28,                                          // 122: mov rdx, [rdi+40]
+                    0x48, 0x01, 0xD2,                                                // 126: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 129: add rdx, rdx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 132: tilestored [rax+rdx*1], tmm0
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 138: tilestored [rax+rdx*1+64], tmm1
+                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 145: tilerelease
+                    0xC3,                                                            // 150: ret
+                };
+
+                /// <summary>int8_gemm_u8s8_s32_32x32c4_amx: 32 x 32 results in 4 tiles of sums, up to 64 of K a step; 216 bytes of machine code.</summary>
+                internal static global::System.ReadOnlySpan<byte> Gemm32x32 => new byte[]
+                {
+                    0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                    0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
+                    0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
+                    0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
+                    0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
+                    0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
+                    0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
+                    0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 28: imul r11, rdx, 16
+                    0x49, 0x01, 0xC3,                                                // 35: add r11, rax
+                    0x48, 0x31, 0xC9,                                                // 38: xor rcx, rcx
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 41: tileloadd tmm0, [r8+rcx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x4C, 0x08, 0x40,                        // 47: tileloadd tmm1, [r8+rcx*1+64]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x14, 0x08,                              // 54: tileloadd tmm2, [r8+rcx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x5C, 0x08, 0x40,                        // 60: tileloadd tmm3, [r8+rcx*1+64]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 67: add r8, 128
+                    0x4D, 0x01, 0xC9,                                                // 74: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 77: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 80: add r9, rax
+                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 83: imul rsi, r10, 32
+                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 90: add rcx, 128
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 97: tileloadd tmm4, [rax+rdx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 103: tileloadd tmm6, [r8+rcx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 109: tdpbusd tmm0, tmm4, tmm6
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 114: tileloadd tmm7, [r8+rcx*1+64]
+                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 121: tdpbusd tmm1, tmm4, tmm7
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 126: tileloadd tmm5, [r11+rdx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xD5,                                    // 132: tdpbusd tmm2, tmm5, tmm6
+                    0xC4, 0xE2, 0x41, 0x5E, 0xDD,                                    // 137: tdpbusd tmm3, tmm5, tmm7
+                    0x49, 0x01, 0xF0,                                                // 142: add r8, rsi
+                    0x4D, 0x01, 0xD3,                                                // 145: add r11, r10
+                    0x4C, 0x01, 0xD0,                                                // 148: add rax, r10
+                    0x4C, 0x39, 0xC8,                                                // 151: cmp rax, r9
+                    0x0F, 0x82, 0xC1, 0xFF, 0xFF, 0xFF,                              // 154: jb 97
+                    0x48, 0x8B, 0x47, 0x20,                                          // 160: mov rax, [rdi+32]
+                    0x48, 0x8B, 0x57, 0x28,                                          // 164: mov rdx, [rdi+40]
+                    0x48, 0x01, 0xD2,                                                // 168: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 171: add rdx, rdx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 174: tilestored [rax+rdx*1], tmm0
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 180: tilestored [rax+rdx*1+64], tmm1
+                    0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 187: imul rcx, rdx, 16
+                    0x48, 0x01, 0xC8,                                                // 194: add rax, rcx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x14, 0x10,                              // 197: tilestored [rax+rdx*1], tmm2
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x5C, 0x10, 0x40,                        // 203: tilestored [rax+rdx*1+64], tmm3
+                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 210: tilerelease
+                    0xC3,                                                            // 215: ret
+                };
+
+                /// <summary>Packs up to 32 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+                internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+                {
+                    nint groups = (k + 3) / 4;
+                    global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(128 + (groups * 128)))).Clear();
+                    for (int n = 0; n < rows; n++)
+                    {
+                        ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                        ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(128 + (n * 4)));
+                        int sum = 0;
+                        for (int i = 0; i < k; i++)
+                        {
+                            sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                            global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 128) + (i % 4)) = unchecked((byte)w);
+                            sum += w;
+                        }
+                        global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
+                    }
+                }
+
+                /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+                {
+                    int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                    nint i = 0;
+                    for (; i <= k - 64; i += 64)
+                    {
+                        var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 32)), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 48)), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+
+                    if (i < k)
+                    {
+                        var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                        var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                        var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 32, k), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                        var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 48, k), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                    }
+                }
+
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+                private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+                {
+                    var limits = global::System.Runtime.Intrinsics.Vector512.Create(limit);
+                    x = global::System.Runtime.Intrinsics.Vector512.AsSingle(global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.LessThan((global::System.Runtime.Intrinsics.Vector512.AsInt32(x) & global::System.Runtime.Intrinsics.Vector512.Create(0x7FFFFFFF)), limits));
+                    var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
+                    q = global::System.Runtime.Intrinsics.Vector512.Min(global::System.Runtime.Intrinsics.Vector512.Max((q + global::System.Runtime.Intrinsics.Vector512.Create(zeroPoint)), global::System.Runtime.Intrinsics.Vector512.Create(-127)), global::System.Runtime.Intrinsics.Vector512.Create(127));
+                    return q + global::System.Runtime.Intrinsics.Vector512.Create(128);
                 }
             }
 

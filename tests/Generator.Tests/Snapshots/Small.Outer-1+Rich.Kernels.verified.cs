@@ -24,6 +24,16 @@ partial class Outer<T>
         /// <item>int8_gemm_s8_s32_4x32c2_avx512</item>
         /// <item>int8_gemm_s8_s32_8x32c2_avx512</item>
         /// <item>int8_gemm_s8_s32_12x32c2_avx512</item>
+        /// <item>int8_gemm_u8s8_s32_1x32c4_avx512vnni</item>
+        /// <item>int8_gemm_u8s8_s32_2x32c4_avx512vnni</item>
+        /// <item>int8_gemm_u8s8_s32_4x32c4_avx512vnni</item>
+        /// <item>int8_gemm_u8s8_s32_8x32c4_avx512vnni</item>
+        /// <item>int8_gemm_u8s8_s32_1x32c4_amx</item>
+        /// <item>int8_gemm_u8s8_s32_2x32c4_amx</item>
+        /// <item>int8_gemm_u8s8_s32_4x32c4_amx</item>
+        /// <item>int8_gemm_u8s8_s32_8x32c4_amx</item>
+        /// <item>int8_gemm_u8s8_s32_16x32c4_amx</item>
+        /// <item>int8_gemm_u8s8_s32_32x32c4_amx</item>
         /// <item>int8_gemm_s8_s32_1x8c4_armdp</item>
         /// </list>
         /// </remarks>
@@ -38,8 +48,10 @@ partial class Outer<T>
                 new global::KernelGen.DroppedVariant[]
                 {
                     new("int8_gemm_s8_s32_1x8c2_avx512", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
+                    new("int8_gemm_u8s8_s32_1x8c4_avx512vnni", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
+                    new("int8_gemm_u8s8_s32_1x8c4_amx", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
                 },
-                "0.1.0+54d58079");
+                "0.1.0+61ad8c3a");
         }
     }
 }

@@ -57,6 +57,24 @@ partial class Plain
                     new("int8_gemm_s8_s32_2x16c2_avx512", new(2, 16, 2), Avx512Width16.Gemm2x16),
                 }),
             new global::KernelGen.Kernels.CpuKernelFamily(
+                global::KernelGen.CpuInstructionSet.Avx512Vnni, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
+                Avx512VnniWidth16.QuantizeRow, Avx512VnniWidth16.PackPanel, Vector512RowsKernels,
+                new global::KernelGen.Kernels.CpuGemmVariant[]
+                {
+                    new("int8_gemm_u8s8_s32_1x16c4_avx512vnni", new(1, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth16.Gemm1x16)),
+                    new("int8_gemm_u8s8_s32_2x16c4_avx512vnni", new(2, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth16.Gemm2x16)),
+                }),
+            new global::KernelGen.Kernels.CpuKernelFamily(
+                global::KernelGen.CpuInstructionSet.Amx, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
+                AmxWidth16.QuantizeRow, AmxWidth16.PackPanel, Vector512RowsKernels,
+                new global::KernelGen.Kernels.CpuGemmVariant[]
+                {
+                    new("int8_gemm_u8s8_s32_1x16c4_amx", new(1, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth16.Gemm1x16)),
+                    new("int8_gemm_u8s8_s32_2x16c4_amx", new(2, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth16.Gemm2x16)),
+                    new("int8_gemm_u8s8_s32_16x16c4_amx", new(16, 16, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth16.Gemm16x16)),
+                    new("int8_gemm_u8s8_s32_32x16c4_amx", new(32, 16, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth16.Gemm32x16)),
+                }),
+            new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8, 0,
                 ArmDpWidth16.QuantizeRow, ArmDpWidth16.PackPanel, Vector128RowsKernels,
                 new global::KernelGen.Kernels.CpuGemmVariant[]
@@ -1134,6 +1152,369 @@ partial class Plain
             {
                 var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
                 return q;
+            }
+        }
+
+        /// <summary>16 output features a panel, avx512vnni.</summary>
+        private static class Avx512VnniWidth16
+        {
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_avx512vnni: 1 x 16 results in 1 accumulators, 4 of K a step; 165 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm1x16 => new byte[]
+            {
+                0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
+                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 52: vpxord zmm17, zmm17, zmm17
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 58: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 63: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 69: vmovdqu32 zmm18, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 75: vpbroadcastd zmm19, [rax]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 81: vpdpbusd zmm16, zmm19, zmm18
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 87: vmovdqu32 zmm18, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 94: vpbroadcastd zmm19, [rax+4]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 101: vpdpbusd zmm17, zmm19, zmm18
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 107: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 114: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 121: cmp rax, r9
+                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 124: jb 58
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 130: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x20,                                          // 135: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 139: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 143: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 146: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 149: vpaddd zmm16, zmm16, zmm17
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 155: vmovdqu32 [rax], zmm16
+                0xC5, 0xF8, 0x77,                                                // 161: vzeroupper
+                0xC3,                                                            // 164: ret
+            };
+
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_avx512vnni: 2 x 16 results in 2 accumulators, 4 of K a step; 219 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm2x16 => new byte[]
+            {
+                0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
+                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 52: vpxord zmm18, zmm18, zmm18
+                0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xC8,                              // 58: vmovdqa32 zmm17, zmm16
+                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 64: vpxord zmm19, zmm19, zmm19
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 70: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 75: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 81: vmovdqu32 zmm20, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 87: vpbroadcastd zmm21, [rax]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 93: vpdpbusd zmm16, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 99: vpbroadcastd zmm21, [rax+rdx*1]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 106: vpdpbusd zmm17, zmm21, zmm20
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 112: vmovdqu32 zmm20, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 119: vpbroadcastd zmm21, [rax+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 126: vpdpbusd zmm18, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 132: vpbroadcastd zmm21, [rax+rdx*1+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 140: vpdpbusd zmm19, zmm21, zmm20
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 146: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 153: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 160: cmp rax, r9
+                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 163: jb 70
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 169: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x20,                                          // 174: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 178: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 182: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 185: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 188: vpaddd zmm16, zmm16, zmm18
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 194: vmovdqu32 [rax], zmm16
+                0x48, 0x01, 0xD0,                                                // 200: add rax, rdx
+                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 203: vpaddd zmm17, zmm17, zmm19
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 209: vmovdqu32 [rax], zmm17
+                0xC5, 0xF8, 0x77,                                                // 215: vzeroupper
+                0xC3,                                                            // 218: ret
+            };
+
+            /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+            internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+            {
+                nint groups = (k + 3) / 4;
+                global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(64 + (groups * 64)))).Clear();
+                for (int n = 0; n < rows; n++)
+                {
+                    ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                    ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(64 + (n * 4)));
+                    int sum = 0;
+                    for (int i = 0; i < k; i++)
+                    {
+                        sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
+                        sum += w;
+                    }
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
+                }
+            }
+
+            /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+            {
+                int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                nint i = 0;
+                for (; i <= k - 64; i += 64)
+                {
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 32)), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 48)), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 32, k), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 48, k), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+            }
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            {
+                var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
+                return q + global::System.Runtime.Intrinsics.Vector512.Create(128);
+            }
+        }
+
+        /// <summary>16 output features a panel, amx.</summary>
+        private static class AmxWidth16
+        {
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_amx: 1 x 16 results in 1 accumulators, 4 of K a step; 165 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm1x16 => new byte[]
+            {
+                0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
+                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 52: vpxord zmm17, zmm17, zmm17
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 58: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 63: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 69: vmovdqu32 zmm18, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 75: vpbroadcastd zmm19, [rax]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 81: vpdpbusd zmm16, zmm19, zmm18
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 87: vmovdqu32 zmm18, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 94: vpbroadcastd zmm19, [rax+4]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 101: vpdpbusd zmm17, zmm19, zmm18
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 107: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 114: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 121: cmp rax, r9
+                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 124: jb 58
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 130: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x20,                                          // 135: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 139: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 143: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 146: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 149: vpaddd zmm16, zmm16, zmm17
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 155: vmovdqu32 [rax], zmm16
+                0xC5, 0xF8, 0x77,                                                // 161: vzeroupper
+                0xC3,                                                            // 164: ret
+            };
+
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_amx: 2 x 16 results in 2 accumulators, 4 of K a step; 219 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm2x16 => new byte[]
+            {
+                0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
+                0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
+                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
+                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 52: vpxord zmm18, zmm18, zmm18
+                0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xC8,                              // 58: vmovdqa32 zmm17, zmm16
+                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 64: vpxord zmm19, zmm19, zmm19
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 70: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 75: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 81: vmovdqu32 zmm20, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 87: vpbroadcastd zmm21, [rax]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 93: vpdpbusd zmm16, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 99: vpbroadcastd zmm21, [rax+rdx*1]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 106: vpdpbusd zmm17, zmm21, zmm20
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 112: vmovdqu32 zmm20, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 119: vpbroadcastd zmm21, [rax+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 126: vpdpbusd zmm18, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 132: vpbroadcastd zmm21, [rax+rdx*1+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 140: vpdpbusd zmm19, zmm21, zmm20
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 146: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 153: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 160: cmp rax, r9
+                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 163: jb 70
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 169: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x20,                                          // 174: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 178: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 182: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 185: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 188: vpaddd zmm16, zmm16, zmm18
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 194: vmovdqu32 [rax], zmm16
+                0x48, 0x01, 0xD0,                                                // 200: add rax, rdx
+                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 203: vpaddd zmm17, zmm17, zmm19
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 209: vmovdqu32 [rax], zmm17
+                0xC5, 0xF8, 0x77,                                                // 215: vzeroupper
+                0xC3,                                                            // 218: ret
+            };
+
+            /// <summary>int8_gemm_u8s8_s32_16x16c4_amx: 16 x 16 results in 1 tiles of sums, up to 64 of K a step; 125 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm16x16 => new byte[]
+            {
+                0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
+                0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
+                0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
+                0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
+                0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
+                0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
+                0x48, 0x31, 0xC9,                                                // 28: xor rcx, rcx
+                0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 31: tileloadd tmm0, [r8+rcx*1]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 37: add r8, 64
+                0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 50: add r9, rax
+                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 53: imul rsi, r10, 16
+                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 60: add rcx, 64
+                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 67: tileloadd tmm4, [rax+rdx*1]
+                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 73: tileloadd tmm6, [r8+rcx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 79: tdpbusd tmm0, tmm4, tmm6
+                0x49, 0x01, 0xF0,                                                // 84: add r8, rsi
+                0x4C, 0x01, 0xD0,                                                // 87: add rax, r10
+                0x4C, 0x39, 0xC8,                                                // 90: cmp rax, r9
+                0x0F, 0x82, 0xE0, 0xFF, 0xFF, 0xFF,                              // 93: jb 67
+                0x48, 0x8B, 0x47, 0x20,                                          // 99: mov rax, [rdi+32]
+                0x48, 0x8B, 0x57, 0x28,                                          // 103: mov rdx, [rdi+40]
+                0x48, 0x01, 0xD2,                                                // 107: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 110: add rdx, rdx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 113: tilestored [rax+rdx*1], tmm0
+                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 119: tilerelease
+                0xC3,                                                            // 124: ret
+            };
+
+            /// <summary>int8_gemm_u8s8_s32_32x16c4_amx: 32 x 16 results in 2 tiles of sums, up to 64 of K a step; 171 bytes of machine code.</summary>
+            internal static global::System.ReadOnlySpan<byte> Gemm32x16 => new byte[]
+            {
+                0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
+                0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
+                0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
+                0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
+                0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
+                0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
+                0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 28: imul r11, rdx, 16
+                0x49, 0x01, 0xC3,                                                // 35: add r11, rax
+                0x48, 0x31, 0xC9,                                                // 38: xor rcx, rcx
+                0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 41: tileloadd tmm0, [r8+rcx*1]
+                0xC4, 0xC2, 0x7B, 0x4B, 0x0C, 0x08,                              // 47: tileloadd tmm1, [r8+rcx*1]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 53: add r8, 64
+                0x4D, 0x01, 0xC9,                                                // 60: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 63: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 66: add r9, rax
+                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 69: imul rsi, r10, 16
+                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 76: add rcx, 64
+                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 83: tileloadd tmm4, [rax+rdx*1]
+                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 89: tileloadd tmm6, [r8+rcx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 95: tdpbusd tmm0, tmm4, tmm6
+                0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 100: tileloadd tmm5, [r11+rdx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xCD,                                    // 106: tdpbusd tmm1, tmm5, tmm6
+                0x49, 0x01, 0xF0,                                                // 111: add r8, rsi
+                0x4D, 0x01, 0xD3,                                                // 114: add r11, r10
+                0x4C, 0x01, 0xD0,                                                // 117: add rax, r10
+                0x4C, 0x39, 0xC8,                                                // 120: cmp rax, r9
+                0x0F, 0x82, 0xD2, 0xFF, 0xFF, 0xFF,                              // 123: jb 83
+                0x48, 0x8B, 0x47, 0x20,                                          // 129: mov rax, [rdi+32]
+                0x48, 0x8B, 0x57, 0x28,                                          // 133: mov rdx, [rdi+40]
+                0x48, 0x01, 0xD2,                                                // 137: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 140: add rdx, rdx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 143: tilestored [rax+rdx*1], tmm0
+                0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 149: imul rcx, rdx, 16
+                0x48, 0x01, 0xC8,                                                // 156: add rax, rcx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x0C, 0x10,                              // 159: tilestored [rax+rdx*1], tmm1
+                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 165: tilerelease
+                0xC3,                                                            // 170: ret
+            };
+
+            /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
+            internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
+            {
+                nint groups = (k + 3) / 4;
+                global::System.Runtime.InteropServices.MemoryMarshal.CreateSpan(ref panel, checked((int)(64 + (groups * 64)))).Clear();
+                for (int n = 0; n < rows; n++)
+                {
+                    ref sbyte row = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref source, n * sourceStride);
+                    ref byte target = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(64 + (n * 4)));
+                    int sum = 0;
+                    for (int i = 0; i < k; i++)
+                    {
+                        sbyte w = global::System.Runtime.CompilerServices.Unsafe.Add(ref row, i);
+                        global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref target, ((nint)(i / 4) * 64) + (i % 4)) = unchecked((byte)w);
+                        sum += w;
+                    }
+                    global::System.Runtime.CompilerServices.Unsafe.WriteUnaligned(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(n * sizeof(int))), unchecked(-128 * sum));
+                }
+            }
+
+            /// <summary>Quantizes a row; an outlier becomes the zero-point.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void QuantizeRow(ref float row, nint k, ref int keep, float threshold, float prescale, float scale, int zeroPoint, ref byte destination)
+            {
+                int limit = global::System.BitConverter.SingleToInt32Bits(threshold);
+                nint i = 0;
+                for (; i <= k - 64; i += 64)
+                {
+                    var q0 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 0)), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 16)), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 32)), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref row, (nuint)(i + 48)), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+
+                if (i < k)
+                {
+                    var q0 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 0, k), i + 0, ref keep, limit, prescale, scale, zeroPoint);
+                    var q1 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 16, k), i + 16, ref keep, limit, prescale, scale, zeroPoint);
+                    var q2 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 32, k), i + 32, ref keep, limit, prescale, scale, zeroPoint);
+                    var q3 = QuantizeVector(global::KernelGen.Kernels.CpuVectors.Load512(ref row, i + 48, k), i + 48, ref keep, limit, prescale, scale, zeroPoint);
+                    global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::System.Runtime.Intrinsics.Vector512.AsByte(global::System.Runtime.Intrinsics.Vector512.Narrow(global::System.Runtime.Intrinsics.Vector512.Narrow(q0, q1), global::System.Runtime.Intrinsics.Vector512.Narrow(q2, q3))), ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref destination, i));
+                }
+            }
+
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
+            private static global::System.Runtime.Intrinsics.Vector512<int> QuantizeVector(global::System.Runtime.Intrinsics.Vector512<float> x, nint i, ref int keep, int limit, float prescale, float scale, int zeroPoint)
+            {
+                var q = global::System.Runtime.Intrinsics.Vector512.ConvertToInt32Native(global::System.Runtime.Intrinsics.Vector512.Round((((x * global::System.Runtime.Intrinsics.Vector512.Create(prescale)) * global::System.Runtime.Intrinsics.Vector512.Create(scale)))));
+                return q + global::System.Runtime.Intrinsics.Vector512.Create(128);
             }
         }
 

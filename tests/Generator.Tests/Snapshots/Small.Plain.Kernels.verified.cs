@@ -23,6 +23,12 @@ partial class Plain
     /// <item>int8_gemm_u8s8_s32_2x16c4_avxvnni</item>
     /// <item>int8_gemm_s8_s32_1x16c2_avx512</item>
     /// <item>int8_gemm_s8_s32_2x16c2_avx512</item>
+    /// <item>int8_gemm_u8s8_s32_1x16c4_avx512vnni</item>
+    /// <item>int8_gemm_u8s8_s32_2x16c4_avx512vnni</item>
+    /// <item>int8_gemm_u8s8_s32_1x16c4_amx</item>
+    /// <item>int8_gemm_u8s8_s32_2x16c4_amx</item>
+    /// <item>int8_gemm_u8s8_s32_16x16c4_amx</item>
+    /// <item>int8_gemm_u8s8_s32_32x16c4_amx</item>
     /// <item>int8_gemm_s8_s32_1x16c4_armdp</item>
     /// <item>int8_gemm_s8_s32_2x16c4_armdp</item>
     /// </list>
@@ -38,6 +44,6 @@ partial class Plain
             new global::KernelGen.DroppedVariant[]
             {
             },
-            "0.1.0+9061c560");
+            "0.1.0+0c7187dc");
     }
 }

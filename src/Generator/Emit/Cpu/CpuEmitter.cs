@@ -1,3 +1,4 @@
+using KernelGen.Generator.Emit.Cpu.X64;
 using KernelGen.Generator.Models;
 using KernelGen.Generator.Planning;
 
@@ -50,7 +51,15 @@ internal static class CpuEmitter
                 writer.Line($"/// <summary>{family.PanelWidth} output features a panel, {family.Target.Suffix}.</summary>");
                 using (writer.Block($"private static class {ClassName(family)}"))
                 {
-                    CpuGemmEmitter.Write(writer, family);
+                    if (family.Target.IsMachineCode)
+                    {
+                        X64GemmEmitter.Write(writer, family);
+                    }
+                    else
+                    {
+                        CpuGemmEmitter.Write(writer, family);
+                    }
+
                     writer.Line();
                     CpuPackEmitter.Write(writer, family);
                     writer.Line();
@@ -71,7 +80,13 @@ internal static class CpuEmitter
         foreach (int height in family.TileHeights)
         {
             CpuTile tile = family.Tile(height);
-            writer.Line($"            new({CSharpLiterals.Of(family.KernelName(height))}, new({tile.M}, {tile.N}, {tile.K}), {className}.{CpuGemmEmitter.MethodName(tile)}),");
+            string kernel = $"{className}.{CpuGemmEmitter.MethodName(tile)}";
+            if (family.Target.IsMachineCode)
+            {
+                kernel = X64GemmEmitter.Construct(kernel, family.Target.UsesTiles(height));
+            }
+
+            writer.Line($"            new({CSharpLiterals.Of(family.KernelName(height))}, new({tile.M}, {tile.N}, {tile.K}), {kernel}),");
         }
 
         writer.Line("        }),");

@@ -1,0 +1,99 @@
+namespace KernelGen.Generator.Emit.Cpu.X64;
+
+/// <summary>
+/// The microkernel of a tile of 16 or 32 rows in machine code for AMX, whose tile registers .NET does not know. It reads what the 256-bit kernels
+/// read: 16 rows of activations are a tile as they lie, and so are 16 output features of a panel, four of K side by side. Sums begin as the panel's
+/// header, loaded with a stride of nothing, so that all rows are alike. System V alone: Linux is where the system lets a process have tiles.
+/// </summary>
+internal static class X64TileGemmCode
+{
+    private const int TileBytes = 64;
+
+    private const int FirstActivations = 4;
+
+    private const int FirstWeights = 6;
+
+    public static X64Assembler Assemble(CpuTile tile)
+    {
+        int heights = tile.M / CpuTarget.TileRows, widths = tile.N * sizeof(int) / TileBytes;
+        int groupBytes = tile.N * sizeof(int);
+        Gpr[] rows = [Gpr.rax, Gpr.r11];
+        X64Assembler code = new();
+        code.Load(Gpr.r10, new(Gpr.rdi, Displacement: 48));
+        code.LoadTileConfiguration(new(Gpr.r10));
+        code.Load(Gpr.rax, new(Gpr.rdi, Displacement: 0));
+        code.Load(Gpr.rdx, new(Gpr.rdi, Displacement: 8));
+        code.Load(Gpr.r8, new(Gpr.rdi, Displacement: 16));
+        code.Load(Gpr.r9, new(Gpr.rdi, Displacement: 24));
+        code.Load(Gpr.r10, new(Gpr.rdi, Displacement: 56));
+        if (heights > 1)
+        {
+            code.Multiply(Gpr.r11, Gpr.rdx, CpuTarget.TileRows);
+            code.Add(Gpr.r11, Gpr.rax);
+        }
+
+        code.Clear(Gpr.rcx);
+        for (int i = 0; i < heights; i++)
+        {
+            for (int j = 0; j < widths; j++)
+            {
+                code.LoadTile((i * widths) + j, new(Gpr.r8, Gpr.rcx, 1, j * TileBytes));
+            }
+        }
+
+        // r9 is where the first row ends, rsi the bytes of a panel that a step takes, rcx from one group of a panel to the next.
+        code.Add(Gpr.r8, groupBytes);
+        code.Add(Gpr.r9, Gpr.r9);
+        code.Add(Gpr.r9, Gpr.r9);
+        code.Add(Gpr.r9, Gpr.rax);
+        code.Multiply(Gpr.rsi, Gpr.r10, groupBytes / 4);
+        code.Add(Gpr.rcx, groupBytes);
+        int loop = code.Length;
+        code.LoadTile(FirstActivations, new(Gpr.rax, Gpr.rdx));
+        for (int j = 0; j < widths; j++)
+        {
+            code.LoadTile(FirstWeights + (j % 2), new(Gpr.r8, Gpr.rcx, 1, j * TileBytes));
+            code.MultiplyAddTiles(j, FirstActivations, FirstWeights + (j % 2));
+        }
+
+        for (int i = 1; i < heights; i++)
+        {
+            code.LoadTile(FirstActivations + i, new(rows[i], Gpr.rdx));
+            for (int j = 0; j < widths; j++)
+            {
+                code.MultiplyAddTiles((i * widths) + j, FirstActivations + i, FirstWeights + (j % 2));
+            }
+        }
+
+        code.Add(Gpr.r8, Gpr.rsi);
+        for (int i = heights - 1; i >= 0; i--)
+        {
+            code.Add(rows[i], Gpr.r10);
+        }
+
+        code.Compare(Gpr.rax, Gpr.r9);
+        code.JumpIfBelow(loop);
+
+        code.Load(Gpr.rax, new(Gpr.rdi, Displacement: 32));
+        code.Load(Gpr.rdx, new(Gpr.rdi, Displacement: 40));
+        code.Add(Gpr.rdx, Gpr.rdx);
+        code.Add(Gpr.rdx, Gpr.rdx);
+        for (int i = 0; i < heights; i++)
+        {
+            if (i > 0)
+            {
+                code.Multiply(Gpr.rcx, Gpr.rdx, CpuTarget.TileRows);
+                code.Add(Gpr.rax, Gpr.rcx);
+            }
+
+            for (int j = 0; j < widths; j++)
+            {
+                code.StoreTile(new(Gpr.rax, Gpr.rdx, 1, j * TileBytes), (i * widths) + j);
+            }
+        }
+
+        code.ReleaseTiles();
+        code.Return();
+        return code;
+    }
+}
