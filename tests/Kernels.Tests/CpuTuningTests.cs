@@ -39,7 +39,7 @@ public sealed class CpuTuningTests : IDisposable
                 SyntheticData.FillActivations(set.Spec, m, SyntheticData.OutlierColumns(set.Spec, K), a.AsSpan(m * K, K));
             }
 
-            set.Multiply<float, float>(a, rows, weights, expected, default, null, CpuSchedule.Default(family));
+            set.Multiply<float, float>(a, rows, weights, expected, default, null, CpuSchedule.Default(family, rows));
             foreach (CpuSchedule schedule in Schedules)
             {
                 float[] result = new float[expected.Length];
@@ -141,8 +141,8 @@ public sealed class CpuTuningTests : IDisposable
 
         // Near enough, too far, and of another version of the kernels.
         Assert.Equal(chosen.Schedule, set.Cpu.Schedule(other, 100, 192, 64));
-        Assert.Equal(CpuSchedule.Default(other), set.Cpu.Schedule(other, 100, 9600, 6400));
-        Assert.Equal(CpuSchedule.Default(set.Preferred), set.Cpu.Schedule(set.Preferred, 100, 96, 64));
+        Assert.Equal(CpuSchedule.Default(other, 100), set.Cpu.Schedule(other, 100, 9600, 6400));
+        Assert.Equal(CpuSchedule.Default(set.Preferred, 100), set.Cpu.Schedule(set.Preferred, 100, 96, 64));
         KernelTuning.Use(new TuningRecords([]));
         Assert.Same(set.Preferred, set.Cpu.Family(96, 64, static _ => true, set.Preferred));
     }

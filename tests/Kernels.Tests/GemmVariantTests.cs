@@ -162,7 +162,7 @@ public sealed class GemmVariantTests
             {
                 using QuantizedActivations quantized = new ActivationQuantizer(spec, plain, 6, 1)
                     .Quantize(new ActivationMatrix<float>(source, m, k, k), []);
-                new Int8MatMul(spec, family, CpuSchedule.Default(family)).MultiplyInt32(quantized, panels, result, padded, threads);
+                new Int8MatMul(spec, family, CpuSchedule.Default(family, m)).MultiplyInt32(quantized, panels, result, padded, threads);
             }
         }
 

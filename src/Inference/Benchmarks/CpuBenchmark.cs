@@ -60,7 +60,7 @@ internal static class CpuBenchmark
         CpuBenchmarkOptions options, Int8KernelSet set, CpuKernelFamily family, BenchmarkShape shape, float[] weights, int threads, bool cold)
     {
         using Copies<Int8Weights> copies = new(CopyCount(options, shape, cold, 1), () => Quantize(set, family, shape, weights));
-        Int8MatMul multiplication = new(set.Spec, family, CpuSchedule.Default(family));
+        Int8MatMul multiplication = new(set.Spec, family, CpuSchedule.Default(family, shape.M));
         float[] values = Normal(shape.M, shape.K, seed: 3);
         int padded = copies.Items[0].Slices[0].PanelCount * family.PanelWidth;
         

@@ -14,11 +14,17 @@ namespace KernelGen.MatMul;
 /// <param name="ProductsPerThread">Multiplications worth waking a thread for.</param>
 internal sealed record CpuSchedule(int TileRows, int BlockRows, int BlockColumns, int ProductsPerThread)
 {
+    /// <summary>Rows whose results are so few that a block of them may be wide, and whose products wait for weights from memory: a thread is worth waking for fewer.</summary>
+    private const int FewRows = 4;
+
     /// <summary>Without a tuning record: the results of a block stay in the L1 cache, and a thread has some microseconds of work.</summary>
-    public static CpuSchedule Default(CpuKernelFamily family)
+    /// <param name="family">The kernels.</param>
+    /// <param name="rows">Rows of the activations.</param>
+    public static CpuSchedule Default(CpuKernelFamily family, int rows)
     {
         int tileRows = family.Variants[^1].Tile.M;
-        return new(tileRows, tileRows > TransposedActivations.Group ? 2 * tileRows : 3 * TransposedActivations.Group, 64, 1 << 20);
+        return new(
+            tileRows, tileRows > TransposedActivations.Group ? 2 * tileRows : 3 * TransposedActivations.Group, rows <= FewRows ? 256 : 64, rows <= FewRows ? 1 << 18 : 1 << 20);
     }
 
     /// <summary>For example <c>int8_gemm_u8s8_s32_6x16c4_avxvnni_b48x64_t20</c>: the tallest tile's kernel, the block, the thread's share as a power of two.</summary>

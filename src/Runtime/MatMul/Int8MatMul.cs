@@ -16,8 +16,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 
     private int BlockRows => schedule.BlockRows;
 
-    private int BlockWidth => CeilingDivide(schedule.BlockColumns, family.PanelWidth) * family.PanelWidth;
-
     /// <returns>How many columns of the activations were left out of int8.</returns>
     public int Multiply<TInput, TOutput>(
         ActivationMatrix<TInput> a, Int8Weights weights, float* bias, TOutput* result, nint resultStride, MatMulOptions options)
@@ -32,9 +30,10 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         }
 
         using TransposedActivations? transposed = Transpose(activations, weights.Slices, options.MaxDegreeOfParallelism);
-        int columnBlocks = CeilingDivide(weights.OutputFeatures, BlockWidth);
         long products = (long)a.Rows * weights.InputFeatures * weights.OutputFeatures;
         int degree = (int)Math.Clamp(products / schedule.ProductsPerThread, 1, CpuParallel.Degree(options.MaxDegreeOfParallelism));
+        int blockWidth = BlockWidth(a.Rows, weights.OutputFeatures, degree);
+        int columnBlocks = CeilingDivide(weights.OutputFeatures, blockWidth);
 
         // A strip of rows repeats the gathering of outlier weights: only as many strips as it takes to give every thread several tasks.
         int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, schedule.BlockRows));
@@ -47,7 +46,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         strips = CeilingDivide(a.Rows, stripRows);
         CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
         {
-            using BlockTask<TOutput> task = new(this, activations, transposed, weights, bias, result, resultStride, options.Activation);
+            using BlockTask<TOutput> task = new(this, blockWidth, activations, transposed, weights, bias, result, resultStride, options.Activation);
             for (int i = first; i < end; i++)
             {
                 int firstRow = i % strips * stripRows;
@@ -91,6 +90,18 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             }
         });
         return transposed;
+    }
+
+    /// <summary>Whole panels of the schedule's width, or less where rows make a single strip and every thread is to have several blocks.</summary>
+    private int BlockWidth(int rows, int outputFeatures, int degree)
+    {
+        int columns = schedule.BlockColumns;
+        if (degree > 1 && rows <= schedule.BlockRows)
+        {
+            columns = Math.Min(columns, CeilingDivide(outputFeatures, degree * 4));
+        }
+
+        return CeilingDivide(columns, family.PanelWidth) * family.PanelWidth;
     }
 
     private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
@@ -143,6 +154,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 
         public BlockTask(
             Int8MatMul owner,
+            int width,
             QuantizedActivations activations,
             TransposedActivations? transposed,
             Int8Weights weights,
@@ -159,7 +171,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             _result = result;
             _resultStride = resultStride;
             _activation = activation;
-            _width = owner.BlockWidth;
+            _width = width;
             _blockRows = owner.BlockRows;
 
             // A tile may be taller than the rows that are left.

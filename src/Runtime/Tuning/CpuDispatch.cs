@@ -8,14 +8,14 @@ internal sealed class CpuDispatch
 {
     private readonly Int8KernelSet _set;
     private readonly Lazy<CpuTuningSpace> _space;
-    private readonly CpuSchedule[] _defaults;
+    private readonly CpuSchedule[][] _defaults;
     private readonly TuningDispatch<Choice> _dispatch;
 
     public CpuDispatch(Int8KernelSet set)
     {
         _set = set;
         _space = new Lazy<CpuTuningSpace>(() => new CpuTuningSpace(set));
-        _defaults = [.. set.CpuFamilies.Select(CpuSchedule.Default)];
+        _defaults = [.. Buckets().Select(bucket => set.CpuFamilies.Select(family => CpuSchedule.Default(family, RowBucket.From(bucket))).ToArray())];
         _dispatch = new TuningDispatch<Choice>(Build);
     }
 
@@ -24,7 +24,7 @@ internal sealed class CpuDispatch
 
     /// <summary>How to cut a multiplication whose weights are packed already.</summary>
     public CpuSchedule Schedule(CpuKernelFamily family, int rows, int n, int k) =>
-        _dispatch.Find(rows, n, k)?.Schedules[family.Index] ?? _defaults[family.Index];
+        _dispatch.Find(rows, n, k)?.Schedules[family.Index] ?? _defaults[RowBucket.Of(rows)][family.Index];
 
     /// <summary>
     /// The family to pack weights for: the one whose times, over those of the fastest, have the smallest geometric mean over the buckets of M
@@ -60,8 +60,8 @@ internal sealed class CpuDispatch
 
     private Choice? ChoiceOf(TuningRecord record)
     {
-        CpuSchedule?[] schedules = new CpuSchedule?[_defaults.Length];
-        double[] times = new double[_defaults.Length];
+        CpuSchedule?[] schedules = new CpuSchedule?[_set.CpuFamilies.Count];
+        double[] times = new double[_set.CpuFamilies.Count];
         Array.Fill(times, double.PositiveInfinity);
         foreach (VariantResult result in record.Variants)
         {

@@ -64,9 +64,6 @@ internal sealed class CpuTuningSpace
     /// <summary>A variant by its name; null where there is none.</summary>
     public CpuVariant? Find(string name) => _byName.GetValueOrDefault(name);
 
-    /// <summary>What is taken without any record.</summary>
-    public CpuVariant Untuned() => new(_set.Preferred, CpuSchedule.Default(_set.Preferred));
-
     /// <summary>The variants that do different things for a shape, with why one need not be tried on this processor, or null. Of a family that cannot be tried, one.</summary>
     public IEnumerable<(CpuVariant Variant, string? Pruned)> For(int rows, int n, int k) => All
         .Where(variant => Effective(variant, rows, n, k) == variant.Schedule)

@@ -57,7 +57,7 @@ internal sealed class CpuTuningWorkload : TuningWorkload
             (CpuVariant Variant, string? Pruned)[] members = PrunedByWeights(family.Key) is { } unsuitable
                 ? [(family.First().Variant, family.First().Pruned ?? unsuitable)]
                 : [.. family];
-            CpuSchedule plain = CpuSchedule.Default(family.Key);
+            CpuSchedule plain = CpuSchedule.Default(family.Key, rows);
             CpuVariant? leader = members.Where(static member => member.Pruned is null).Select(static member => member.Variant)
                 .MaxBy(variant => (variant.Schedule.ProductsPerThread == plain.ProductsPerThread ? 4 : 0) + (variant.Schedule.BlockColumns == plain.BlockColumns ? 2 : 0)
                     + (variant.Schedule.BlockRows == plain.BlockRows ? 1 : 0) + (variant.Schedule.TileRows / 100.0));
@@ -105,10 +105,12 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         int turn = _turns.GetValueOrDefault(variant.Family);
         if (!rough)
         {
-            AddCopies(copies);
-            _turns[variant.Family] = turn + calls;
+            AddCopies(variant, copies);
+            _turns[variant.Family] = turn + calls + 1;
         }
 
+        // Verification and other variants came between: threads sleep, and the code is out of the cache.
+        Multiply(variant, copies[(turn + calls) % copies.Count]);
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < calls; i++)
         {
@@ -150,12 +152,24 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         return copies;
     }
 
-    private void AddCopies(List<Int8Weights> copies)
+    /// <summary>So many copies that none is in a cache when its turn comes.</summary>
+    private void AddCopies(CpuVariant variant, List<Int8Weights> copies)
     {
         int wanted = Rows > MostColdRows ? 1 : (int)Math.Clamp(Math.Ceiling(ColdBytes / ((double)_n * _k)), FewestCopies, MostCopies);
+        if (copies.Count >= wanted)
+        {
+            return;
+        }
+
         while (copies.Count < wanted)
         {
             copies.Add(copies[0].Copy());
+        }
+
+        // What was written last is still to leave the caches, which would slow the first samples down.
+        foreach (Int8Weights weights in copies)
+        {
+            Multiply(variant, weights);
         }
     }
 
@@ -169,16 +183,24 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
         // As often as the runtime counts, then as long as it waits for a quiet moment, twice: a method may go through two stages.
         const int Calls = 40, Milliseconds = 150;
-        const int Rows = 64, N = 128, K = 64;
-        float[] a = SyntheticData.Noise[..(Rows * K)], result = new float[Rows * N];
-        int[]? fixedColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? [] : null;
+        const int Rows = 64, N = 128, K = 256;
+        int[] outliers = SyntheticData.OutlierColumns(set.Spec, K);
+        float[] a = new float[Rows * K], result = new float[Rows * N];
+        for (int m = 0; m < Rows; m++)
+        {
+            SyntheticData.FillActivations(set.Spec, m, outliers, a.AsSpan(m * K, K));
+        }
+
         using Int8Weights weights = set.Quantize(
-            new SyntheticData.Weights(set.Spec, N, K, uniform: false), new WeightQuantizationOptions { FixedOutlierColumns = fixedColumns }, set.Preferred);
+            new SyntheticData.Weights(set.Spec, N, K, uniform: false),
+            new WeightQuantizationOptions { FixedOutlierColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? outliers : null },
+            set.Preferred);
         for (int stage = 0; stage < 2; stage++)
         {
             for (int i = 0; i < Calls; i++)
             {
-                set.Multiply<float, float>(a, Rows, weights, result, default, null, CpuSchedule.Default(set.Preferred));
+                set.Multiply<float, float>(a, Rows, weights, result, default, null, CpuSchedule.Default(set.Preferred, Rows));
+                set.Multiply<float, float>(a, 1, weights, result, default, null, CpuSchedule.Default(set.Preferred, 1) with { ProductsPerThread = 1 });
             }
 
             Thread.Sleep(Milliseconds);
