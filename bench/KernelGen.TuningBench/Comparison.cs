@@ -28,6 +28,11 @@ internal static class Comparison
     public static int Run(string deviceName, string? folder, string? shapeList)
     {
         bool cuda = deviceName != "cpu";
+        if (folder is not null)
+        {
+            Directory.CreateDirectory(folder);
+        }
+
         BenchmarkShape[] shapes = shapeList is not null
             ? [.. shapeList.Split(',').Select(BenchmarkShape.Parse)]
             : [.. from layer in cuda ? CudaLayers : CpuLayers from m in cuda ? CudaRows : CpuRows select new BenchmarkShape(m, layer.K, layer.N)];

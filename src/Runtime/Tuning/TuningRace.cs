@@ -19,7 +19,10 @@ internal sealed class TuningRace
     private const int LeaderSamples = 2, SecondSamples = 2;
 
     /// <summary>The final ends as soon as it is decided, which takes few samples where there is little noise.</summary>
-    private const int LeastFinalSamples = 5, MostFinalSamples = 25;
+    private const int LeastSteadySamples = 3, LeastFinalSamples = 5, MostFinalSamples = 25;
+
+    /// <summary>Samples that lie this close together, as an undisturbed GPU's do, need no more to tell that variants are as good as equal.</summary>
+    private const double SteadySpread = 0.02;
 
     /// <summary>The most variants that go on, beside the untuned one.</summary>
     private const int MostSecond = 10, MostFinal = 5;
@@ -151,11 +154,12 @@ internal sealed class TuningRace
         for (int i = 1; i <= MostFinalSamples && open.Length > 0; i++)
         {
             Sample(open, 1, LongSample);
-            if (i >= LeastFinalSamples)
+            bool isSteady = open.All(static entry => entry.Maximum <= entry.Minimum * (1 + SteadySpread));
+            if (i >= (isSteady ? LeastSteadySamples : LeastFinalSamples))
             {
                 Entry best = open.MinBy(static entry => entry.Median)!;
                 open = [.. open.Where(entry => entry.Minimum <= best.Maximum)];
-                if (open.Length == 1 || (i >= MostFinalSamples / 2 && open.Max(static entry => entry.Median) <= best.Median * (1 + LeastGain)))
+                if (open.Length == 1 || ((isSteady || i >= MostFinalSamples / 2) && open.Max(static entry => entry.Median) <= best.Median * (1 + LeastGain)))
                 {
                     return;
                 }
