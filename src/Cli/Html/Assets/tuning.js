@@ -26,7 +26,7 @@
   const first = records[0];
   const unit = first.device.kind === 'cpu' ? 'logical processors' : 'multiprocessors';
   kg.subtitle([
-    `${first.device.name} (${first.device.architecture}, ${f.count(first.device.units)} ${unit})`, first.driver, first.runtime, `generator ${first.generator}`, first.spec, `output ${first.output}`, first.measured_at,
+    `${first.device.name} (${first.device.architecture}, ${f.count(first.device.units)} ${unit})`, first.driver, first.runtime, first.generator && `generator ${first.generator}`, first.spec, `output ${first.output}`, first.measured_at,
   ].filter(Boolean).join(' \u00b7 '));
 
   tiles([
