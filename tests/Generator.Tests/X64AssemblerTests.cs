@@ -80,6 +80,10 @@ public sealed class X64AssemblerTests
     }
 
     [Fact]
+    public void Windows_enters_behind_the_first_instruction() =>
+        Assert.Equal(CpuGemmArguments.SystemVEntryBytes, X64GemmCode.Assemble(new CpuTile(8, 32, 4), 22).Instructions[0].Bytes.Length);
+
+    [Fact]
     public void A_jump_leads_back_from_the_end_of_its_instruction()
     {
         X64Assembler code = new();

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Runtime.CompilerServices;
 using KernelGen.Backends.Cpu;
 
 namespace KernelGen.Kernels;
@@ -11,15 +12,12 @@ public delegate ReadOnlySpan<byte> CpuCode();
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe class CpuMachineCode
 {
-    /// <summary>Bytes of the first instruction, which moves System V's first argument to the register where Windows has it: Windows enters behind it.</summary>
-    private const int SystemVEntry = 3;
-
     /// <summary>A microkernel. Its code is loaded when it is first called.</summary>
-    /// <param name="code">The code: a function of one pointer, to <see cref="CpuGemm"/>'s arguments in their order, eight bytes each.</param>
+    /// <param name="code">The code: a function of one pointer, to <see cref="CpuGemm"/>'s arguments in their order, eight bytes each, that both calling conventions can enter.</param>
     public static CpuGemm Gemm(CpuCode code)
     {
         ArgumentNullException.ThrowIfNull(code);
-        return new GemmKernel(code).Multiply;
+        return new Kernel(code, hasTiles: false).Multiply;
     }
 
     /// <summary>A microkernel that multiplies by tile registers.</summary>
@@ -27,24 +25,12 @@ public static unsafe class CpuMachineCode
     public static CpuGemm TileGemm(CpuCode code)
     {
         ArgumentNullException.ThrowIfNull(code);
-        return new TileGemmKernel(code).Multiply;
+        return new Kernel(code, hasTiles: true).Multiply;
     }
 
-    private struct Arguments
+    private sealed class Kernel(CpuCode code, bool hasTiles)
     {
-        public byte* A;
-        public nint AStride;
-        public byte* Panel;
-        public nint KGroups;
-        public int* C;
-        public nint CStride;
-        public byte* TileConfiguration;
-        public nint StepBytes;
-    }
-
-    private sealed class GemmKernel(CpuCode code)
-    {
-        private readonly LoadedCode _code = new(code);
+        private readonly Lazy<nint> _entry = new(() => ExecutableMemory.LoadFunction(code()));
 
         /// <exception cref="PlatformNotSupportedException">The system refuses executable memory.</exception>
         public void Multiply(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
@@ -53,43 +39,23 @@ public static unsafe class CpuMachineCode
             {
                 fixed (int* cPointer = &c)
                 {
-                    Arguments arguments = new() { A = aPointer, AStride = aStride, Panel = panelPointer, KGroups = kGroups, C = cPointer, CStride = cStride };
-                    _code.Entry(&arguments);
-                }
-            }
-        }
-    }
-
-    private sealed class TileGemmKernel(CpuCode code)
-    {
-        private readonly LoadedCode _code = new(code);
-
-        /// <exception cref="PlatformNotSupportedException">The system refuses executable memory.</exception>
-        public void Multiply(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
-        {
-            // All steps are of one size, since tiles of another would need another configuration, which clears the sums.
-            int step = TileConfigurations.MostGroups;
-            while (kGroups % step != 0)
-            {
-                step--;
-            }
-
-            fixed (byte* aPointer = &a, panelPointer = &panel)
-            {
-                fixed (int* cPointer = &c)
-                {
-                    Arguments arguments = new()
+                    CpuGemmArguments arguments = new()
                     {
-                        A = aPointer,
+                        A = (ulong)aPointer,
                         AStride = aStride,
-                        Panel = panelPointer,
+                        Panel = (ulong)panelPointer,
                         KGroups = kGroups,
-                        C = cPointer,
+                        C = (ulong)cPointer,
                         CStride = cStride,
-                        TileConfiguration = TileConfigurations.OfStep(step),
-                        StepBytes = step * 4,
                     };
-                    _code.Entry(&arguments);
+                    if (hasTiles)
+                    {
+                        int groups = TileConfigurations.GroupsOf(kGroups);
+                        arguments.TileConfiguration = (ulong)TileConfigurations.OfStep(groups);
+                        arguments.StepBytes = groups * CpuTarget.Of(CpuInstructionSet.Amx).K;
+                    }
+
+                    ((delegate* unmanaged<CpuGemmArguments*, void>)_entry.Value)(&arguments);
                 }
             }
         }
@@ -103,11 +69,21 @@ public static unsafe class CpuMachineCode
 
         private const int Size = 64;
 
-        private const int Sums = 4;
-
         private static readonly byte[] _all = Create();
 
-        public static byte* OfStep(int groups) => (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref _all[groups * Size]);
+        /// <summary>The groups of a step: all steps are of one size, since tiles of another would need another configuration, which clears the sums.</summary>
+        public static int GroupsOf(nint kGroups)
+        {
+            int groups = MostGroups;
+            while (kGroups % groups != 0)
+            {
+                groups--;
+            }
+
+            return groups;
+        }
+
+        public static byte* OfStep(int groups) => (byte*)Unsafe.AsPointer(ref _all[groups * Size]);
 
         private static byte[] Create()
         {
@@ -119,38 +95,14 @@ public static unsafe class CpuMachineCode
                 configuration[0] = 1;
                 for (int tile = 0; tile < CpuTarget.Of(CpuInstructionSet.Amx).Tiles; tile++)
                 {
-                    // Tiles 0 to 3 are sums, 4 and 5 rows of activations, 6 and 7 weights, as the generator has it.
-                    configuration[16 + (2 * tile)] = (byte)(tile is 4 or 5 ? 4 * groups : 64);
-                    configuration[48 + tile] = (byte)(tile >= 6 ? groups : CpuTarget.TileRows);
+                    // Sums, then rows of activations, then weights.
+                    bool isActivations = tile is >= CpuGemmArguments.FirstActivationTile and < CpuGemmArguments.FirstWeightTile;
+                    configuration[16 + (2 * tile)] = (byte)(isActivations ? 4 * groups : 64);
+                    configuration[48 + tile] = (byte)(tile >= CpuGemmArguments.FirstWeightTile ? groups : CpuTarget.TileRows);
                 }
             }
 
             return all;
-        }
-    }
-
-    /// <summary>Code that is loaded when it is first wanted.</summary>
-    private sealed class LoadedCode(CpuCode code)
-    {
-        private readonly Lock _loading = new();
-
-        private delegate* unmanaged<Arguments*, void> _entry;
-
-        /// <exception cref="PlatformNotSupportedException">The system refuses executable memory.</exception>
-        public delegate* unmanaged<Arguments*, void> Entry => _entry is not null ? _entry : Load();
-
-        private delegate* unmanaged<Arguments*, void> Load()
-        {
-            lock (_loading)
-            {
-                if (_entry is null)
-                {
-                    nint address = ExecutableMemory.Load(code());
-                    _entry = (delegate* unmanaged<Arguments*, void>)(OperatingSystem.IsWindows() ? address + SystemVEntry : address);
-                }
-
-                return _entry;
-            }
         }
     }
 }

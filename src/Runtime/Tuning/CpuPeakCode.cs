@@ -6,10 +6,7 @@ namespace KernelGen.Tuning;
 /// <summary>The loops of <see cref="CpuPeakLoop"/> in machine code, for instructions that .NET has no class for.</summary>
 internal static unsafe class CpuPeakCode
 {
-    /// <summary>Bytes of the first instruction of <see cref="Vectors"/>, behind which Windows enters.</summary>
-    private const int SystemVEntry = 3;
-
-    private static readonly Lazy<nint> _vectors = new(static () => ExecutableMemory.Load(Vectors) + (OperatingSystem.IsWindows() ? SystemVEntry : 0));
+    private static readonly Lazy<nint> _vectors = new(static () => ExecutableMemory.LoadFunction(Vectors));
 
     private static readonly Lazy<nint> _tiles = new(static () => ExecutableMemory.Load(Tiles));
 

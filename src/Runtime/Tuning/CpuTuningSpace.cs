@@ -28,7 +28,7 @@ internal sealed class CpuTuningSpace
     /// <summary>A tile that reuses registers less than this share of the best one is slower wherever rows fill both.</summary>
     private const double LeastReuse = 0.5;
 
-    private static readonly int[] BlockRows = [48, 96, 192], BlockColumns = [64, 128, 256], ThreadShares = [1 << 20, 1 << 18];
+    private static readonly int[] BlockColumns = [64, 128, 256], ThreadShares = [1 << 20, 1 << 18];
 
     private readonly Int8KernelSet _set;
     private readonly Dictionary<string, CpuVariant> _byName;
@@ -38,7 +38,7 @@ internal sealed class CpuTuningSpace
         _set = set;
         All = [.. from family in set.CpuFamilies
                   from tile in family.Variants
-                  from rows in BlockRows
+                  from rows in BlockRows(family)
                   from columns in BlockColumns
                   from share in ThreadShares
                   select new CpuVariant(family, new CpuSchedule(tile.Tile.M, rows, columns, share))];
@@ -71,6 +71,9 @@ internal sealed class CpuTuningSpace
         .SelectMany(family => PruneFamily(family.Key) is { } reason
             ? [(family.Last(), reason)]
             : family.Select(variant => (variant, Prune(variant, rows))));
+
+    /// <summary>What the rules take first.</summary>
+    private static int[] BlockRows(CpuKernelFamily family) => [CpuSchedule.Default(family, int.MaxValue).BlockRows, 96, 192];
 
     private string? PruneFamily(CpuKernelFamily family) =>
         !CpuFeatures.Supports(family.InstructionSet)
@@ -106,7 +109,7 @@ internal sealed class CpuTuningSpace
         return schedule with
         {
             TileRows = tileRows,
-            BlockRows = Math.Min(schedule.BlockRows, Least(BlockRows, rows)),
+            BlockRows = Math.Min(schedule.BlockRows, Least(BlockRows(family), rows)),
             BlockColumns = Math.Min(schedule.BlockColumns, Least(BlockColumns, n)),
             ProductsPerThread = ThreadShares.First(share => Degree(share, rows, n, k) == Degree(schedule.ProductsPerThread, rows, n, k)),
         };

@@ -35,6 +35,10 @@ internal static unsafe partial class ExecutableMemory
         return address;
     }
 
+    /// <summary>Copies a function of one argument for both calling conventions, and says where this system enters it.</summary>
+    /// <inheritdoc cref="Load"/>
+    public static nint LoadFunction(ReadOnlySpan<byte> code) => Load(code) + (OperatingSystem.IsWindows() ? CpuGemmArguments.SystemVEntryBytes : 0);
+
     private static bool Probe()
     {
         if (RuntimeInformation.ProcessArchitecture != System.Runtime.InteropServices.Architecture.X64)
@@ -54,7 +58,7 @@ internal static unsafe partial class ExecutableMemory
     }
 
     private static PlatformNotSupportedException Refused() => new(
-        $"The system does not let this process map executable memory ({(OperatingSystem.IsLinux() || OperatingSystem.IsWindows() ? new Win32Exception(Marshal.GetLastSystemError()).Message : "neither Linux nor Windows")}): use kernels that are not machine code.");
+        $"The system does not let this process map executable memory ({(OperatingSystem.IsLinux() || OperatingSystem.IsWindows() ? new Win32Exception(Marshal.GetLastPInvokeError()).Message : "neither Linux nor Windows")}): use kernels that are not machine code.");
 
     private static partial class Linux
     {
@@ -74,11 +78,11 @@ internal static unsafe partial class ExecutableMemory
 
         public static bool MakeExecutable(nint address, nuint size) => mprotect(address, size, Readable | Executable) == 0;
 
-        [LibraryImport("libc")]
+        [LibraryImport("libc", SetLastError = true)]
         [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
         private static partial nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
 
-        [LibraryImport("libc")]
+        [LibraryImport("libc", SetLastError = true)]
         [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
         private static partial int mprotect(nint address, nuint length, int protection);
     }
@@ -97,11 +101,11 @@ internal static unsafe partial class ExecutableMemory
 
         public static bool MakeExecutable(nint address, nuint size) => VirtualProtect(address, size, ExecuteRead, out _) != 0;
 
-        [LibraryImport("kernel32")]
+        [LibraryImport("kernel32", SetLastError = true)]
         [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
         private static partial nint VirtualAlloc(nint address, nuint size, uint type, uint protection);
 
-        [LibraryImport("kernel32")]
+        [LibraryImport("kernel32", SetLastError = true)]
         [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
         private static partial int VirtualProtect(nint address, nuint size, uint protection, out uint before);
     }

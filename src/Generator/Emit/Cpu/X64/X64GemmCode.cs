@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace KernelGen.Generator.Emit.Cpu.X64;
 
 /// <summary>
@@ -20,6 +22,10 @@ internal static class X64GemmCode
     private const int GroupBytes = 4;
 
     private const int ArgumentsMask = 1;
+
+    /// <summary>An argument, where a register points to them.</summary>
+    public static X64Address Argument(Gpr arguments, string field) =>
+        new(arguments, Displacement: (int)Marshal.OffsetOf<CpuGemmArguments>(field));
 
     /// <summary>The vector registers in the order in which they are taken: 16 to 31, then 0 to 5.</summary>
     private static int Vector(int index) => index < 16 ? 16 + index : index - 16;
@@ -47,10 +53,10 @@ internal static class X64GemmCode
         X64Assembler code = new();
         code.Move(Gpr.rcx, Gpr.rdi);
         code.MoveToMask(ArgumentsMask, Gpr.rcx);
-        code.Load(Gpr.rax, new(Gpr.rcx, Displacement: 0));
-        code.Load(Gpr.rdx, new(Gpr.rcx, Displacement: 8));
-        code.Load(Gpr.r8, new(Gpr.rcx, Displacement: 16));
-        code.Load(Gpr.r9, new(Gpr.rcx, Displacement: 24));
+        code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.A)));
+        code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.AStride)));
+        code.Load(Gpr.r8, Argument(Gpr.rcx, nameof(CpuGemmArguments.Panel)));
+        code.Load(Gpr.r9, Argument(Gpr.rcx, nameof(CpuGemmArguments.KGroups)));
         for (int i = 1; 3 * i < tile.M; i++)
         {
             code.LoadAddress(bases[i], new(bases[i - 1], Gpr.rdx, 2));
@@ -119,8 +125,8 @@ internal static class X64GemmCode
         code.JumpIfBelow(loop);
 
         code.MoveFromMask(Gpr.rcx, ArgumentsMask);
-        code.Load(Gpr.rax, new(Gpr.rcx, Displacement: 32));
-        code.Load(Gpr.rdx, new(Gpr.rcx, Displacement: 40));
+        code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.C)));
+        code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.CStride)));
         code.Add(Gpr.rdx, Gpr.rdx);
         code.Add(Gpr.rdx, Gpr.rdx);
         for (int i = 0; i < tile.M; i++)

@@ -9,23 +9,19 @@ internal static class X64TileGemmCode
 {
     private const int TileBytes = 64;
 
-    private const int FirstActivations = 4;
-
-    private const int FirstWeights = 6;
-
     public static X64Assembler Assemble(CpuTile tile)
     {
         int heights = tile.M / CpuTarget.TileRows, widths = tile.N * sizeof(int) / TileBytes;
         int groupBytes = tile.N * sizeof(int);
         Gpr[] rows = [Gpr.rax, Gpr.r11];
         X64Assembler code = new();
-        code.Load(Gpr.r10, new(Gpr.rdi, Displacement: 48));
+        code.Load(Gpr.r10, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.TileConfiguration)));
         code.LoadTileConfiguration(new(Gpr.r10));
-        code.Load(Gpr.rax, new(Gpr.rdi, Displacement: 0));
-        code.Load(Gpr.rdx, new(Gpr.rdi, Displacement: 8));
-        code.Load(Gpr.r8, new(Gpr.rdi, Displacement: 16));
-        code.Load(Gpr.r9, new(Gpr.rdi, Displacement: 24));
-        code.Load(Gpr.r10, new(Gpr.rdi, Displacement: 56));
+        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.A)));
+        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.AStride)));
+        code.Load(Gpr.r8, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.Panel)));
+        code.Load(Gpr.r9, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.KGroups)));
+        code.Load(Gpr.r10, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.StepBytes)));
         if (heights > 1)
         {
             code.Multiply(Gpr.r11, Gpr.rdx, CpuTarget.TileRows);
@@ -49,19 +45,19 @@ internal static class X64TileGemmCode
         code.Multiply(Gpr.rsi, Gpr.r10, groupBytes / 4);
         code.Add(Gpr.rcx, groupBytes);
         int loop = code.Length;
-        code.LoadTile(FirstActivations, new(Gpr.rax, Gpr.rdx));
+        code.LoadTile(CpuGemmArguments.FirstActivationTile, new(Gpr.rax, Gpr.rdx));
         for (int j = 0; j < widths; j++)
         {
-            code.LoadTile(FirstWeights + (j % 2), new(Gpr.r8, Gpr.rcx, 1, j * TileBytes));
-            code.MultiplyAddTiles(j, FirstActivations, FirstWeights + (j % 2));
+            code.LoadTile(CpuGemmArguments.FirstWeightTile + (j % 2), new(Gpr.r8, Gpr.rcx, 1, j * TileBytes));
+            code.MultiplyAddTiles(j, CpuGemmArguments.FirstActivationTile, CpuGemmArguments.FirstWeightTile + (j % 2));
         }
 
         for (int i = 1; i < heights; i++)
         {
-            code.LoadTile(FirstActivations + i, new(rows[i], Gpr.rdx));
+            code.LoadTile(CpuGemmArguments.FirstActivationTile + i, new(rows[i], Gpr.rdx));
             for (int j = 0; j < widths; j++)
             {
-                code.MultiplyAddTiles((i * widths) + j, FirstActivations + i, FirstWeights + (j % 2));
+                code.MultiplyAddTiles((i * widths) + j, CpuGemmArguments.FirstActivationTile + i, CpuGemmArguments.FirstWeightTile + (j % 2));
             }
         }
 
@@ -74,8 +70,8 @@ internal static class X64TileGemmCode
         code.Compare(Gpr.rax, Gpr.r9);
         code.JumpIfBelow(loop);
 
-        code.Load(Gpr.rax, new(Gpr.rdi, Displacement: 32));
-        code.Load(Gpr.rdx, new(Gpr.rdi, Displacement: 40));
+        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.C)));
+        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.CStride)));
         code.Add(Gpr.rdx, Gpr.rdx);
         code.Add(Gpr.rdx, Gpr.rdx);
         for (int i = 0; i < heights; i++)
