@@ -10,13 +10,13 @@ namespace KernelGen.TuningBench;
 /// <param name="Chosen">The tuner's choice.</param>
 /// <param name="Best">The exhaustive search's.</param>
 /// <param name="Untuned">What the rules take.</param>
-/// <param name="ChosenTime">Microseconds of the choice, of all three timed in turn.</param>
+/// <param name="ChosenTime">Microseconds of the choice, the fastest of 25 samples; all three are timed in turn.</param>
 /// <param name="BestTime">Of the exhaustive search's choice.</param>
 /// <param name="UntunedTime">Of the rules'.</param>
 /// <param name="TunerSeconds">What the tuner took, data and verification included.</param>
 /// <param name="ExhaustiveSeconds">What the search took, likewise.</param>
 /// <param name="Variants">How many variants there were to try.</param>
-/// <param name="Medians">The exhaustive search's, by variant.</param>
+/// <param name="Times">The exhaustive search's, by variant.</param>
 internal sealed record ComparedShape(
     BenchmarkShape Shape,
     int Bucket,
@@ -29,7 +29,7 @@ internal sealed record ComparedShape(
     double TunerSeconds,
     double ExhaustiveSeconds,
     int Variants,
-    IReadOnlyDictionary<string, double> Medians)
+    IReadOnlyDictionary<string, double> Times)
 {
     public const string Header = """
         | M x K x N | untuned, us | tuned, us | gain | best of all, us | from the best | variants | tuner, s | all, s | share | choice |

@@ -13,13 +13,13 @@ internal static class NearestRule
         {
             ShapeTable<string> others = new(rows.Where(other => other != row)
                 .Select(static other => new ShapeEntry<string>(new ShapeKey(other.Bucket, other.Shape.N, other.Shape.K), false, other.Chosen)));
-            double best = row.Medians.Values.Min();
+            double best = row.Times.Values.Min();
 
             // A choice that is none of this shape's variants does the same as one of them, which is not known here.
-            if (others.Nearest(new ShapeKey(row.Bucket, row.Shape.N, row.Shape.K)) is { } choice && row.Medians.TryGetValue(choice, out double time))
+            if (others.Nearest(new ShapeKey(row.Bucket, row.Shape.N, row.Shape.K)) is { } choice && row.Times.TryGetValue(choice, out double time))
             {
                 nearest.Add(time / best);
-                untuned.Add(row.Medians[row.Untuned] / best);
+                untuned.Add(row.Times[row.Untuned] / best);
             }
         }
 

@@ -23,6 +23,12 @@ internal sealed class CudaSuite : IDisposable
         (257, 333, 130, ElementFormat.BFloat16, ElementFormat.Float32),
         (300, 520, 256, ElementFormat.Float32, ElementFormat.BFloat16),
         (640, 1152, 384, ElementFormat.Float16, ElementFormat.Float16),
+        (200, 136, 264, ElementFormat.BFloat16, ElementFormat.BFloat16),
+        (2, 72, 8200, ElementFormat.Float16, ElementFormat.Float16),
+        (9, 72, 16000, ElementFormat.Float16, ElementFormat.Float16),
+        (64, 136, 4096, ElementFormat.BFloat16, ElementFormat.BFloat16),
+        (5, 900, 5000, ElementFormat.Float16, ElementFormat.Float16),
+        (30, 1500, 2104, ElementFormat.BFloat16, ElementFormat.BFloat16),
     ];
 
     /// <summary>Shapes that give every persistent block several tiles or a share of one.</summary>
@@ -37,15 +43,18 @@ internal sealed class CudaSuite : IDisposable
     private readonly CudaStream stream;
     private readonly TextWriter log;
 
-    public CudaSuite(CudaDevice device, TextWriter log)
+    /// <param name="device">The device.</param>
+    /// <param name="log">Told how far it is.</param>
+    /// <param name="failures">Receives what goes wrong.</param>
+    public CudaSuite(CudaDevice device, TextWriter log, List<string> failures)
     {
+        Failures = failures;
         context = new CudaContext(device);
         stream = new CudaStream(context);
         this.log = log;
     }
 
-    /// <summary>What went wrong; empty when everything passed.</summary>
-    public List<string> Failures { get; } = [];
+    private List<string> Failures { get; }
 
     /// <summary>Runs everything.</summary>
     public void Run()

@@ -7,6 +7,7 @@ using KernelGen.Kernels.Specs;
 // decoder                    the decoder's kernels alone
 // host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
+// lost                       what becomes of a lost device alone; suite and prove end with it
 // sanitize                   every kernel briefly, for compute-sanitizer
 // bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
 // bench-layer                microseconds of a layer of that shape for one row, and how its parts add up
@@ -76,35 +77,44 @@ if (args is ["bench-layer"])
     return 0;
 }
 
-using CudaSuite suite = new(device, Console.Error);
-if (args is ["sanitize"])
+List<string> failures = [];
+if (args is not ["lost"])
 {
-    suite.RunBriefly();
-    return 0;
+    using CudaSuite suite = new(device, Console.Error, failures);
+    if (args is ["sanitize"])
+    {
+        suite.RunBriefly();
+        return 0;
+    }
+
+    if (args is ["decoder"])
+    {
+        suite.RunDecoder();
+    }
+    else if (args is ["host"])
+    {
+        suite.RunHostMemory();
+    }
+    else
+    {
+        suite.Run();
+    }
 }
 
-if (args is ["decoder"])
+if (args is [] or ["suite"] or ["prove", ..] or ["lost"])
 {
-    suite.RunDecoder();
-}
-else if (args is ["host"])
-{
-    suite.RunHostMemory();
-}
-else
-{
-    suite.Run();
+    LostDeviceChecks.Run(device, Console.Error, failures);
 }
 
-foreach (string failure in suite.Failures.Take(50))
+foreach (string failure in failures.Take(50))
 {
     Console.WriteLine(failure);
 }
 
-Console.WriteLine($"{(suite.Failures.Count == 0 ? "all passed" : $"{suite.Failures.Count} failed")} on {device}");
-if (suite.Failures.Count == 0 && args is ["prove", string path])
+Console.WriteLine($"{(failures.Count == 0 ? "all passed" : $"{failures.Count} failed")} on {device}");
+if (failures.Count == 0 && args is ["prove", string path])
 {
     ProofList.Prove(path, device);
 }
 
-return suite.Failures.Count == 0 ? 0 : 1;
+return failures.Count == 0 ? 0 : 1;

@@ -85,11 +85,11 @@ public sealed class CpuTuningTests : IDisposable
             [.. family.Variants.Select(Broken)]))], [], "0");
         using CpuTuningWorkload workload = new(bad, 70, 100, 64);
         TuningCandidate[] candidates = [.. workload.Candidates.Where(static candidate => candidate.Pruned is null)];
-        Assert.Null(workload.Verify(candidates[0]));
+        Assert.Null(workload.Verify(candidates[0], out _));
         broken = true;
-        Assert.Contains("the oracle says", workload.Verify(candidates[1]), StringComparison.Ordinal);
+        Assert.Contains("the oracle says", workload.Verify(candidates[1], out _), StringComparison.Ordinal);
         broken = false;
-        Assert.Null(workload.Verify(candidates[2]));
+        Assert.Null(workload.Verify(candidates[2], out _));
 
         CpuGemmVariant Broken(CpuGemmVariant variant) => variant with
         {

@@ -46,6 +46,43 @@ public sealed class TuningRaceTests
     }
 
     [Fact]
+    public void Cuts_of_a_kernel_that_is_far_behind_are_left()
+    {
+        FakeWorkload workload = new(
+            new() { ["a/1/0"] = 100, ["a/1/1"] = 98, ["a/2/0"] = 130, ["a/2/1"] = 50, ["b/1/0"] = 160, ["b/1/1"] = 90 }, untuned: "a/1/0", noise: 0, seed: 1);
+        IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
+        Assert.Equal("b/1/1", results[0].Name);
+        Assert.Contains("its kernel took 1.30 times", results.Single(static result => result.Name == "a/2/1").Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_untuned_kernel_races_to_the_end_and_its_slow_cuts_do_not()
+    {
+        FakeWorkload workload = new(new() { ["a/0"] = 300, ["a/1"] = 290, ["b/0"] = 100 }, untuned: "a/0", noise: 0, seed: 1);
+        IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
+        Assert.Equal("b/0", results[0].Name);
+        Assert.Equal(VariantOutcome.Finalist, results.Single(static result => result.Name == "a/0").Outcome);
+        Assert.Contains("its kernel took 3.00 times", results.Single(static result => result.Name == "a/1").Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Long_multiplications_are_run_a_few_times_only()
+    {
+        Dictionary<string, double> speeds = [];
+        for (int kernel = 0; kernel < 6; kernel++)
+        {
+            for (int cut = 0; cut < 8; cut++)
+            {
+                speeds.Add($"a/{kernel}/{cut}", 20_000 * (1 + (0.15 * kernel) + (0.01 * cut)));
+            }
+        }
+
+        FakeWorkload workload = new(speeds, untuned: "a/0/3", noise: 0.005, seed: 1) { TimedRuns = true };
+        Assert.Equal("a/0/0", TuningRace.Run(workload)[0].Name);
+        Assert.InRange(workload.Samples, 15, speeds.Count);
+    }
+
+    [Fact]
     public void The_untuned_variant_stays_where_nothing_is_faster_than_the_noise()
     {
         FakeWorkload workload = new(new() { ["a"] = 100, ["b"] = 99.5, ["c"] = 100.2 }, untuned: "c", noise: 0, seed: 1);
@@ -114,6 +151,8 @@ public sealed class TuningRaceTests
 
         public bool IsRough { get; init; }
 
+        public bool TimedRuns { get; init; }
+
         public override bool RoughDiffers => IsRough;
 
         public int Samples { get; private set; }
@@ -129,10 +168,14 @@ public sealed class TuningRaceTests
         public override IReadOnlyDictionary<string, string> Revoked => _revoked;
 
         public override IReadOnlyList<TuningCandidate> Candidates { get; } =
-            [.. speeds.Keys.Select(name => new TuningCandidate(name, name.Split('/')[0], !name.Contains('/') || name.EndsWith("/0", StringComparison.Ordinal), null))];
+            [.. speeds.Keys.Select(name => new TuningCandidate(name, name.Split('/')[0], Kernel(name), name == speeds.Keys.First(other => Kernel(other) == Kernel(name)), null))];
 
-        public override string? Verify(TuningCandidate candidate)
+        /// <summary>What comes before the last stroke: <c>group/cut</c> or <c>group/kernel/cut</c>.</summary>
+        private static string Kernel(string name) => name.LastIndexOf('/') is int last and > 0 ? name[..last] : name;
+
+        public override string? Verify(TuningCandidate candidate, out double microseconds)
         {
+            microseconds = TimedRuns && speeds[candidate.Name] >= 2000 ? speeds[candidate.Name] : 0;
             if (Broken.Contains(candidate.Name))
             {
                 throw new CudaException("call", 1, "broken", "");

@@ -207,10 +207,7 @@ internal sealed class CudaDecoder : IDisposable
             _kernels.AttentionPrefill(_stream, _inputs.Tiles, rows.Tiles, shape, queries, pages, _buffers.Attended);
         }
 
-        CudaMatrix attended = _buffers.Attended;
-        Prepared prepared = !_multiplication.IsQuantizedByGate(rows.Rows) ? Prepared.Nothing : _multiplication.Prepare(layer.Output, rows.Rows, target =>
-            _kernels.Gate(_stream, Activation.None, rows.Rows, attended.RowStride, attended, default, attended, _inputs.Positions, target));
-        _multiplication.Multiply(layer.Output, attended, rows.Rows, _buffers.AttentionBranch, prepared);
+        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch);
 
         CudaHeads Heads(int first) => new(_buffers.QueryKeyValue.Address + (ulong)((long)first * size * sizeof(ushort)), stride, size);
     }

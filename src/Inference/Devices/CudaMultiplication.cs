@@ -22,7 +22,6 @@ internal sealed class CudaMultiplication : IDisposable
     private readonly CudaStream _stream;
     private readonly CudaInt8MatMul? _int8;
     private readonly CudaMatMulWorkspace? _workspace;
-    private readonly bool _findsColumns;
 
     public CudaMultiplication(DecoderPlan plan, DeviceMemoryPlan memory, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
@@ -33,7 +32,6 @@ internal sealed class CudaMultiplication : IDisposable
             return;
         }
 
-        _findsColumns = set.Spec is { Outliers: OutlierPolicy.Columns, Granularity: not QuantizationGranularity.Tensor };
         _int8 = new CudaInt8MatMul(stream.Context, set.Spec with { OutlierThreshold = threshold ?? set.Spec.OutlierThreshold }, set.CudaVariants);
         _workspace = new CudaMatMulWorkspace(stream.Context, stream);
         try
@@ -52,12 +50,6 @@ internal sealed class CudaMultiplication : IDisposable
         _int8?.Dispose();
         _workspace?.Dispose();
     }
-
-    /// <summary>
-    /// Whether activations that no norm or gate computes are best quantized by a gate that changes nothing: a row alone is done in one launch, where the
-    /// quantization kernels first look for outlier columns in another.
-    /// </summary>
-    public bool IsQuantizedByGate(int rows) => rows == 1 && _findsColumns;
 
     /// <summary>Lets a kernel that computes activations quantize them as well, for the matrix that they are multiplied by next.</summary>
     /// <param name="next">The matrix; null where none is, or one that other activations are multiplied by.</param>

@@ -16,6 +16,9 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
     private const double ColdBytes = 128 << 20;
 
+    /// <summary>Beside a run of this many microseconds, waking threads and fetching code take nothing.</summary>
+    private const double LongRun = 2000;
+
     private static int s_warm;
 
     private readonly Int8KernelSet _set;
@@ -53,20 +56,22 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         List<TuningCandidate> candidates = [];
         foreach (IGrouping<CpuKernelFamily, (CpuVariant Variant, string? Pruned)> family in space.For(rows, n, k).GroupBy(static candidate => candidate.Variant.Family))
         {
-            // What the rules would take leads its family, or what comes to the same for this shape.
+            // With each kernel, the cut that the rules would take leads, or what comes to the same for this shape.
             (CpuVariant Variant, string? Pruned)[] members = PrunedByWeights(family.Key) is { } unsuitable
                 ? [(family.First().Variant, family.First().Pruned ?? unsuitable)]
                 : [.. family];
             CpuSchedule plain = CpuSchedule.Default(family.Key, rows);
-            CpuVariant? leader = members.Where(static member => member.Pruned is null).Select(static member => member.Variant)
-                .MaxBy(variant => (variant.Schedule.ProductsPerThread == plain.ProductsPerThread ? 4 : 0) + (variant.Schedule.BlockColumns == plain.BlockColumns ? 2 : 0)
-                    + (variant.Schedule.BlockRows == plain.BlockRows ? 1 : 0) + (variant.Schedule.TileRows / 100.0));
+            CpuVariant[] leaders = [.. members.Where(static member => member.Pruned is null).Select(static member => member.Variant)
+                .GroupBy(static variant => variant.Schedule.TileRows)
+                .Select(kernel => kernel.MaxBy(variant => (variant.Schedule.ProductsPerThread == plain.ProductsPerThread ? 4 : 0)
+                    + (variant.Schedule.BlockColumns == plain.BlockColumns ? 2 : 0) + (variant.Schedule.BlockRows == plain.BlockRows ? 1 : 0))!)];
             if (family.Key == set.Preferred)
             {
-                Untuned = leader!.Name;
+                Untuned = leaders.MaxBy(static leader => leader.Schedule.TileRows)!.Name;
             }
 
-            candidates.AddRange(members.Select(member => new TuningCandidate(member.Variant.Name, member.Variant.Group, member.Variant == leader, member.Pruned)));
+            candidates.AddRange(members.Select(member => new TuningCandidate(
+                member.Variant.Name, member.Variant.Group, $"{member.Variant.Group} {member.Variant.Schedule.TileRows}", leaders.Contains(member.Variant), member.Pruned)));
         }
 
         Candidates = candidates;
@@ -86,14 +91,15 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
     public override bool RoughDiffers => Rows <= MostColdRows;
 
-    public override string? Verify(TuningCandidate candidate)
+    public override string? Verify(TuningCandidate candidate, out double microseconds)
     {
         CpuVariant variant = _variants[candidate.Name];
         Int8Weights weights = WeightsOf(variant.Family)[0];
         _result.AsSpan().Fill(float.NaN);
         long start = Stopwatch.GetTimestamp();
         Multiply(variant, weights);
-        _last[candidate.Name] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
+        double elapsed = _last[candidate.Name] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
+        microseconds = elapsed >= LongRun && !RoughDiffers ? elapsed : 0;
         return _verifier.Check(candidate.Name, MemoryMarshal.AsBytes<float>(_result));
     }
 
@@ -109,8 +115,12 @@ internal sealed class CpuTuningWorkload : TuningWorkload
             _turns[variant.Family] = turn + calls + 1;
         }
 
-        // Verification and other variants came between: threads sleep, and the code is out of the cache.
-        Multiply(variant, copies[(turn + calls) % copies.Count]);
+        if (_last[candidate.Name] < LongRun)
+        {
+            // Verification and other variants came between: threads sleep, and the code is out of the cache.
+            Multiply(variant, copies[(turn + calls) % copies.Count]);
+        }
+
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < calls; i++)
         {

@@ -6,7 +6,7 @@ namespace KernelGen.Tuning;
 internal sealed class CudaTuningWorkload : TuningWorkload
 {
     /// <summary>Results that are read back for verification; of larger ones, a row in each group of rows.</summary>
-    private const long MostVerifiedBytes = 8 << 20;
+    private const long MostVerifiedBytes = 2 << 20;
 
     /// <summary>The rows that one instruction's fragment covers at least: a kernel that is wrong anywhere is wrong in one of them.</summary>
     private const int RowGroup = 8;
@@ -15,6 +15,7 @@ internal sealed class CudaTuningWorkload : TuningWorkload
     private CudaTuningDevice? _owned;
     private readonly CudaWorkload _workload;
     private readonly ResultVerifier _verifier;
+    private readonly byte[] _results;
 
     /// <param name="device">The device with its loaded kernels, which outlives the workload.</param>
     /// <param name="output">The results' type.</param>
@@ -32,11 +33,13 @@ internal sealed class CudaTuningWorkload : TuningWorkload
         ResultOracle oracle = new(device.Spec, rows, weights, outliers, chained: true);
         int elementBytes = output == ElementFormat.Float32 ? 4 : 2;
         _verifier = new ResultVerifier(oracle, VerifiedRows(oracle.Rows, rows, (long)n * elementBytes), n, output);
+        _results = new byte[_verifier.Bytes];
         CudaKernelVariant[] gemms = [.. device.Variants.Where(variant => variant.IsGemm && variant.Format == output)];
         _variants = gemms.ToDictionary(static variant => variant.Name);
         Candidates = [.. gemms.Select(variant => new TuningCandidate(
             variant.Name,
             variant.Role.ToString(),
+            variant.Name,
             Leads: true,
             variant.Reject(device.Context.Device) ?? (variant.Takes(rows) ? null : $"takes at most {variant.BlockM} rows")))];
         CudaKernelVariant[] usable = [.. gemms.Where(variant => variant.Reject(device.Context.Device) is null && variant.Takes(rows))];
@@ -73,11 +76,11 @@ internal sealed class CudaTuningWorkload : TuningWorkload
         }
     }
 
-    public override string? Verify(TuningCandidate candidate)
+    public override string? Verify(TuningCandidate candidate, out double microseconds)
     {
-        byte[] results = new byte[_verifier.Bytes];
-        _workload.Run(_variants[candidate.Name], _verifier.Rows, results);
-        return _verifier.Check(candidate.Name, results);
+        microseconds = 0;
+        _workload.Run(_variants[candidate.Name], _verifier.Rows, _results);
+        return _verifier.Check(candidate.Name, _results);
     }
 
     public override double Sample(TuningCandidate candidate, double microseconds, bool rough = false) => _workload.Sample(_variants[candidate.Name], microseconds);

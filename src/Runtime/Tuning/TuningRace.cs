@@ -3,26 +3,32 @@ namespace KernelGen.Tuning;
 /// <summary>
 /// Finds the fastest variant of a workload: rounds of more samples for fewer variants, as in successive halving (Jamieson and Talwalkar,
 /// arXiv 1502.07943), with three changes. Who leaves is decided by distance from the best and not by rank, since variants often come in crowds that are
-/// equally fast or far behind; one variant speaks for its group first, since most of the difference lies between groups; and every round goes
-/// through all its variants in turn, so that a machine that slows down for a while slows all of them.
+/// equally fast or far behind; one variant speaks for its kernel first, since most of the difference lies between groups, then between kernels; and every
+/// round goes through all its variants in turn, so that a machine that slows down for a while slows all of them.
 /// </summary>
 internal sealed class TuningRace
 {
-    private const double ShortSample = 250, LongSample = 800;
+    /// <summary>Microseconds. A multiplication that takes longer than a sample is one, and tells more than several short ones.</summary>
+    private const double ShortSample = 250, LongSample = 800, LongRun = 2 * LongSample;
+
+    /// <summary>The least microseconds that a final may take; else it may take half as long as all before.</summary>
+    private const double FinalBudget = 60_000;
 
     /// <summary>A group this many times slower than the best one is left: no cut of the work makes that good.</summary>
     public const double GroupMargin = 1.7;
+
+    /// <summary>The same within a group, whose kernels the cut of the work makes faster or slower alike.</summary>
+    private const double KernelMargin = 1.15;
 
     /// <summary>How much slower than the best a variant's fastest sample may be after the first and after the second round.</summary>
     private const double FirstMargin = 1.25, SecondMargin = 1.1;
 
     private const int LeaderSamples = 2, SecondSamples = 2;
 
-    /// <summary>The final ends as soon as it is decided, which takes few samples where there is little noise.</summary>
-    private const int LeastSteadySamples = 3, LeastFinalSamples = 5, MostFinalSamples = 25;
+    private const int LeastFinalSamples = 3, MostFinalSamples = 25;
 
-    /// <summary>Samples that lie this close together, as an undisturbed GPU's do, need no more to tell that variants are as good as equal.</summary>
-    private const double SteadySpread = 0.02;
+    /// <summary>How close the two fastest samples of a variant are, relatively, when its time is known.</summary>
+    private const double Agreement = 0.01;
 
     /// <summary>The most variants that go on, beside the untuned one.</summary>
     private const int MostSecond = 10, MostFinal = 5;
@@ -34,6 +40,9 @@ internal sealed class TuningRace
     private readonly CancellationToken _cancellation;
     private readonly IProgress<TuningProgress>? _progress;
     private readonly List<Entry> _entries;
+
+    /// <summary>Microseconds of samples so far.</summary>
+    private double _spent;
 
     private TuningRace(TuningWorkload workload, IProgress<TuningProgress>? progress, CancellationToken cancellation)
     {
@@ -54,23 +63,8 @@ internal sealed class TuningRace
     private IReadOnlyList<VariantResult> Run()
     {
         Entry[] leaders = Enter(static entry => entry.Candidate.Leads, 0, 0.3);
-        Sample(leaders, LeaderSamples, ShortSample, rough: true);
-        double best = Best();
-        foreach (Entry leader in leaders.Where(leader => leader.Runs && leader.Minimum > GroupMargin * best && !IsUntuned(leader)).ToArray())
-        {
-            double time = leader.Minimum;
-            leader.Leave($"{time / best:F2} times the best of the first round, {time:F1} us");
-            if (_workload.RoughDiffers)
-            {
-                leader.Forget();
-            }
-
-            foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Group == leader.Candidate.Group && !IsUntuned(entry)))
-            {
-                follower.Leave($"its group took {time / best:F2} times the best of the first round");
-            }
-        }
-
+        Sample(leaders, LeaderSamples, ShortSample, longSamples: LeaderSamples, rough: true);
+        LeaveByLeaders(leaders);
         Entry[] others = Enter(static entry => true, 0.3, 0.6);
         foreach (Entry leader in leaders.Where(_ => _workload.RoughDiffers))
         {
@@ -80,15 +74,20 @@ internal sealed class TuningRace
         Sample(_workload.RoughDiffers ? Running() : others, 1, ShortSample);
         KeepNear(FirstMargin, MostSecond, static entry => entry.Minimum);
         Report(0.65);
-        Sample(Running(), SecondSamples, ShortSample);
+        Sample(Running(), 1 + SecondSamples, ShortSample);
         KeepNear(SecondMargin, MostFinal, static entry => entry.Minimum);
         Report(0.8);
+        Entry[] finalists = Running();
+        if (finalists.Length == 0)
+        {
+            throw new InvalidOperationException(
+                $"None of {_entries.Count} variants gives the right results: {string.Join("; ", _entries.Select(static entry => entry.Reason).Distinct().Take(3))}.");
+        }
+
         Final();
         Report(1);
-        Entry[] finalists = [.. Running().OrderBy(static entry => entry.Median)];
-        Entry chosen = finalists.FirstOrDefault() ?? throw new InvalidOperationException(
-            $"None of {_entries.Count} variants gives the right results: {string.Join("; ", _entries.Select(static entry => entry.Reason).Distinct().Take(3))}.");
-        if (finalists.FirstOrDefault(IsUntuned) is { } untuned && untuned.Median * (1 - LeastGain) <= chosen.Median)
+        Entry chosen = finalists.MinBy(static entry => entry.Minimum)!;
+        if (finalists.FirstOrDefault(IsUntuned) is { } untuned && untuned.Minimum * (1 - LeastGain) <= chosen.Minimum)
         {
             chosen = untuned;
         }
@@ -101,6 +100,36 @@ internal sealed class TuningRace
         ];
     }
 
+    /// <summary>Groups and kernels whose leaders are far behind are left, the untuned variant excepted.</summary>
+    private void LeaveByLeaders(Entry[] leaders)
+    {
+        double best = Best();
+        foreach (IGrouping<string, Entry> group in leaders.Where(static leader => leader.Runs).GroupBy(static leader => leader.Candidate.Group).ToArray())
+        {
+            double groupBest = group.Min(static leader => leader.Minimum);
+            bool isFar = groupBest > GroupMargin * best;
+            foreach (Entry leader in group.Where(leader => isFar || (!_workload.RoughDiffers && leader.Minimum > KernelMargin * groupBest)).ToArray())
+            {
+                double time = leader.Minimum;
+                foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Kernel == leader.Candidate.Kernel && !IsUntuned(entry)))
+                {
+                    follower.Leave($"its kernel took {time / best:F2} times the best of the first round");
+                }
+
+                if (IsUntuned(leader))
+                {
+                    continue;
+                }
+
+                leader.Leave($"{time / best:F2} times the best of the first round, {time:F1} us");
+                if (_workload.RoughDiffers)
+                {
+                    leader.Forget();
+                }
+            }
+        }
+    }
+
     /// <summary>Verifies the waiting variants that fit.</summary>
     private Entry[] Enter(Func<Entry, bool> fits, double from, double to)
     {
@@ -110,7 +139,13 @@ internal sealed class TuningRace
             _cancellation.ThrowIfCancellationRequested();
             try
             {
-                entering[i].Start(_workload.Verify(entering[i].Candidate));
+                entering[i].Start(_workload.Verify(entering[i].Candidate, out double microseconds));
+                if (entering[i].Runs && microseconds > 0)
+                {
+                    entering[i].Add(microseconds);
+                    _spent += microseconds;
+                }
+
                 foreach (Entry revoked in _entries.Where(entry => entry.Runs && _workload.Revoked.ContainsKey(entry.Candidate.Name)))
                 {
                     revoked.Start(_workload.Revoked[revoked.Candidate.Name]);
@@ -127,21 +162,29 @@ internal sealed class TuningRace
         return entering;
     }
 
-    private void Sample(Entry[] entries, int samples, double microseconds, bool rough = false)
+    /// <summary>Brings entries to a number of samples, or those whose multiplication is long to another.</summary>
+    private void Sample(Entry[] entries, int samples, double microseconds, int longSamples = 1, bool rough = false)
     {
         for (int i = 0; i < samples; i++)
         {
-            foreach (Entry entry in entries.Where(static entry => entry.Runs))
+            foreach (Entry entry in entries.Where(entry => entry.Runs && entry.Fresh < (entry.IsLong ? longSamples : samples)))
             {
-                _cancellation.ThrowIfCancellationRequested();
-                entry.Add(_workload.Sample(entry.Candidate, microseconds, rough));
+                SampleOnce(entry, microseconds, rough);
             }
         }
     }
 
+    private void SampleOnce(Entry entry, double microseconds, bool rough = false)
+    {
+        _cancellation.ThrowIfCancellationRequested();
+        double sample = _workload.Sample(entry.Candidate, microseconds, rough);
+        entry.Add(sample);
+        _spent += Math.Max(sample, microseconds);
+    }
+
     /// <summary>
-    /// Samples until one variant is ahead of all others by more than their noise, or those that may still win are as good as equal. Who is behind
-    /// without a doubt needs no more samples.
+    /// Samples until every variant's time is known or known to be longer than the best one's, or the final has taken half as long as all rounds
+    /// before. What disturbs a sample makes it longer, so the fastest one counts; two that agree are no accident.
     /// </summary>
     private void Final()
     {
@@ -151,15 +194,19 @@ internal sealed class TuningRace
             entry.Restart();
         }
 
-        for (int i = 1; i <= MostFinalSamples && open.Length > 0; i++)
+        double end = _spent + Math.Max(_spent / 2, FinalBudget);
+        for (int i = 1; i <= MostFinalSamples && open.Length > 0 && (i <= LeastFinalSamples || _spent < end); i++)
         {
-            Sample(open, 1, LongSample);
-            bool isSteady = open.All(static entry => entry.Maximum <= entry.Minimum * (1 + SteadySpread));
-            if (i >= (isSteady ? LeastSteadySamples : LeastFinalSamples))
+            foreach (Entry entry in open)
             {
-                Entry best = open.MinBy(static entry => entry.Median)!;
-                open = [.. open.Where(entry => entry.Minimum <= best.Maximum)];
-                if (open.Length == 1 || ((isSteady || i >= MostFinalSamples / 2) && open.Max(static entry => entry.Median) <= best.Median * (1 + LeastGain)))
+                SampleOnce(entry, LongSample);
+            }
+
+            if (i >= LeastFinalSamples)
+            {
+                double best = open.Min(static entry => entry.Minimum);
+                open = [.. open.Where(entry => !entry.IsKnown || entry.Minimum <= best * (1 + LeastGain))];
+                if (open.All(static entry => entry.IsKnown))
                 {
                     return;
                 }
@@ -221,12 +268,19 @@ internal sealed class TuningRace
 
         public int Count => _samples.Count;
 
+        /// <summary>Samples since the last <see cref="Restart"/>.</summary>
+        public int Fresh => _samples.Count - _start;
+
+        /// <summary>Whether a single multiplication is longer than a sample need be.</summary>
+        public bool IsLong => HasSamples && Minimum >= LongRun;
+
         /// <summary>Of this round and those before; from the final on of the final alone, whose samples are longer.</summary>
         public double Minimum => _samples.Skip(_start).Min();
 
-        public double Maximum => _samples.Skip(_start).Max();
-
         public double Median => TuningTiming.Of(_samples.Skip(_start)).Median;
+
+        /// <summary>Whether two samples agree on the least time.</summary>
+        public bool IsKnown => Fresh > 1 && _samples.Skip(_start).Order().ElementAt(1) <= Minimum * (1 + Agreement);
 
         public void Start(string? wrong) => (_outcome, Reason) = (wrong is null ? VariantOutcome.Finalist : VariantOutcome.Wrong, wrong);
 

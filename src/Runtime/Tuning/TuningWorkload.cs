@@ -3,9 +3,10 @@ namespace KernelGen.Tuning;
 /// <summary>A variant that takes part in tuning a shape.</summary>
 /// <param name="Name">The computed name.</param>
 /// <param name="Group">Variants of a group share what matters most for their speed.</param>
-/// <param name="Leads">Whether it speaks for its group in the first round.</param>
+/// <param name="Kernel">Variants of a group with the same kernel differ in how the work is cut alone.</param>
+/// <param name="Leads">Whether it speaks for its kernel in the first round.</param>
 /// <param name="Pruned">Why it need not be tried; null where it is.</param>
-internal sealed record TuningCandidate(string Name, string Group, bool Leads, string? Pruned);
+internal sealed record TuningCandidate(string Name, string Group, string Kernel, bool Leads, string? Pruned);
 
 /// <summary>One shape on one device, with data: runs any variant, checks it and times it.</summary>
 internal abstract class TuningWorkload : IDisposable
@@ -26,8 +27,10 @@ internal abstract class TuningWorkload : IDisposable
     public abstract IReadOnlyList<TuningCandidate> Candidates { get; }
 
     /// <summary>Runs a variant once, which also warms it up, and compares its results with the oracle's.</summary>
+    /// <param name="candidate">The variant.</param>
+    /// <param name="microseconds">What that run took, if it is a sample like others; else 0.</param>
     /// <returns>What is wrong with them; null where nothing is.</returns>
-    public abstract string? Verify(TuningCandidate candidate);
+    public abstract string? Verify(TuningCandidate candidate, out double microseconds);
 
     /// <summary>Whether rough samples are of other data than the others, so that they cannot be compared.</summary>
     public virtual bool RoughDiffers => false;

@@ -12,6 +12,12 @@ public enum CudaKernelRole
     /// <summary>Quantizes rows.</summary>
     Quantize,
 
+    /// <summary>Marks the columns of a single row that hold an outlier and quantizes it.</summary>
+    QuantizeOneRow,
+
+    /// <summary>Marks the columns of few rows that hold an outlier and quantizes the rows, in one launch.</summary>
+    QuantizeFewRows,
+
     /// <summary>Multiplies many rows: wgmma and TMA.</summary>
     WgmmaGemm,
 

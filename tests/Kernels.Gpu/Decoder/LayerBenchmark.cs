@@ -40,7 +40,6 @@ internal sealed class LayerBenchmark : IDisposable
         Gate = 2,
         Attention = 4,
         Quantization = 8,
-        GateQuantization = 16,
         All = 15,
     }
 
@@ -88,7 +87,7 @@ internal sealed class LayerBenchmark : IDisposable
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)Shapes[i].N * Shapes[i].K / time / 1e6:F2} TB/s"));
             }
 
-            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Gate, Parts.All & ~Parts.Quantization, Parts.All, (Parts.All & ~Parts.Quantization) | Parts.GateQuantization })
+            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Gate, Parts.All & ~Parts.Quantization, Parts.All })
             {
                 Layer(output, name, matMul, biasAt, parts);
             }
@@ -141,11 +140,6 @@ internal sealed class LayerBenchmark : IDisposable
             if (parts.HasFlag(Parts.Quantization))
             {
                 matMul.QuantizeActivations(space, normed, 1, weights[1]);
-            }
-
-            if (parts.HasFlag(Parts.GateQuantization))
-            {
-                kernels.Gate(stream, Activation.None, 1, Hidden, normed, default, normed, positions, matMul.QuantizeTarget(space, 1, weights[1]));
             }
 
             Product(matMul, weights[1], rows, rows);

@@ -9,6 +9,7 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// more: the columns in which its rows have outliers are collected in shared memory, so that systematic outliers don't make every row of A ask for
 /// the same atomic. Magnitudes are compared two at a time as they are stored, so what a value costs is a conversion, a product and a rounding. A value is rounded by
 /// adding 1.5 * 2^23 to the product, which leaves the nearest integer, ties to even, in the low byte.
+/// Few rows' outlier columns need no launch of their own: the blocks of one cluster mark them, wait for each other, and quantize what they still hold.
 /// </summary>
 internal static class RegisterQuantizeKernel
 {
@@ -29,7 +30,8 @@ internal static class RegisterQuantizeKernel
             {
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
-            .reg .b32 thread, threads, blockThread, team, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
+            {{(InCluster(plan) ? $".shared .align 4 .b32 clusterMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress;" : "")}}
+            .reg .b32 thread, threads, blockThread, team, teamBarrier, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
             .reg .b32 magnitude, keeps, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
             .reg .f32 high, prescale, scale, scaledHigh, rowStep, remoteFloat;
@@ -80,18 +82,26 @@ internal static class RegisterQuantizeKernel
             mov.u32 row, %ctaid.x;
             mad.lo.u32 row, row, teams, team;
             setp.gt.u32 several, warps, 1;
+            add.u32 teamBarrier, team, 1;
             shl.b32 rowThreads, warps, 5;
             shr.u32 groups, kPadded, 3;
             """);
         if (Marks(plan))
         {
-            ForMaskWords(ptx, "ZERO_MASK", () => ptx.Add("st.shared.b32 [address32], 0;"));
+            ForMaskWords(ptx, "ZERO_MASK", "blockMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
+            if (InCluster(plan))
+            {
+                // A peer may write to this block's copy once it is known to run and to have cleared it.
+                ForMaskWords(ptx, "ZERO_CLUSTER_MASK", "clusterMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
+                ptx.Add("barrier.cluster.arrive.release;");
+            }
+
             ptx.Add("bar.sync 0;");
         }
 
         ptx.Add($"""
             setp.ge.u32 present, row, rows;
-            @present bra ROW_DONE;
+            @present bra {(InCluster(plan) ? "ROW_MARKED" : "ROW_DONE")};
             mul.wide.u32 offset, row, stride;
             shl.b64 offset, offset, 1;
             add.u64 input, input, offset;
@@ -108,13 +118,17 @@ internal static class RegisterQuantizeKernel
         }
 
         ptx.Add("mov.u32 rowOutlierBytes, 0;");
-        for (int i = 0; i < Groups; i++)
+        MeasureRow(ptx, plan, byThreshold: Marks(plan), byMask: plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns);
+        if (InCluster(plan))
         {
-            MeasureGroup(ptx, plan, i);
+            TakeOutliers(ptx, plan, marks: true, lists: false);
+            ShareMarks(ptx);
+            ptx.Add("mov.u32 rowOutlierBytes, 0;");
+            MeasureRow(ptx, plan, byThreshold: false, byMask: true);
         }
 
-        Reduce(ptx, plan);
-        if (plan.Stage == QuantizeStage.Quantize)
+        bool quantizes = plan.Stage != QuantizeStage.Detect;
+        if (quantizes)
         {
             ptx.Add(plan.Input == ElementFormat.BFloat16
                 ? "shl.b32 kept, kept, 16;\nmov.b32 high, kept;"
@@ -131,12 +145,13 @@ internal static class RegisterQuantizeKernel
             ptx.Add("@!isFinite bra ROW_DONE;");
         }
 
-        if (Marks(plan) || lists)
+        bool marks = Marks(plan) && !InCluster(plan);
+        if (marks || lists)
         {
-            TakeOutliers(ptx, plan);
+            TakeOutliers(ptx, plan, marks, lists);
         }
 
-        if (plan.Stage == QuantizeStage.Quantize)
+        if (quantizes)
         {
             for (int i = 0; i < Groups; i++)
             {
@@ -147,13 +162,14 @@ internal static class RegisterQuantizeKernel
 
         if (lists)
         {
-            OutlierRowList.Store(ptx, "@several bar.sync team, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
+            OutlierRowList.Store(ptx, "@several bar.sync teamBarrier, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
         }
 
         ptx.Add("ROW_DONE:");
-        if (Marks(plan))
+        if (marks)
         {
-            FlushMask(ptx);
+            ptx.Add("bar.sync 0;");
+            FlushMask(ptx, static () => { });
         }
 
         return ptx.Add("""
@@ -163,7 +179,9 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>Whether the kernel finds outliers by their values and sets the bits of their columns.</summary>
-    private static bool Marks(QuantizePlan plan) => plan.Stage == QuantizeStage.Detect || plan.ExcludesElements;
+    private static bool Marks(QuantizePlan plan) => plan.Stage is QuantizeStage.Detect or QuantizeStage.DetectAndQuantize || plan.ExcludesElements;
+
+    private static bool InCluster(QuantizePlan plan) => plan.Stage == QuantizeStage.DetectAndQuantize;
 
     private static string[] Raw(int group) => Enumerable.Range(0, Group / 2).Select(pair => $"raw{group}_{pair}").ToArray();
 
@@ -214,10 +232,9 @@ internal static class RegisterQuantizeKernel
     /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers and leave
     /// a bit each in the group's byte of rowOutlierBytes: by threshold, those of the pairs' first values before those of their second.
     /// </summary>
-    private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i)
+    private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i, bool byThreshold, bool byMask)
     {
         string type = plan.Input == ElementFormat.BFloat16 ? "bf16x2" : "f16x2", measured = ptx.Label("GROUP_MEASURED");
-        bool byThreshold = Marks(plan), byMask = plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
         if (i > 0)
         {
             ptx.Add($"@!inRow{i} bra {measured};");
@@ -227,12 +244,18 @@ internal static class RegisterQuantizeKernel
         if (byMask)
         {
             GroupNumber(ptx, 0);
-            ptx.Add($"""
-                mad.lo.u32 group, rowThreads, {i}, group;
-                cvt.u64.u32 offset, group;
-                add.u64 pointer, mask, offset;
-                @inRow{i} ld.global.u8 groupOutliers, [pointer];
-                """);
+            ptx.Add($"mad.lo.u32 group, rowThreads, {i}, group;");
+            ptx.Add(InCluster(plan)
+                ? $"""
+                    mov.u32 address32, clusterMask;
+                    add.u32 address32, address32, group;
+                    @inRow{i} ld.shared.u8 groupOutliers, [address32];
+                    """
+                : $"""
+                    cvt.u64.u32 offset, group;
+                    add.u64 pointer, mask, offset;
+                    @inRow{i} ld.global.u8 groupOutliers, [pointer];
+                    """);
         }
 
         for (int pair = 0; pair < Group / 2; pair++)
@@ -250,7 +273,7 @@ internal static class RegisterQuantizeKernel
                     and.b32 bits, bits, {0x00100001 << pair};
                     or.b32 groupOutliers, groupOutliers, bits;
                     """);
-                if (plan.Stage == QuantizeStage.Quantize)
+                if (plan.ExcludesElements)
                 {
                     ptx.Add($"""
                         and.b32 {raw}, {raw}, keeps;
@@ -308,9 +331,21 @@ internal static class RegisterQuantizeKernel
         ptx.Add($"{measured}:");
     }
 
+    /// <summary>largest, kept and isFinite of the row, and every thread's outliers in rowOutlierBytes.</summary>
+    private static void MeasureRow(PtxWriter ptx, QuantizePlan plan, bool byThreshold, bool byMask)
+    {
+        for (int i = 0; i < Groups; i++)
+        {
+            MeasureGroup(ptx, plan, i, byThreshold, byMask);
+        }
+
+        Reduce(ptx, plan);
+    }
+
     /// <summary>Bits of magnitudes order like the magnitudes, NaN above all: integer maxima over the row, which every thread gets.</summary>
     private static void Reduce(PtxWriter ptx, QuantizePlan plan)
     {
+        string reduced = ptx.Label("REDUCED");
         bool all = plan.Outliers == OutlierPolicy.None;
         WarpMaximum(ptx, "largest", "largestPair");
         if (!all)
@@ -322,15 +357,14 @@ internal static class RegisterQuantizeKernel
             ptx.Add("mov.u32 kept, largest;");
         }
 
-        ptx.Add("""
-            @!several bra REDUCED;
+        ptx.Add($$"""
+            @!several bra {{reduced}};
             setp.eq.u32 isFirst, lane, 0;
             mov.u32 address32, warpLargest;
             shl.b32 scratch, warp, 3;
             add.u32 scratch, scratch, address32;
             @isFirst st.shared.v2.b32 [scratch], {largest, kept};
-            add.u32 team, team, 1;
-            bar.sync team, rowThreads;
+            bar.sync teamBarrier, rowThreads;
             mov.u32 largest, 0;
             mov.u32 kept, 0;
             setp.lt.u32 present, lane, warps;
@@ -340,7 +374,7 @@ internal static class RegisterQuantizeKernel
             @present ld.shared.v2.b32 {largest, kept}, [scratch];
             redux.sync.max.u32 largest, largest, 0xFFFFFFFF;
             redux.sync.max.u32 kept, kept, 0xFFFFFFFF;
-            REDUCED:
+            {{reduced}}:
             setp.lt.u32 isFinite, largest, infinity;
             """);
     }
@@ -352,8 +386,11 @@ internal static class RegisterQuantizeKernel
         redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
         """);
 
-    /// <summary>A thread's outliers to the block's mask and to the row's list, one by one: they are read again, from L1. Few threads have any.</summary>
-    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan)
+    /// <summary>
+    /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any. Those that
+    /// were found by threshold are in another order than those by mask.
+    /// </summary>
+    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, bool marks, bool lists)
     {
         string next = ptx.Label("NEXT_OUTLIER"), done = ptx.Label("OUTLIERS_TAKEN");
         ptx.Add($"""
@@ -369,7 +406,7 @@ internal static class RegisterQuantizeKernel
             mad.lo.u32 group, group, rowThreads, thread;
             and.b32 bits, bits, 7;
             """);
-        if (Marks(plan))
+        if (marks)
         {
             // First values of the four pairs, then their second ones.
             ptx.Add("""
@@ -380,7 +417,7 @@ internal static class RegisterQuantizeKernel
         }
 
         ptx.Add("mad.lo.u32 element, group, 8, bits;");
-        if (Marks(plan))
+        if (marks)
         {
             ptx.Add("""
                 mov.u32 address32, blockMask;
@@ -393,7 +430,7 @@ internal static class RegisterQuantizeKernel
                 """);
         }
 
-        if (QuantizeKernel.ListsRows(plan))
+        if (lists)
         {
             string unlisted = ptx.Label("UNLISTED");
             ptx.Add($"""
@@ -429,21 +466,57 @@ internal static class RegisterQuantizeKernel
                 """);
     }
 
-    /// <summary>The block's mask to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
-    private static void FlushMask(PtxWriter ptx)
+    /// <summary>
+    /// What the blocks of the cluster have marked to all of them, by way of each other's shared memory, and to the call's mask, for the multiplication.
+    /// All threads meet here; those without a row are done.
+    /// </summary>
+    private static void ShareMarks(PtxWriter ptx)
     {
-        ptx.Add("bar.sync 0;");
-        ForMaskWords(ptx, "FLUSH_MASK", () => ptx.Add("""
+        ptx.Add("""
+            ROW_MARKED:
+            bar.sync 0;
+            barrier.cluster.wait.acquire;
+            mov.u32 peers, %cluster_nctarank;
+            """);
+        FlushMask(ptx, () => ptx.Add("""
+            mov.u32 peer, 0;
+            @isZero mov.u32 peer, peers;
+            mov.u32 address32, clusterMask;
+            mad.lo.u32 address32, group, 4, address32;
+            NEXT_PEER:
+            setp.ge.u32 present, peer, peers;
+            @present bra PEERS_TOLD;
+            mapa.shared::cluster.u32 peerAddress, address32, peer;
+            red.relaxed.cluster.shared::cluster.or.b32 [peerAddress], bits;
+            add.u32 peer, peer, 1;
+            bra NEXT_PEER;
+            PEERS_TOLD:
+            """));
+        ptx.Add("""
+            barrier.cluster.arrive.release;
+            barrier.cluster.wait.acquire;
+            setp.ge.u32 present, row, rows;
+            @present bra ROW_DONE;
+            """);
+    }
+
+    /// <summary>The block's mask to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="word">What else becomes of a word in <c>bits</c>, number <c>group</c>; isZero where it has none.</param>
+    private static void FlushMask(PtxWriter ptx, System.Action word) => ForMaskWords(ptx, "FLUSH_MASK", "blockMask", () =>
+    {
+        ptx.Add("""
             ld.shared.b32 bits, [address32];
             setp.eq.u32 isZero, bits, 0;
             mul.wide.u32 offset, group, 4;
             add.u64 pointer, mask, offset;
             @!isZero red.global.or.b32 [pointer], bits;
-            """));
-    }
+            """);
+        word();
+    });
 
-    /// <summary>Deals the mask's words, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
-    private static void ForMaskWords(PtxWriter ptx, string name, System.Action body)
+    /// <summary>Deals the words of a mask, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
+    private static void ForMaskWords(PtxWriter ptx, string name, string words, System.Action body)
     {
         string loop = ptx.Label(name), done = ptx.Label(name + "_DONE");
         ptx.Add($"""
@@ -452,7 +525,7 @@ internal static class RegisterQuantizeKernel
             {loop}:
             setp.ge.u32 present, group, maskWords;
             @present bra {done};
-            mov.u32 address32, blockMask;
+            mov.u32 address32, {words};
             mad.lo.u32 address32, group, 4, address32;
             """);
         body();

@@ -5,7 +5,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <summary>
 /// Few rows: the time is that of reading the weights once. Every block takes an equal, contiguous run of K blocks over all tiles, so that all
 /// multiprocessors stream to the end. A tile that two blocks share is summed with integer atomics, whose order cannot show in the result;
-/// the block that adds the last K block finishes the tile and leaves the workspace zeroed.
+/// the block that adds the last K block finishes the tile and leaves the workspace zeroed. Where the launch gives every tile a cluster of its own, the
+/// cluster's first block gets the others' sums in its shared memory instead, which takes no way through global memory.
 /// </summary>
 internal static class StreamGemm
 {
@@ -26,14 +27,15 @@ internal static class StreamGemm
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
            .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "kBlock", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "preload", "preloaded")
-           .Registers("b32", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
+           .Registers("b32", "ranks", "rank", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
-           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isWhole", "isFinal", "validFeature0", "validFeature1", "valid")
+           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isWhole", "isFinal", "isAlone", "validFeature0", "validFeature1", "valid")
            .Registers("f32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenStep{i}").ToArray())
            .Registers("b32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenZero{i}").ToArray())
            .Registers("f32", "tokenOutlier0", "tokenOutlier1")
+           .Registers("b32", "taken0", "taken1", "taken2", "taken3")
            .Registers("b32", accumulators);
         Epilogue.Declare(ptx);
         Epilogue.DeclareSlots(ptx);
@@ -58,6 +60,9 @@ internal static class StreamGemm
     }
 
     private static int OutlierBarrier(StreamGemmPlan plan) => plan.Stages * 16;
+
+    /// <summary>Counts the threads of the cluster's other blocks whose sums are here.</summary>
+    private static int RanksBarrier(StreamGemmPlan plan) => OutlierBarrier(plan) + 40;
 
     private static void Prologue(PtxWriter ptx, StreamGemmPlan plan)
     {
@@ -88,6 +93,9 @@ internal static class StreamGemm
             cvta.param.u64 mapActivations, mapActivations;
             mov.b64 mapWeights, paramMapB;
             cvta.param.u64 mapWeights, mapWeights;
+            mov.u32 ranks, %cluster_nctarank;
+            mov.u32 rank, %cluster_ctarank;
+            setp.eq.u32 isAlone, ranks, 1;
             setp.ne.u32 isLeader, thread, 0;
             @isLeader bra BARRIERS_READY;
             """);
@@ -102,9 +110,13 @@ internal static class StreamGemm
         ptx.Add($"""
             mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan)}], {OutlierHelpers.Threads};
             mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 128;
+            sub.u32 total, ranks, 1;
+            shl.b32 total, total, 7;
+            @!isAlone mbarrier.init.shared::cta.b64 [barriers+{RanksBarrier(plan)}], total;
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
             bar.sync 0;
+            @!isAlone barrier.cluster.arrive.release;
             griddepcontrol.launch_dependents;
             shr.u32 warpgroup, thread, 7;
             mov.u32 stage, 0;
@@ -206,6 +218,8 @@ internal static class StreamGemm
             add.u32 outlierBuffer, shared, {plan.OutlierOffset};
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan)};
             griddepcontrol.wait;
+            setp.ne.u32 again, rank, 0;
+            @again bra HELPED;
             HELP_SEGMENT:
             setp.ge.u32 atEnd, unit, unitEnd;
             @atEnd bra HELPED;
@@ -275,6 +289,7 @@ internal static class StreamGemm
         LoadVectors(ptx, plan);
         ptx.Add($"""
             mov.u32 segmentLeft, segmentUnits;
+            mov.u32 releaseBarrier, 0;
             CONSUME:
             shl.b32 full, stage, 4;
             add.u32 full, full, barriers;
@@ -301,17 +316,22 @@ internal static class StreamGemm
                 """);
         }
 
+        // A stage is given back while the next one is multiplied: a block alone on its multiprocessor has nothing else to hide the multiplication behind.
         ptx.Add("""
             wgmma.commit_group.sync.aligned;
-            wgmma.wait_group.sync.aligned 0;
+            wgmma.wait_group.sync.aligned 1;
             setp.eq.u32 isLeader, groupThread, 0;
-            @isLeader mbarrier.arrive.shared::cta.b64 _, [full+8];
+            setp.ne.and.u32 isFirst, releaseBarrier, 0, isLeader;
+            @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
+            add.u32 releaseBarrier, full, 8;
             """);
         NextStage(ptx, plan);
         ptx.Add("""
             sub.u32 segmentLeft, segmentLeft, 1;
             setp.ne.u32 again, segmentLeft, 0;
             @again bra CONSUME;
+            wgmma.wait_group.sync.aligned 0;
+            @isLeader mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             """);
         Combine(ptx, plan, accumulators);
         Finish(ptx, plan, accumulators);
@@ -329,6 +349,7 @@ internal static class StreamGemm
         ptx.Add($"""
             setp.eq.u32 isFinal, segmentUnits, kBlocks;
             @isFinal bra COMBINED;
+            @!isAlone bra COMBINE_RANKS;
             mul.lo.u32 total, tile, {plan.Tokens};
             add.u32 total, total, laneColumn;
             mul.wide.u32 pointer, total, {StreamGemmPlan.BlockN * 4};
@@ -359,7 +380,59 @@ internal static class StreamGemm
             @valid ld.relaxed.gpu.global.s32 {accumulators[i]}, [pointer+{offset}];
             @valid st.relaxed.gpu.global.s32 [pointer+{offset}], 0;
             """));
+        ptx.Add("bra COMBINED;");
+        CombineRanks(ptx, plan, accumulators);
         ptx.Add("COMBINED:");
+    }
+
+    /// <summary>The sums of the cluster's other blocks, thread by thread, to the first block, which goes on alone.</summary>
+    private static void CombineRanks(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
+    {
+        const int VectorBytes = 128 * 16;
+        int rankBytes = StreamTile.RankBytes(plan.Tokens), vectors = accumulators.Length / 4;
+        ptx.Add($"""
+            COMBINE_RANKS:
+            setp.eq.u32 isFinal, rank, 0;
+            @isFinal bra TAKE_RANKS;
+            barrier.cluster.wait.acquire;
+            sub.u32 total, rank, 1;
+            mad.lo.u32 remote, total, {rankBytes}, scratchSlot;
+            mapa.shared::cluster.u32 remote, remote, 0;
+            """);
+        for (int i = 0; i < vectors; i++)
+        {
+            ptx.Add($"st.shared::cluster.v4.b32 [remote+{i * VectorBytes}], {{{string.Join(", ", accumulators.Skip(4 * i).Take(4))}}};");
+        }
+
+        ptx.Add($"""
+            add.u32 remote, barriers, {RanksBarrier(plan)};
+            mapa.shared::cluster.u32 remote, remote, 0;
+            mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];
+            bra END;
+            TAKE_RANKS:
+            mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ready, [barriers+{RanksBarrier(plan)}], 0;
+            @!ready bra TAKE_RANKS;
+            mov.u32 remote, scratchSlot;
+            mov.u32 total, 1;
+            TAKE_RANK:
+            """);
+        for (int i = 0; i < vectors; i++)
+        {
+            ptx.Add($$"""
+                ld.shared.v4.b32 {taken0, taken1, taken2, taken3}, [remote+{{i * VectorBytes}}];
+                """);
+            for (int j = 0; j < 4; j++)
+            {
+                ptx.Add($"add.s32 {accumulators[(4 * i) + j]}, {accumulators[(4 * i) + j]}, taken{j};");
+            }
+        }
+
+        ptx.Add($"""
+            add.u32 remote, remote, {rankBytes};
+            add.u32 total, total, 1;
+            setp.lt.u32 again, total, ranks;
+            @again bra TAKE_RANK;
+            """);
     }
 
     /// <summary>What the epilogue needs per output feature and per token is asked for before the mainloop, which hides how long it takes.</summary>

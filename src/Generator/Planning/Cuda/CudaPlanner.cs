@@ -64,6 +64,17 @@ internal static class CudaPlanner
                 }
 
                 Add(plans, CudaKernelRole.Quantize, new QuantizePlan(QuantizeStage.Quantize, input, spec.Outliers, zeroPoint, tensor, capability));
+                if (spec.Outliers == OutlierPolicy.Columns && !tensor)
+                {
+                    // The outlier columns of one row are its outliers.
+                    Add(plans, CudaKernelRole.QuantizeOneRow, new QuantizePlan(QuantizeStage.Quantize, input, OutlierPolicy.Elements, zeroPoint, false, capability));
+                }
+
+                QuantizePlan fewRows = new(QuantizeStage.DetectAndQuantize, input, spec.Outliers, zeroPoint, tensor, capability);
+                if (spec.Outliers == OutlierPolicy.Columns && fewRows.InRegisters)
+                {
+                    Add(plans, CudaKernelRole.QuantizeFewRows, fewRows);
+                }
             }
         }
 

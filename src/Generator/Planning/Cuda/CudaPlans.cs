@@ -70,6 +70,9 @@ internal enum QuantizeStage
 
     /// <summary>Quantizes.</summary>
     Quantize,
+
+    /// <summary>Marks the columns that hold an outlier, then quantizes, in a launch of one cluster, so of few rows.</summary>
+    DetectAndQuantize,
 }
 
 /// <summary>A kernel with one thread block per row of activations (or weights).</summary>
@@ -97,7 +100,7 @@ internal sealed record QuantizePlan(
     public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;
 
     public string Name =>
-        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", _ => "quantize" })
+        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", QuantizeStage.DetectAndQuantize => "detect_quantize", _ => "quantize" })
         + (Input switch { ElementFormat.Float16 => "_f16", ElementFormat.BFloat16 => "_bf16", _ => "_f32" })
         + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
@@ -118,13 +121,13 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int ScratchOffset => Stages * StageBytes;
 
-    public int OutlierOffset => ScratchOffset + (ScratchSlots * 16 * 128);
+    public int OutlierOffset => ScratchOffset + StreamTile.ScratchBytes;
 
     public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
 
     public int BarrierOffset => OutlierOffset + OutlierBytes;
 
-    /// <summary>Ring barriers, the outlier buffer's, and the last ticket that was drawn.</summary>
+    /// <summary>Ring barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums.</summary>
     public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
 
     public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";

@@ -19,12 +19,27 @@ internal sealed class CudaContext : IDisposable
     {
         Device = device;
         this.isOwn = isOwn;
-        Check(isOwn ? cuCtxCreate_v2(out handle, 0, device.Handle) : cuDevicePrimaryCtxRetain(out handle, device.Handle));
+        if (isOwn)
+        {
+            Check(cuCtxCreate_v2(out handle, 0, device.Handle));
+        }
+        else
+        {
+            Check(cuDevicePrimaryCtxRetain(out handle, device.Handle));
+        }
 
-        // Freed workspace stays in the pool: the next layer takes it without asking the system.
-        Check(cuDeviceGetDefaultMemPool(out nint pool, device.Handle));
-        ulong keepAll = ulong.MaxValue;
-        Check(cuMemPoolSetAttribute(pool, attribute: 4, &keepAll));
+        try
+        {
+            // Freed workspace stays in the pool: the next layer takes it without asking the system.
+            Check(cuDeviceGetDefaultMemPool(out nint pool, device.Handle));
+            ulong keepAll = ulong.MaxValue;
+            Check(cuMemPoolSetAttribute(pool, attribute: 4, &keepAll));
+        }
+        catch
+        {
+            Release();
+            throw;
+        }
     }
 
     ~CudaContext() => Release();

@@ -258,10 +258,19 @@ internal static unsafe partial class CudaDriver
         /// <summary>CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may start before the one ahead of it has ended.</summary>
         public const int ProgrammaticStreamSerialization = 6;
 
+        /// <summary>CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION: blocks of a cluster in x, y and z.</summary>
+        public const int ClusterDimension = 4;
+
         [FieldOffset(0)]
         public int Id;
 
         [FieldOffset(8)]
         public int Value;
+
+        [FieldOffset(12)]
+        public int Y;
+
+        [FieldOffset(16)]
+        public int Z;
     }
 }

@@ -23,14 +23,16 @@ public sealed class CudaException : Exception
     /// <summary>The CUresult.</summary>
     public int Code { get; }
 
-    /// <summary>Whether the device's context is lost, so that every later call of this process on the device fails too.</summary>
-    public bool IsDeviceLost => Code is 214 or (>= 700 and <= 720 and not 701 and not 704 and not 705 and not 708 and not 709 and not 712 and not 713) or 46;
+    /// <summary>Whether the device is lost to this process: every later call on it fails too.</summary>
+    public bool IsDeviceLost => IsLoss(Code);
+
+    private static bool IsLoss(int code) => code is 46 or 214 or 700 or 702 or 710 or (>= 714 and <= 719);
 
     private static string Remedy(int code) => code switch
     {
         2 => " The device is out of memory: use a smaller batch, free weights, or another device.",
         35 => " The NVIDIA driver is older than this program needs: update it.",
-        700 or 715 or 716 or 717 or 718 or 719 => " The device's context is lost: restart the process.",
+        _ when IsLoss(code) => " The device is lost to this process, which must be restarted to use it again.",
         _ => "",
     };
 }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace KernelGen.Backends.Cuda;
@@ -19,7 +20,10 @@ internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, 
 internal sealed unsafe class CudaInt8MatMul : IDisposable
 {
     /// <summary>The longest row, in values, that the quantization kernels can address.</summary>
-    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, StaticQuantizeShared = 512;
+    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
+
+    /// <summary>Rows that a block holds in registers, and blocks of a cluster on every device that has clusters.</summary>
+    private const int MostBlockRows = 8, ClusterBlocks = 8;
 
     private readonly CudaContext context;
 
@@ -139,6 +143,17 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
         bool early = true;
+        if (!marked && rows == 1 && RowKernel(CudaKernelRole.QuantizeOneRow, input.Format, arguments) is { } single)
+        {
+            Launch(single, arguments, rows, input, workspace.Stream, early);
+            return;
+        }
+
+        if (!marked && LaunchInCluster(arguments, input.Format, workspace.Stream))
+        {
+            return;
+        }
+
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
             Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early);
@@ -262,7 +277,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             }
 
             void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
-            kernel.Launch(workspace.Stream, PersistentGrid(gemm, rows, weights), (uint)gemm.Threads, gemm.SharedBytes, parameters, early);
+            (uint grid, uint cluster) = PersistentGrid(gemm, rows, weights);
+            kernel.Launch(workspace.Stream, grid, (uint)gemm.Threads, gemm.SharedBytes, parameters, early, cluster);
         }
         finally
         {
@@ -290,47 +306,54 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
 
-    private uint PersistentGrid(CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
+    private (uint Grid, uint Cluster) PersistentGrid(CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
     {
         int multiprocessors = context.Device.Multiprocessors;
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
         if (gemm.Role == CudaKernelRole.StreamGemm)
         {
-            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, multiprocessors);
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM, multiprocessors);
         }
 
         long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
-        return (uint)Math.Min(multiprocessors, rowTiles * columnTiles);
+        return ((uint)Math.Min(multiprocessors, rowTiles * columnTiles), 1);
     }
 
     /// <summary>
-    /// A block per tile, unless that leaves multiprocessors idle for long: then K is split, which costs a round trip through L2 at the end. Two blocks per
-    /// tile where those are few and long: at [4096, 16384] that streams 6 % faster.
+    /// A block per tile. Where tiles leave multiprocessors idle, a cluster per tile shares its K, if that is long enough; and where even clusters leave
+    /// most of them idle, or the last wave would, equal shares of everything, whose sums go by way of global memory.
     /// </summary>
-    private static uint StreamGrid(long tiles, long kBlocks, int multiprocessors)
+    private static (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens, int multiprocessors)
     {
-        long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots;
-        if (tiles <= multiprocessors && tiles * 3 >= multiprocessors && kBlocks >= 64)
+        const int LongK = 16, LeastRankBlocks = 4;
+        long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
+        bool isLong = kBlocks >= LongK;
+        while (isLong && 2 * ranks <= StreamTile.MostRanks(tokens) && kBlocks / (2 * ranks) >= LeastRankBlocks && 2 * ranks * tiles <= (ranks == 1 ? slots : multiprocessors))
         {
-            return (uint)(2 * tiles);
+            ranks *= 2;
         }
 
-        bool balanced = tiles <= slots ? tiles * 3 >= multiprocessors : tiles * 100 >= waves * slots * 85;
-        return (uint)(balanced ? tiles : Math.Min(slots, tiles * ((kBlocks + 1) / 2)));
+        bool balanced = tiles <= slots ? !isLong || ranks * tiles * 3 >= multiprocessors : tiles * 100 >= waves * slots * 85;
+        return balanced ? ((uint)(ranks * tiles), (uint)ranks) : ((uint)Math.Min(slots, tiles * ((kBlocks + 1) / 2)), 1);
     }
 
-    /// <summary>The newest kernel of a role that takes such rows.</summary>
-    private CudaKernelVariant RowKernel(CudaKernelRole role, ElementFormat input, in QuantizeArguments arguments)
+    /// <summary>The newest kernel of a role that takes such rows; null where there is none.</summary>
+    private CudaKernelVariant? RowKernel(CudaKernelRole role, ElementFormat input, in QuantizeArguments arguments)
     {
         (uint kPadded, bool aligned) = (arguments.KPadded, arguments.Aligned != 0);
         return usable.Where(variant => variant.Role == role && variant.Format == input && (variant.BlockN == 0 || (aligned && kPadded <= variant.BlockN)))
-            .MaxBy(variant => variant.Capability)
-            ?? throw new InvalidOperationException($"No generated kernel quantizes {input} activations on {context.Device}.");
+            .MaxBy(variant => variant.Capability);
     }
 
     private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
-        CudaKernelVariant variant = RowKernel(role, input.Format, arguments);
+        CudaKernelVariant variant = RowKernel(role, input.Format, arguments)
+            ?? throw new InvalidOperationException($"No generated kernel quantizes {input.Format} activations on {context.Device}.");
+        Launch(variant, arguments, rows, input, stream, early);
+    }
+
+    private void Launch(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
+    {
         if (variant.BlockN > 0)
         {
             LaunchInRegisters(variant, arguments, rows, stream, early);
@@ -358,13 +381,35 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// </summary>
     private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
-        const int FewRows = 64, BlockWarps = 16, MostRows = 8, MaxWarps = MaxQuantizeThreads / 32;
+        const int FewRows = 64, BlockWarps = 16;
         int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
         int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
-        int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostRows, rows));
+        int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows));
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
         Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+    }
+
+    /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
+    private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
+    {
+        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
+        if (rows > ClusterBlocks * MostBlockRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
+        {
+            return false;
+        }
+
+        int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), ClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
+        int warps = Math.Min((groups + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
+        if (held < groups)
+        {
+            return false;
+        }
+
+        arguments.WarpsPerRow = (uint)warps;
+        void** parameters = stackalloc void*[] { &arguments };
+        Kernel(variant).Launch(stream, (uint)blocks, (uint)(32 * warps * rowsPerBlock), 0, parameters, early: true, cluster: (uint)blocks);
+        return true;
     }
 
     /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>

@@ -94,11 +94,23 @@ internal sealed unsafe class CudaKernel : IDisposable
     /// <param name="sharedBytes">Dynamic shared memory.</param>
     /// <param name="parameters">Pointers to the parameters; copied before the call returns.</param>
     /// <param name="early">Whether it may start before the kernel ahead of it has ended: it then waits itself (griddepcontrol).</param>
-    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false)
+    /// <param name="cluster">Thread blocks that run at the same time and reach each other's shared memory; the grid is a multiple.</param>
+    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false, uint cluster = 1)
     {
         ObjectDisposedException.ThrowIf(module == 0, this);
         context.Use();
-        LaunchAttribute attribute = new() { Id = LaunchAttribute.ProgrammaticStreamSerialization, Value = 1 };
+        LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
+        uint count = 0;
+        if (early)
+        {
+            attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, Value = 1 };
+        }
+
+        if (cluster > 1)
+        {
+            attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ClusterDimension, Value = (int)cluster, Y = 1, Z = 1 };
+        }
+
         LaunchConfiguration configuration = new()
         {
             GridX = grid,
@@ -109,8 +121,8 @@ internal sealed unsafe class CudaKernel : IDisposable
             BlockZ = 1,
             SharedBytes = (uint)sharedBytes,
             Stream = stream.Value,
-            Attributes = &attribute,
-            AttributeCount = early ? 1u : 0u,
+            Attributes = attributes,
+            AttributeCount = count,
         };
         int code = cuLaunchKernelEx(&configuration, function, parameters, null);
         if (code != 0)

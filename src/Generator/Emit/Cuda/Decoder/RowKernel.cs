@@ -10,7 +10,7 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// </summary>
 internal static class RowKernel
 {
-    private static readonly string[] X = Names("x", 8), Y = Names("y", 8), W = Names("w", 8), B = Names("b", 8), Raw = Names("raw", 4);
+    private static readonly string[] X = Names("x", 8), Y = Names("y", 8), W = Names("w", 8), B = Names("b", 8), Raw = Names("raw", 4), SecondRaw = ["raw4", "raw5", "raw6", "raw7"];
 
     public static string Emit(DecoderKernelPlan plan, RowPlan row)
     {
@@ -51,7 +51,6 @@ internal static class RowKernel
             mul.wide.u32 offset, row, 4;
             add.u64 positions, positions, offset;
             @present ld.global.u32 position, [positions];
-            setp.ne.u32 isActive, position, 0x{DecoderRow.Inactive:X8};
             mov.u32 largestBits, 0;
             mov.f32 high, 0f00000000;
             mov.f32 low, 0f00000000;
@@ -215,12 +214,23 @@ internal static class RowKernel
         }
     }
 
-    /// <summary>element, and inRow: whether the group lies in the row and the row is active.</summary>
+    /// <summary>element, and inRow: whether the group lies in the row.</summary>
     private static void Locate(PtxWriter ptx) => ptx.Add("""
         shl.b32 element, group, 3;
         setp.lt.u32 inRow, element, k;
-        and.pred inRow, inRow, isActive;
         """);
+
+    /// <summary>
+    /// isActive, and zeros in x where the row is not. To be asked once the row's values are under way: who waits for the position first waits twice.
+    /// </summary>
+    private static void ClearInactive(PtxWriter ptx)
+    {
+        ptx.Add($"setp.ne.u32 isActive, position, 0x{DecoderRow.Inactive:X8};");
+        foreach (string x in X)
+        {
+            ptx.Add($"selp.f32 {x}, {x}, 0f00000000, isActive;");
+        }
+    }
 
     /// <summary>Eight f16 values of the row to y.</summary>
     private static void LoadHalves(PtxWriter ptx, string source) => ptx.Add($$"""
@@ -228,6 +238,13 @@ internal static class RowKernel
         add.u64 address, {{source}}, offset;
         ld.global.v4.b32 {raw0, raw1, raw2, raw3}, [address];
         """).Widen(Raw, Y);
+
+    /// <summary>Asks for the group's eight values of the second operand, where there is one, so that they come together with the first's.</summary>
+    private static void LoadSecond(PtxWriter ptx) => ptx.Add($"""
+        mul.wide.u32 offset, element, 2;
+        add.u64 address, second, offset;
+        @hasSecond ld.global.v4.b32 {Vector(SecondRaw)}, [address];
+        """);
 
     /// <summary>Rounds x to f16 in the output and, for what follows, in shared memory, and measures it.</summary>
     private static void Round(PtxWriter ptx, RowPlan row, QuantizePlan quantize)
@@ -272,6 +289,7 @@ internal static class RowKernel
         Locate(ptx);
         Clear(ptx);
         ptx.Add($"@!inRow bra {outside};");
+        LoadSecond(ptx);
         LoadHalves(ptx, "first");
         ptx.Add($"""
             setp.ge.u32 again, activation, {(int)Activation.Gelu};
@@ -309,13 +327,15 @@ internal static class RowKernel
             """);
         Cached(ptx, "ld", X, always: true);
         ptx.Add($"{activated}:").Add($"@!hasSecond bra {single};");
-        LoadHalves(ptx, "second");
+        ptx.Widen(SecondRaw, Y);
         for (int i = 0; i < X.Length; i++)
         {
             ptx.Add($"mul.rn.f32 {X[i]}, {X[i]}, {Y[i]};");
         }
 
-        ptx.Add($"{single}:").Add($"{outside}:");
+        ptx.Add($"{single}:");
+        ClearInactive(ptx);
+        ptx.Add($"{outside}:");
         Round(ptx, row, quantize);
         ptx.Add("""
             add.u32 group, group, threads;
@@ -348,15 +368,18 @@ internal static class RowKernel
             add.u64 pointer, residual, offset;
             ld.global.v4.f32 {x0, x1, x2, x3}, [pointer];
             ld.global.v4.f32 {x4, x5, x6, x7}, [pointer+16];
-            @!hasFirst bra {{noFirst}};
             """);
+        LoadSecond(ptx);
+        ptx.Add($"@!hasFirst bra {noFirst};");
         LoadHalves(ptx, "first");
         Add(ptx);
         ptx.Add($"{noFirst}:").Add($"@!hasSecond bra {noSecond};");
-        LoadHalves(ptx, "second");
+        ptx.Widen(SecondRaw, Y);
         Add(ptx);
+        ptx.Add($"{noSecond}:");
+        ClearInactive(ptx);
         ptx.Add($$"""
-            {{noSecond}}:
+            and.pred writes, writes, isActive;
             @writes st.global.v4.f32 [pointer], {x0, x1, x2, x3};
             @writes st.global.v4.f32 [pointer+16], {x4, x5, x6, x7};
             @!isLayer bra {{squares}};
@@ -423,6 +446,7 @@ internal static class RowKernel
         Cached(ptx, "ld", X);
         string done = ptx.Label("NORMALIZED_GROUP"), loaded = ptx.Label("PARAMETERS_LOADED"), plain = ptx.Label("PLAIN");
         ptx.Add($"""
+            and.pred inRow, inRow, isActive;
             @!inRow bra {done};
             @isPlain bra {plain};
             setp.eq.u32 present, group, thread;
