@@ -48,13 +48,16 @@ public sealed class PlainOutputTests
         AssertPlain(run.Output);
         foreach (string part in new[]
         {
-            "opt-1.5m, 1,517,824 parameters", "in float32", "checkpoint ", "int8 (llm-int8)", "take 0.56 of the checkpoint's memory",
+            "opt-1.5m, 1,517,824 parameters", "in float32", "checkpoint ", "int8 (llm-int8)",
             "Perplexity: 511 tokens", "llm-int8-dequantized-outliers", "llm-int8 is within ", "naive int8 (absmax) is off by ",
             "A text by the int8 model", "A database transaction is", "8 tokens at ", "Done in ",
         })
         {
             Assert.Contains(part, run.Output, StringComparison.Ordinal);
         }
+
+        // How much weights take depends on the kernels that they are packed for, so on the processor.
+        Assert.Matches(@" take 0\.[56]\d of the checkpoint's memory", run.Output);
     }
 
     [Fact]

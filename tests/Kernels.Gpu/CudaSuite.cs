@@ -112,6 +112,13 @@ internal sealed class CudaSuite : IDisposable
                     }
                 }
             }
+
+            // Aligned rows, and clusters that share a tile.
+            using CudaCase aligned = new(context, stream, set, 5, 704, 2104, ElementFormat.Float16, seed: 1);
+            foreach (CudaKernelVariant kernel in matMul.CandidatesFor(5, ElementFormat.Float16).Where(static kernel => kernel.Role == CudaKernelRole.StreamGemm))
+            {
+                aligned.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, kernel);
+            }
         }
 
         new DecoderSuite(context, stream, log, Failures).Run(briefly: true);

@@ -312,7 +312,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
         if (gemm.Role == CudaKernelRole.StreamGemm)
         {
-            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM, multiprocessors);
+            bool sharesCheaply = gemm.BlockM <= 8 && spec.Outliers == OutlierPolicy.None;
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM, sharesCheaply, multiprocessors);
         }
 
         long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
@@ -321,9 +322,10 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     /// <summary>
     /// A block per tile. Where tiles leave multiprocessors idle, a cluster per tile shares its K, if that is long enough; and where even clusters leave
-    /// most of them idle, or the last wave would, equal shares of everything, whose sums go by way of global memory.
+    /// most of them idle, equal shares of everything, whose sums go by way of global memory. So where the last wave would leave them idle, if sharing is
+    /// cheap: few sums, and no outliers to be gathered for a tile more than once.
     /// </summary>
-    private static (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens, int multiprocessors)
+    private static (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens, bool sharesCheaply, int multiprocessors)
     {
         const int LongK = 16, LeastRankBlocks = 4;
         long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
@@ -333,7 +335,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             ranks *= 2;
         }
 
-        bool balanced = tiles <= slots ? !isLong || ranks * tiles * 3 >= multiprocessors : tiles * 100 >= waves * slots * 85;
+        bool balanced = tiles <= slots ? !isLong || ranks * tiles * 3 >= multiprocessors : !sharesCheaply || tiles * 100 >= waves * slots * 85;
         return balanced ? ((uint)(ranks * tiles), (uint)ranks) : ((uint)Math.Min(slots, tiles * ((kBlocks + 1) / 2)), 1);
     }
 
