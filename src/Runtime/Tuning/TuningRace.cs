@@ -231,13 +231,13 @@ internal sealed class TuningRace
 
     private Entry[] Running() => [.. _entries.Where(static entry => entry.Runs)];
 
-    private double Best() => _entries.Where(static entry => entry.HasSamples).Select(static entry => entry.Minimum).DefaultIfEmpty(double.PositiveInfinity).Min();
+    private double Best() => _entries.Where(static entry => entry.Runs && entry.HasSamples).Select(static entry => entry.Minimum).DefaultIfEmpty(double.PositiveInfinity).Min();
 
     private void Report(double share)
     {
         if (_progress is not null)
         {
-            Entry? best = _entries.Where(static entry => entry.HasSamples).MinBy(static entry => entry.Minimum);
+            Entry? best = _entries.Where(static entry => entry.Runs && entry.HasSamples).MinBy(static entry => entry.Minimum);
             _progress.Report(new TuningProgress(
                 _entries.Count(static entry => entry.HasSamples),
                 _entries.Count(static entry => entry.Candidate.Pruned is null),
