@@ -62,7 +62,7 @@ public sealed class TuningRaceTests
         IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
         Assert.Equal("b/0", results[0].Name);
         Assert.Equal(VariantOutcome.Finalist, results.Single(static result => result.Name == "a/0").Outcome);
-        Assert.Contains("its kernel took 3.00 times", results.Single(static result => result.Name == "a/1").Reason, StringComparison.Ordinal);
+        Assert.Contains("its group took 3.00 times", results.Single(static result => result.Name == "a/1").Reason, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -103,6 +103,29 @@ public sealed class TuningRaceTests
         Assert.Equal(VariantOutcome.Failed, Of("broken").Outcome);
 
         (VariantOutcome Outcome, string? Reason) Of(string name) => results.Where(result => result.Name == name).Select(static result => (result.Outcome, result.Reason)).Single();
+    }
+
+    [Fact]
+    public void The_time_of_a_variant_that_turns_out_to_be_wrong_sends_nobody_home()
+    {
+        FakeWorkload workload = new(
+            new() { ["wrong/0"] = 5_000, ["a/0"] = 20_000, ["a/1"] = 18_000 }, untuned: "wrong/0", noise: 0, seed: 1)
+        {
+            TimedRuns = true, RevokedBy = ("a/0", "wrong/0", "was never right"),
+        };
+        IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
+        Assert.Equal("a/1", results[0].Name);
+        Assert.Equal(VariantOutcome.Wrong, results.Single(static result => result.Name == "wrong/0").Outcome);
+    }
+
+    [Fact]
+    public void A_far_group_leaves_with_the_cuts_of_a_kernel_whose_own_leader_failed()
+    {
+        FakeWorkload workload = new(
+            new() { ["near/0/0"] = 100, ["far/0/0"] = 300, ["far/1/0"] = 300, ["far/1/1"] = 50 }, untuned: "near/0/0", noise: 0, seed: 1) { Broken = { "far/1/0" } };
+        IReadOnlyList<VariantResult> results = TuningRace.Run(workload);
+        Assert.Equal("near/0/0", results[0].Name);
+        Assert.Contains("its group took 3.00 times", results.Single(static result => result.Name == "far/1/1").Reason, StringComparison.Ordinal);
     }
 
     [Fact]

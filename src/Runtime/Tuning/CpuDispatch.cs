@@ -66,9 +66,9 @@ internal sealed class CpuDispatch
         foreach (VariantResult result in record.Variants)
         {
             if (result.Outcome is VariantOutcome.Finalist or VariantOutcome.Eliminated
-                && result.Timing is { } timing && Space.Find(result.Name) is { } variant && timing.Median < times[variant.Family.Index])
+                && result.Timing is { } timing && Space.Find(result.Name) is { } variant && timing.Minimum < times[variant.Family.Index])
             {
-                (schedules[variant.Family.Index], times[variant.Family.Index]) = (variant.Schedule, timing.Median);
+                (schedules[variant.Family.Index], times[variant.Family.Index]) = (variant.Schedule, timing.Minimum);
             }
         }
 
@@ -78,11 +78,11 @@ internal sealed class CpuDispatch
             return null;
         }
 
-        (schedules[chosen.Family.Index], times[chosen.Family.Index]) = (chosen.Schedule, record.Find(record.Chosen)!.Timing!.Median);
+        (schedules[chosen.Family.Index], times[chosen.Family.Index]) = (chosen.Schedule, record.Find(record.Chosen)!.Timing!.Minimum);
         return new Choice(schedules, times);
     }
 
     /// <param name="Schedules">Per family the fastest schedule; null where it has no times.</param>
-    /// <param name="Times">Per family its median; infinite where it has none.</param>
+    /// <param name="Times">Per family its fastest sample, by which variants were chosen; infinite where it has none.</param>
     private sealed record Choice(CpuSchedule?[] Schedules, double[] Times);
 }

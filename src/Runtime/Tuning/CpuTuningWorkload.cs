@@ -16,9 +16,6 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
     private const double ColdBytes = 128 << 20;
 
-    /// <summary>Beside a run of this many microseconds, waking threads and fetching code take nothing.</summary>
-    private const double LongRun = 2000;
-
     private static int s_warm;
 
     private readonly Int8KernelSet _set;
@@ -99,7 +96,7 @@ internal sealed class CpuTuningWorkload : TuningWorkload
         long start = Stopwatch.GetTimestamp();
         Multiply(variant, weights);
         double elapsed = _last[candidate.Name] = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
-        microseconds = elapsed >= LongRun && !RoughDiffers ? elapsed : 0;
+        microseconds = elapsed >= TuningRace.LongRun && !RoughDiffers ? elapsed : 0;
         return _verifier.Check(candidate.Name, MemoryMarshal.AsBytes<float>(_result));
     }
 
@@ -115,7 +112,7 @@ internal sealed class CpuTuningWorkload : TuningWorkload
             _turns[variant.Family] = turn + calls + 1;
         }
 
-        if (_last[candidate.Name] < LongRun)
+        if (_last[candidate.Name] < TuningRace.LongRun)
         {
             // Verification and other variants came between: threads sleep, and the code is out of the cache.
             Multiply(variant, copies[(turn + calls) % copies.Count]);

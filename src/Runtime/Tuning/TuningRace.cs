@@ -9,7 +9,10 @@ namespace KernelGen.Tuning;
 internal sealed class TuningRace
 {
     /// <summary>Microseconds. A multiplication that takes longer than a sample is one, and tells more than several short ones.</summary>
-    private const double ShortSample = 250, LongSample = 800, LongRun = 2 * LongSample;
+    private const double ShortSample = 250, LongSample = 800;
+
+    /// <summary>A multiplication of this many microseconds is a sample of its own: what waking threads and fetching code take is nothing beside it.</summary>
+    public const double LongRun = 2 * LongSample;
 
     /// <summary>The least microseconds that a final may take; else it may take half as long as all before.</summary>
     private const double FinalBudget = 60_000;
@@ -17,7 +20,9 @@ internal sealed class TuningRace
     /// <summary>A group this many times slower than the best one is left: no cut of the work makes that good.</summary>
     public const double GroupMargin = 1.7;
 
-    /// <summary>The same within a group, whose kernels the cut of the work makes faster or slower alike.</summary>
+    /// <summary>
+    /// The same within a group: on a processor the cut of the work makes its kernels faster or slower alike, and on a GPU there is nothing else to try with one.
+    /// </summary>
     private const double KernelMargin = 1.15;
 
     /// <summary>How much slower than the best a variant's fastest sample may be after the first and after the second round.</summary>
@@ -72,6 +77,14 @@ internal sealed class TuningRace
         }
 
         Sample(_workload.RoughDiffers ? Running() : others, 1, ShortSample);
+
+        // A single sample, be it the run that was verified, sends nobody home.
+        double near = FirstMargin * Best();
+        foreach (Entry entry in Running().Where(entry => entry.Fresh == 1 && entry.Minimum > near))
+        {
+            SampleOnce(entry, ShortSample);
+        }
+
         KeepNear(FirstMargin, MostSecond, static entry => entry.Minimum);
         Report(0.65);
         Sample(Running(), 1 + SecondSamples, ShortSample);
@@ -95,7 +108,7 @@ internal sealed class TuningRace
         return [
             .. _entries
                 .OrderBy(entry => entry == chosen ? 0 : entry.Runs ? 1 : entry.HasSamples ? 2 : 3)
-                .ThenBy(static entry => entry.HasSamples ? entry.Median : 0)
+                .ThenBy(static entry => entry.HasSamples ? entry.Minimum : 0)
                 .Select(static entry => entry.Result()),
         ];
     }
@@ -108,14 +121,15 @@ internal sealed class TuningRace
         {
             double groupBest = group.Min(static leader => leader.Minimum);
             bool isFar = groupBest > GroupMargin * best;
+            if (isFar)
+            {
+                Leave(entry => entry.Candidate.Group == group.Key, $"its group took {groupBest / best:F2} times the best of the first round");
+            }
+
             foreach (Entry leader in group.Where(leader => isFar || (!_workload.RoughDiffers && leader.Minimum > KernelMargin * groupBest)).ToArray())
             {
                 double time = leader.Minimum;
-                foreach (Entry follower in _entries.Where(entry => entry.IsWaiting && entry.Candidate.Kernel == leader.Candidate.Kernel && !IsUntuned(entry)))
-                {
-                    follower.Leave($"its kernel took {time / best:F2} times the best of the first round");
-                }
-
+                Leave(entry => entry.Candidate.Kernel == leader.Candidate.Kernel, $"its kernel took {time / best:F2} times the best of the first round");
                 if (IsUntuned(leader))
                 {
                     continue;
@@ -127,6 +141,15 @@ internal sealed class TuningRace
                     leader.Forget();
                 }
             }
+        }
+    }
+
+    /// <summary>The waiting variants that fit leave, the untuned one excepted.</summary>
+    private void Leave(Func<Entry, bool> fits, FormattableString reason)
+    {
+        foreach (Entry entry in _entries.Where(entry => entry.IsWaiting && fits(entry) && !IsUntuned(entry)))
+        {
+            entry.Leave(reason);
         }
     }
 
@@ -276,8 +299,6 @@ internal sealed class TuningRace
 
         /// <summary>Of this round and those before; from the final on of the final alone, whose samples are longer.</summary>
         public double Minimum => _samples.Skip(_start).Min();
-
-        public double Median => TuningTiming.Of(_samples.Skip(_start)).Median;
 
         /// <summary>Whether two samples agree on the least time.</summary>
         public bool IsKnown => Fresh > 1 && _samples.Skip(_start).Order().ElementAt(1) <= Minimum * (1 + Agreement);

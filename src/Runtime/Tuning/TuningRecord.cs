@@ -40,7 +40,7 @@ internal sealed record TuningRecord(
     public TuningRecord Compact()
     {
         HashSet<VariantResult> best =
-            [.. Variants.Where(static variant => variant.Timing is not null).GroupBy(static variant => variant.Group).Select(static group => group.MinBy(static variant => variant.Timing!.Median)!)];
+            [.. Variants.Where(static variant => variant.Timing is not null).GroupBy(static variant => variant.Group).Select(static group => group.MinBy(static variant => variant.Timing!.Minimum)!)];
         return this with
         {
             Variants = [.. Variants.Where(variant => variant.Outcome == VariantOutcome.Finalist || variant.Name == Untuned || best.Contains(variant))],

@@ -10,7 +10,7 @@ internal static class StreamTile
     private const int ConsumerThreads = 128, ThreadBytes = 16;
 
     /// <summary>The most blocks of a cluster on every device that has clusters.</summary>
-    private const int MostClusterBlocks = 8;
+    public const int MostClusterBlocks = 8;
 
     /// <summary>Bytes of the sums of a block, [64 output features][tokens] of int32.</summary>
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>

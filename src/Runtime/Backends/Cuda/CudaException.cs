@@ -32,6 +32,7 @@ public sealed class CudaException : Exception
     {
         2 => " The device is out of memory: use a smaller batch, free weights, or another device.",
         35 => " The NVIDIA driver is older than this program needs: update it.",
+        46 => " The device is held by another process, or lost to this one.",
         _ when IsLoss(code) => " The device is lost to this process, which must be restarted to use it again.",
         _ => "",
     };

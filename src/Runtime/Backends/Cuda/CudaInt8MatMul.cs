@@ -19,11 +19,11 @@ internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, 
 /// </summary>
 internal sealed unsafe class CudaInt8MatMul : IDisposable
 {
-    /// <summary>The longest row, in values, that the quantization kernels can address.</summary>
+    /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
     private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
 
-    /// <summary>Rows that a block holds in registers, and blocks of a cluster on every device that has clusters.</summary>
-    private const int MostBlockRows = 8, ClusterBlocks = 8;
+    /// <summary>Rows that a block holds in registers.</summary>
+    private const int MostBlockRows = 8;
 
     private readonly CudaContext context;
 
@@ -142,10 +142,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
         // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
-        bool early = true;
         if (!marked && rows == 1 && RowKernel(CudaKernelRole.QuantizeOneRow, input.Format, arguments) is { } single)
         {
-            Launch(single, arguments, rows, input, workspace.Stream, early);
+            Launch(single, arguments, rows, input, workspace.Stream, early: true);
             return;
         }
 
@@ -156,7 +155,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early);
+            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early: true);
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
@@ -165,7 +164,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace.Stream, early: false);
         }
 
-        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early);
+        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early: true);
     }
 
     /// <summary>
@@ -396,12 +395,12 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
         int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        if (rows > ClusterBlocks * MostBlockRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
+        if (rows > StreamTile.MostClusterBlocks * MostBlockRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
         {
             return false;
         }
 
-        int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), ClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
+        int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), StreamTile.MostClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
         int warps = Math.Min((groups + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
         if (held < groups)
         {

@@ -232,10 +232,10 @@ internal static class RowKernel
         }
     }
 
-    /// <summary>Eight f16 values of the row to y.</summary>
-    private static void LoadHalves(PtxWriter ptx, string source) => ptx.Add($$"""
+    /// <summary>The group's eight f16 values of the first operand to y.</summary>
+    private static void LoadFirst(PtxWriter ptx) => ptx.Add("""
         mul.wide.u32 offset, element, 2;
-        add.u64 address, {{source}}, offset;
+        add.u64 address, first, offset;
         ld.global.v4.b32 {raw0, raw1, raw2, raw3}, [address];
         """).Widen(Raw, Y);
 
@@ -290,7 +290,7 @@ internal static class RowKernel
         Clear(ptx);
         ptx.Add($"@!inRow bra {outside};");
         LoadSecond(ptx);
-        LoadHalves(ptx, "first");
+        LoadFirst(ptx);
         ptx.Add($"""
             setp.ge.u32 again, activation, {(int)Activation.Gelu};
             @again bra {curve};
@@ -371,7 +371,7 @@ internal static class RowKernel
             """);
         LoadSecond(ptx);
         ptx.Add($"@!hasFirst bra {noFirst};");
-        LoadHalves(ptx, "first");
+        LoadFirst(ptx);
         Add(ptx);
         ptx.Add($"{noFirst}:").Add($"@!hasSecond bra {noSecond};");
         ptx.Widen(SecondRaw, Y);
