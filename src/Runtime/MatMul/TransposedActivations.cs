@@ -110,9 +110,14 @@ internal sealed unsafe class TransposedActivations : IDisposable
         Vector256<int> low = Vector256<int>.Zero, high = Vector256<int>.Zero;
         for (; entry < end; entry++)
         {
-            Vector256<short> a0 = Avx2.ConvertToVector256Int16(values + ((nint)entry->Column0 * Group));
-            Vector256<short> a1 = Avx2.ConvertToVector256Int16(values + ((nint)entry->Column1 * Group));
-            Vector256<short> deltas = Vector256.Create(entry->Deltas).AsInt16();
+            values += entry->Gap0 * Group;
+            Vector256<short> a0 = Avx2.ConvertToVector256Int16(values);
+            values += entry->Gap1 * Group;
+            Vector256<short> a1 = Avx2.ConvertToVector256Int16(values);
+
+            // The entry's upper two bytes, each widened to 16 bits.
+            Vector256<int> word = Vector256.Create(*(int*)entry);
+            Vector256<short> deltas = Avx2.Blend(Avx2.ShiftRightArithmetic(Avx2.ShiftLeftLogical(word, 8), 24).AsInt16(), Avx2.ShiftRightArithmetic(word.AsInt16(), 8), 0b1010_1010);
             low = Avx2.Add(low, Avx2.MultiplyAddAdjacent(Avx2.UnpackLow(a0, a1), deltas));
             high = Avx2.Add(high, Avx2.MultiplyAddAdjacent(Avx2.UnpackHigh(a0, a1), deltas));
         }

@@ -81,16 +81,6 @@ public sealed class Int8Weights : IDisposable
     /// <summary>The packed weights by ascending K; one slice unless K is longer than 32-bit sums may be.</summary>
     internal WeightPanels[] Slices { get; }
 
-    /// <summary>The quantized weight of one output feature and column.</summary>
-    internal sbyte this[int row, int column]
-    {
-        get
-        {
-            int slice = column / Slices[0].Columns;
-            return Slices[slice][row, column - Slices[slice].FirstColumn];
-        }
-    }
-
     /// <summary>absmax / 127 per output feature, padded with zeros to whole panels.</summary>
     internal float[] ColumnScales { get; }
 
@@ -115,9 +105,9 @@ public sealed class Int8Weights : IDisposable
         }
 
         using Usage usage = Use();
-        for (int k = 0; k < destination.Length; k++)
+        foreach (WeightPanels slice in Slices)
         {
-            destination[k] = this[row, k];
+            slice.ReadRow(row, destination.Slice(slice.FirstColumn, slice.Columns));
         }
     }
 
@@ -296,9 +286,11 @@ public sealed class Int8Weights : IDisposable
 
         public override void ReadRow(int row, Span<float> destination)
         {
+            sbyte[] quantized = new sbyte[destination.Length];
+            weights.CopyQuantizedRow(row, quantized);
             for (int k = 0; k < destination.Length; k++)
             {
-                destination[k] = weights[row, k] * weights.ColumnScales[row];
+                destination[k] = quantized[k] * weights.ColumnScales[row];
             }
         }
 

@@ -29,7 +29,8 @@ internal sealed class PairCorrections(int width)
     /// <param name="limit">The largest magnitude of a pair's sum.</param>
     public void Reduce(int lane, Span<sbyte> row, int limit)
     {
-        int open = -1;
+        // An entry is complete with its second weight, or when the row ends.
+        int last = 0, firstGap = -1, firstDelta = 0;
         for (int k = 0; k + 1 < row.Length; k += 2)
         {
             int excess = row[k] + row[k + 1];
@@ -43,20 +44,33 @@ internal sealed class PairCorrections(int width)
             int column = Math.Abs((int)row[k]) >= Math.Abs((int)row[k + 1]) ? k : k + 1;
             row[column] -= (sbyte)excess;
             Count++;
-            if (open < 0)
+            for (; column - last > byte.MaxValue; last += byte.MaxValue)
             {
-                open = _entries.Count;
-                _entries.Add(new Entry(column, column, (ushort)excess));
+                Append(byte.MaxValue, 0);
             }
-            else
-            {
-                Entry first = _entries[open];
-                _entries[open] = new Entry(first.Column0, column, first.Deltas | ((uint)excess << 16));
-                open = -1;
-            }
+
+            Append(column - last, excess);
+            last = column;
+        }
+
+        if (firstGap >= 0)
+        {
+            _entries.Add(new Entry((byte)firstGap, 0, (sbyte)firstDelta, 0));
         }
 
         _starts[lane + 1] = _entries.Count;
+
+        void Append(int gap, int delta)
+        {
+            if (firstGap < 0)
+            {
+                (firstGap, firstDelta) = (gap, delta);
+                return;
+            }
+
+            _entries.Add(new Entry((byte)firstGap, (byte)gap, (sbyte)firstDelta, (sbyte)delta));
+            firstGap = -1;
+        }
     }
 
     /// <summary>Closes the lists when the last weight row of the panel was reduced.</summary>
@@ -67,28 +81,39 @@ internal sealed class PairCorrections(int width)
         _entries.TrimExcess();
     }
 
+    /// <summary>Gives back to a weight row what was taken from it.</summary>
+    /// <param name="lane">The weight row's index in the panel.</param>
+    /// <param name="row">Its reduced weights.</param>
+    public void Restore(int lane, Span<sbyte> row)
+    {
+        int column = 0;
+        foreach (Entry entry in Entries[_starts[lane].._starts[lane + 1]])
+        {
+            row[column += entry.Gap0] += entry.Delta0;
+            row[column += entry.Gap1] += entry.Delta1;
+        }
+    }
+
     /// <summary>What was taken from one weight.</summary>
     public int this[int lane, int column]
     {
         get
         {
-            int low = _starts[lane], high = _starts[lane + 1] - 1;
-            while (low < high)
+            int at = 0, taken = 0;
+            for (int i = _starts[lane]; i < _starts[lane + 1] && at <= column; i++)
             {
-                int middle = (low + high) >> 1;
-                (low, high) = _entries[middle].Column1 < column ? (middle + 1, high) : (low, middle);
+                Entry entry = _entries[i];
+                taken += (at += entry.Gap0) == column ? entry.Delta0 : 0;
+                taken += (at += entry.Gap1) == column ? entry.Delta1 : 0;
             }
 
-            if (low > high)
-            {
-                return 0;
-            }
-
-            Entry entry = _entries[low];
-            return entry.Column0 == column ? (short)entry.Deltas : entry.Column1 == column ? (short)(entry.Deltas >> 16) : 0;
+            return taken;
         }
     }
 
-    /// <summary>Two columns and what was taken from each, as the two 16-bit halves of a multiplier; the second may be zero.</summary>
-    public readonly record struct Entry(int Column0, int Column1, uint Deltas);
+    /// <summary>
+    /// Two weights of a row in four bytes: how many columns each is behind the one before, from column 0, and what was taken from it. Where columns are
+    /// further apart than a byte tells, nothing is taken from one between them.
+    /// </summary>
+    public readonly record struct Entry(byte Gap0, byte Gap1, sbyte Delta0, sbyte Delta1);
 }

@@ -97,6 +97,22 @@ internal sealed unsafe class WeightPanels : IDisposable
         }
     }
 
+    /// <summary>The quantized weights of one output feature in the slice.</summary>
+    /// <param name="row">The output feature.</param>
+    /// <param name="destination">A value for each of the slice's columns.</param>
+    public void ReadRow(int row, Span<sbyte> destination)
+    {
+        (int panel, int lane) = Math.DivRem(row, Family.PanelWidth);
+        sbyte* weights = (sbyte*)Panel(panel) + _headerBytes + (lane * Family.KGroup);
+        for (int column = 0; column < destination.Length; column++)
+        {
+            (int group, int element) = Math.DivRem(column, Family.KGroup);
+            destination[column] = weights[((nint)group * Family.PanelWidth * Family.KGroup) + element];
+        }
+
+        Corrections(panel)?.Restore(lane, destination);
+    }
+
     /// <summary>The quantized weight of one output feature and column of the slice.</summary>
     public sbyte this[int row, int column]
     {
