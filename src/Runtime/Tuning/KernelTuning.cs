@@ -19,7 +19,7 @@ public static class KernelTuning
 
     /// <summary>
     /// Whether shapes without a record of their own are tuned as they come up, on one thread of low priority beside everything else. Their
-    /// multiplications do not wait: they take the nearest record, and the new one when it is there. Off by default.
+    /// multiplications do not wait: they take what is taken without a record, and the new one when it is there. Off by default.
     /// </summary>
     public static bool TuneInBackground { get; set; }
 

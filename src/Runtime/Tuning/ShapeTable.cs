@@ -16,29 +16,32 @@ internal readonly record struct ShapeEntry<T>(ShapeKey Shape, bool Stale, T Choi
 
 /// <summary>
 /// What tuning chose, by shape. Finding costs one look into a hash table: no lock, no allocation. A shape that was not tuned takes the nearest
-/// entry; that is computed when the shape comes up first, and remembered.
+/// entry within reach; that is computed when the shape comes up first, and remembered.
 /// </summary>
 /// <remarks>
 /// The nearest entry is the one with the smallest |log2(N / N')| + |log2(K / K')| + |difference of the buckets of M| + 1 if it is stale, of
-/// equally near ones the one of fewer rows, then of the smaller N and K; one that is farther than <see cref="Reach"/> says nothing.
+/// equally near ones the one of fewer rows, then of the smaller N and K; one that is out of reach says nothing.
 /// </remarks>
 internal sealed class ShapeTable<T>
     where T : class
 {
     /// <summary>Three doublings.</summary>
-    public const double Reach = 3;
+    public const double UsualReach = 3;
 
     private readonly FrozenDictionary<ShapeKey, T> _tuned;
     private readonly ShapeEntry<T>[] _all;
     private readonly Action<ShapeKey>? _untuned;
+    private readonly double _reach;
 
     /// <summary>Nearest entries; replaced, never changed, so that readers need no lock.</summary>
     private volatile Dictionary<ShapeKey, T?> _nearest = [];
 
     /// <param name="entries">Those of a shape in any number; the first that is not stale is the shape's own.</param>
     /// <param name="untuned">Told of each shape that has no entry of its own, the first time that it is looked for.</param>
-    public ShapeTable(IEnumerable<ShapeEntry<T>> entries, Action<ShapeKey>? untuned = null)
+    /// <param name="reach">How far an entry may be; 0 where a shape takes its own alone.</param>
+    public ShapeTable(IEnumerable<ShapeEntry<T>> entries, Action<ShapeKey>? untuned = null, double reach = UsualReach)
     {
+        _reach = reach;
         _all = [.. entries.OrderBy(static entry => entry.Shape.Bucket).ThenBy(static entry => entry.Shape.N).ThenBy(static entry => entry.Shape.K)];
         _tuned = _all.Where(static entry => !entry.Stale).DistinctBy(static entry => entry.Shape)
             .ToFrozenDictionary(static entry => entry.Shape, static entry => entry.Choice);
@@ -58,7 +61,7 @@ internal sealed class ShapeTable<T>
     /// <summary>The nearest entry within reach.</summary>
     public T? Nearest(ShapeKey shape)
     {
-        (double least, T? nearest) = (Reach, null);
+        (double least, T? nearest) = (_reach, null);
         foreach (ShapeEntry<T> entry in _all)
         {
             double distance = Math.Abs(Math.Log2((double)shape.N / entry.Shape.N)) + Math.Abs(Math.Log2((double)shape.K / entry.Shape.K))

@@ -30,6 +30,9 @@ internal struct QuantizeArguments
     /// <summary>Up to eight outliers of each row, as (u32 column or none, f32 value) [4 pairs][RowOutlierPitch rows][2]; or 0.</summary>
     public ulong RowOutliers;
 
+    /// <summary>u32: the barrier of the blocks of a launch that detects and quantizes at once. Its highest bit turns each time; any value will do to begin with.</summary>
+    public ulong GridBarrier;
+
     /// <summary>Values per row.</summary>
     public uint K;
 

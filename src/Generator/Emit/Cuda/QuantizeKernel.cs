@@ -130,7 +130,7 @@ internal static class QuantizeKernel
 
     /// <summary>Whether a kernel leaves values out of the int8 part, so that it lists them.</summary>
     public static bool ListsRows(QuantizePlan plan) =>
-        plan.Stage is QuantizeStage.Quantize or QuantizeStage.DetectAndQuantize && plan.Outliers != OutlierPolicy.None;
+        (plan.Stage == QuantizeStage.Quantize || plan.DetectsAndQuantizes) && plan.Outliers != OutlierPolicy.None;
 
     /// <summary>Registers and shared memory of the parts below.</summary>
     public static void Declare(PtxWriter ptx) => ptx.Add("""

@@ -9,7 +9,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// more: the columns in which its rows have outliers are collected in shared memory, so that systematic outliers don't make every row of A ask for
 /// the same atomic. Magnitudes are compared two at a time as they are stored, so what a value costs is a conversion, a product and a rounding. A value is rounded by
 /// adding 1.5 * 2^23 to the product, which leaves the nearest integer, ties to even, in the low byte.
-/// Few rows' outlier columns need no launch of their own: the blocks of one cluster mark them, wait for each other, and quantize what they still hold.
+/// Outlier columns need no launch of their own where registers hold all rows at once: the blocks mark them, wait for each other, and quantize what they
+/// still hold. Few rows' blocks are one cluster and reach each other's shared memory; others meet at a barrier in global memory.
 /// </summary>
 internal static class RegisterQuantizeKernel
 {
@@ -30,7 +31,7 @@ internal static class RegisterQuantizeKernel
             {
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
-            {{(InCluster(plan) ? $".shared .align 4 .b32 clusterMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress;" : "")}}
+            {{(plan.DetectsAndQuantizes ? $".shared .align 4 .b32 callMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress, arrived;\n.reg .b64 gridBarrier;" : "")}}
             .reg .b32 thread, threads, blockThread, team, teamBarrier, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
             .reg .b32 magnitude, keeps, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
@@ -92,7 +93,7 @@ internal static class RegisterQuantizeKernel
             if (InCluster(plan))
             {
                 // A peer may write to this block's copy once it is known to run and to have cleared it.
-                ForMaskWords(ptx, "ZERO_CLUSTER_MASK", "clusterMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
+                ForMaskWords(ptx, "ZERO_CALL_MASK", "callMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
                 ptx.Add("barrier.cluster.arrive.release;");
             }
 
@@ -101,7 +102,7 @@ internal static class RegisterQuantizeKernel
 
         ptx.Add($"""
             setp.ge.u32 present, row, rows;
-            @present bra {(InCluster(plan) ? "ROW_MARKED" : "ROW_DONE")};
+            @present bra {(plan.DetectsAndQuantizes ? "ROW_MARKED" : "ROW_DONE")};
             mul.wide.u32 offset, row, stride;
             shl.b64 offset, offset, 1;
             add.u64 input, input, offset;
@@ -119,10 +120,18 @@ internal static class RegisterQuantizeKernel
 
         ptx.Add("mov.u32 rowOutlierBytes, 0;");
         MeasureRow(ptx, plan, byThreshold: Marks(plan), byMask: plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns);
-        if (InCluster(plan))
+        if (plan.DetectsAndQuantizes)
         {
             TakeOutliers(ptx, plan, marks: true, lists: false);
-            ShareMarks(ptx);
+            if (InCluster(plan))
+            {
+                ShareMarksInCluster(ptx);
+            }
+            else
+            {
+                ShareMarksInGrid(ptx);
+            }
+
             ptx.Add("mov.u32 rowOutlierBytes, 0;");
             MeasureRow(ptx, plan, byThreshold: false, byMask: true);
         }
@@ -145,7 +154,7 @@ internal static class RegisterQuantizeKernel
             ptx.Add("@!isFinite bra ROW_DONE;");
         }
 
-        bool marks = Marks(plan) && !InCluster(plan);
+        bool marks = Marks(plan) && !plan.DetectsAndQuantizes;
         if (marks || lists)
         {
             TakeOutliers(ptx, plan, marks, lists);
@@ -179,9 +188,9 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>Whether the kernel finds outliers by their values and sets the bits of their columns.</summary>
-    private static bool Marks(QuantizePlan plan) => plan.Stage is QuantizeStage.Detect or QuantizeStage.DetectAndQuantize || plan.ExcludesElements;
+    private static bool Marks(QuantizePlan plan) => plan.Stage == QuantizeStage.Detect || plan.DetectsAndQuantizes || plan.ExcludesElements;
 
-    private static bool InCluster(QuantizePlan plan) => plan.Stage == QuantizeStage.DetectAndQuantize;
+    private static bool InCluster(QuantizePlan plan) => plan.Stage == QuantizeStage.DetectAndQuantizeInCluster;
 
     private static string[] Raw(int group) => Enumerable.Range(0, Group / 2).Select(pair => $"raw{group}_{pair}").ToArray();
 
@@ -245,9 +254,9 @@ internal static class RegisterQuantizeKernel
         {
             GroupNumber(ptx, 0);
             ptx.Add($"mad.lo.u32 group, rowThreads, {i}, group;");
-            ptx.Add(InCluster(plan)
+            ptx.Add(plan.DetectsAndQuantizes
                 ? $"""
-                    mov.u32 address32, clusterMask;
+                    mov.u32 address32, callMask;
                     add.u32 address32, address32, group;
                     @inRow{i} ld.shared.u8 groupOutliers, [address32];
                     """
@@ -470,7 +479,7 @@ internal static class RegisterQuantizeKernel
     /// What the blocks of the cluster have marked to all of them, by way of each other's shared memory, and to the call's mask, for the multiplication.
     /// All threads meet here; those without a row are done.
     /// </summary>
-    private static void ShareMarks(PtxWriter ptx)
+    private static void ShareMarksInCluster(PtxWriter ptx)
     {
         ptx.Add("""
             ROW_MARKED:
@@ -481,7 +490,7 @@ internal static class RegisterQuantizeKernel
         FlushMask(ptx, () => ptx.Add("""
             mov.u32 peer, 0;
             @isZero mov.u32 peer, peers;
-            mov.u32 address32, clusterMask;
+            mov.u32 address32, callMask;
             mad.lo.u32 address32, group, 4, address32;
             NEXT_PEER:
             setp.ge.u32 present, peer, peers;
@@ -495,6 +504,50 @@ internal static class RegisterQuantizeKernel
         ptx.Add("""
             barrier.cluster.arrive.release;
             barrier.cluster.wait.acquire;
+            setp.ge.u32 present, row, rows;
+            @present bra ROW_DONE;
+            """);
+    }
+
+    /// <summary>
+    /// What all blocks of the launch have marked to the call's mask, for the multiplication, and from there to each block. All threads meet here; those
+    /// without a row are done. The barrier's highest bit turns when the last block has arrived, the first block's share making up for what the others add,
+    /// so that it need not be cleared and grids may differ from launch to launch.
+    /// </summary>
+    private static void ShareMarksInGrid(PtxWriter ptx)
+    {
+        QuantizeKernel.Field(ptx, "gridBarrier", nameof(QuantizeArguments.GridBarrier), "u64");
+        ptx.Add("""
+            ROW_MARKED:
+            bar.sync 0;
+            """);
+        FlushMask(ptx, static () => { });
+        ptx.Add("""
+            bar.sync 0;
+            setp.ne.u32 present, blockThread, 0;
+            @present bra MARKS_SHARED;
+            mov.u32 peer, %ctaid.x;
+            mov.u32 peers, %nctaid.x;
+            sub.u32 peers, 0x80000001, peers;
+            setp.eq.u32 isFirst, peer, 0;
+            selp.u32 peers, peers, 1, isFirst;
+            atom.acq_rel.gpu.global.add.u32 arrived, [gridBarrier], peers;
+            AWAIT_BLOCKS:
+            ld.acquire.gpu.global.u32 peer, [gridBarrier];
+            xor.b32 peer, peer, arrived;
+            setp.ge.s32 present, peer, 0;
+            @present bra AWAIT_BLOCKS;
+            MARKS_SHARED:
+            bar.sync 0;
+            """);
+        ForMaskWords(ptx, "TAKE_MASK", "callMask", () => ptx.Add("""
+            mul.wide.u32 offset, group, 4;
+            add.u64 pointer, mask, offset;
+            ld.relaxed.gpu.global.b32 bits, [pointer];
+            st.shared.b32 [address32], bits;
+            """));
+        ptx.Add("""
+            bar.sync 0;
             setp.ge.u32 present, row, rows;
             @present bra ROW_DONE;
             """);

@@ -31,7 +31,7 @@ internal static class StreamGemm
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
-           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isWhole", "isFinal", "isAlone", "validFeature0", "validFeature1", "valid")
+           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isFinal", "isAlone", "validFeature0", "validFeature1", "valid")
            .Registers("f32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenStep{i}").ToArray())
            .Registers("b32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenZero{i}").ToArray())
            .Registers("f32", "tokenOutlier0", "tokenOutlier1")
@@ -153,8 +153,8 @@ internal static class StreamGemm
         ptx.Add($$"""
             setp.ge.u32 isProducer, thread, 32;
             @isProducer bra {{(plan.Numbers.HasOutliers ? "HELPER" : "END")}};
-            setp.ne.u32 isProducer, thread, 0;
-            @isProducer bra END;
+            elect.sync _|isProducer, 0xFFFFFFFF;
+            @!isProducer bra END;
             sub.u32 preload, unitEnd, unit;
             min.u32 preload, preload, {{plan.Stages}};
             mov.u32 preloaded, 0;

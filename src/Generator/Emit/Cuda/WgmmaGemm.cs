@@ -11,6 +11,9 @@ internal static class WgmmaGemm
 {
     private const int BandRows = 16;
 
+    /// <summary>64 rows of 128 bytes of staged results. A warpgroup's rows of the same 128 bytes lie one after the other, so that one bulk store takes them all.</summary>
+    private const int BoxBytes = 64 * 128;
+
     /// <summary>Lanes that a thread's values per column can come from: one of a pair, in each quarter of a warp.</summary>
     private const int LaneSources = 8;
 
@@ -190,15 +193,17 @@ internal static class WgmmaGemm
         ptx.Add("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapB, {kElement, tileColumn}], [full];");
 
     /// <summary>
-    /// The weights of the first stages are loaded before the kernel that quantizes the activations has finished: they don't depend on it.
+    /// The weights of the first stages are loaded before the kernel that quantizes the activations has finished: they don't depend on it. The thread that
+    /// gives orders to TMA, here and in <see cref="Finish"/>, is an elected one: then ptxas knows that it is alone, and need not walk a warp's lanes for what
+    /// such an order takes from uniform registers.
     /// </summary>
     private static void Producer(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         ptx.Add($"""
             setp.ge.u32 isProducer, thread, 32;
             @isProducer bra {(plan.Numbers.HasOutliers ? "HELPER" : "END")};
-            setp.ne.u32 isProducer, thread, 0;
-            @isProducer bra END;
+            elect.sync _|isProducer, 0xFFFFFFFF;
+            @!isProducer bra END;
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra PRODUCED;
             min.u32 preload, kBlocks, {plan.Stages};
@@ -344,7 +349,8 @@ internal static class WgmmaGemm
             and.b32 laneColumn, lane, 3;
             shl.b32 laneColumn, laneColumn, 1;
             add.u32 namedBarrier, warpgroup, 1;
-            setp.eq.u32 isLeader, groupThread, 0;
+            elect.sync _|isLeader, 0xFFFFFFFF;
+            setp.eq.and.u32 isLeader, warp, 0, isLeader;
             mad.lo.u32 staging, warpgroup, {plan.StagingBytes}, {plan.StagingOffset};
             add.u32 staging, staging, shared;
             mov.u32 outlierRows, 0;
@@ -609,8 +615,11 @@ internal static class WgmmaGemm
             """);
         Epilogue.ActivateAll(ptx, accumulators, "elementAddress", 128 * 16, plan.StagingBytes / (128 * 16));
 
-        // Scratch slots and staged results share the buffer.
-        ptx.Add("bar.sync namedBarrier, 128;");
+        // Scratch slots, which only curves use, and staged results share the buffer.
+        ptx.Add($"""
+            setp.ge.u32 isCurve, activation, {(int)Activation.Gelu};
+            @isCurve bar.sync namedBarrier, 128;
+            """);
         int passes = numbers.OutputBytes / 2;
         int groupsPerPass = groups / passes, boxColumns = 128 / numbers.OutputBytes, boxes = plan.BlockN / passes / boxColumns;
         ptx.Add("setp.ne.u32 direct, storeDirectly, 0;");
@@ -626,14 +635,14 @@ internal static class WgmmaGemm
 
             for (int block = 0; block < plan.RowBlocks; block++)
             {
-                int boxBase = block * boxes * 8192;
+                int boxBase = block * BoxBytes;
                 if (numbers.OutputBytes == 2)
                 {
                     StageHalves(ptx, plan, accumulators.Skip(block * perBlock).Take(perBlock).ToArray(), boxBase);
                 }
                 else
                 {
-                    StageFloats(ptx, accumulators.Skip((block * perBlock) + (pass * groupsPerPass * 4)).Take(groupsPerPass * 4).ToArray(), boxBase);
+                    StageFloats(ptx, plan, accumulators.Skip((block * perBlock) + (pass * groupsPerPass * 4)).Take(groupsPerPass * 4).ToArray(), boxBase);
                 }
             }
 
@@ -649,22 +658,23 @@ internal static class WgmmaGemm
                 bra {stored};
                 {bulk}:
                 """);
-            for (int block = 0; block < plan.RowBlocks; block++)
+            ptx.Add($"""
+                setp.ne.u32 again, warp, 0;
+                @again bra {stored};
+                elect.sync _|again, 0xFFFFFFFF;
+                """);
+            for (int box = 0; box < boxes; box++)
             {
-                for (int box = 0; box < boxes; box++)
-                {
-                    ptx.Add($$"""
-                        add.u32 storeFrom, staging, {{((block * boxes) + box) * 8192}};
-                        add.u32 storeColumn, tileColumn, {{(pass * plan.BlockN / passes) + (box * boxColumns)}};
-                        add.u32 quotient, storeRow, {{block * 64}};
-                        @isLeader cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [mapC, {storeColumn, quotient}], [storeFrom];
-                        """);
-                }
+                ptx.Add($$"""
+                    add.u32 storeFrom, staging, {{box * plan.RowBlocks * BoxBytes}};
+                    add.u32 storeColumn, tileColumn, {{(pass * plan.BlockN / passes) + (box * boxColumns)}};
+                    @again cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [mapC, {storeColumn, storeRow}], [storeFrom];
+                    """);
             }
 
             // wgmma needs whole warps: the leader's come together again.
             ptx.Add($"""
-                @isLeader cp.async.bulk.commit_group;
+                @again cp.async.bulk.commit_group;
                 {stored}:
                 bar.warp.sync 0xFFFFFFFF;
                 """);
@@ -780,11 +790,11 @@ internal static class WgmmaGemm
                 ptx.Add($"cvt.rn.{type}.f32 packed{i}, {accumulators[(pair * 8) + (2 * i) + 1]}, {accumulators[(pair * 8) + (2 * i)]};");
             }
 
-            ptx.Add($"stmatrix.sync.aligned.m8n8.x4.shared.b16 [stagingLane{pair % 4}+{boxBase + (pair / 4 * 8192)}], {{packed0, packed1, packed2, packed3}};");
+            ptx.Add($"stmatrix.sync.aligned.m8n8.x4.shared.b16 [stagingLane{pair % 4}+{boxBase + (pair / 4 * plan.RowBlocks * BoxBytes)}], {{packed0, packed1, packed2, packed3}};");
         }
     }
 
-    private static void StageFloats(PtxWriter ptx, string[] accumulators, int boxBase)
+    private static void StageFloats(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators, int boxBase)
     {
         ptx.Add("""
             mad.lo.u32 stagingRow, warp, 16, laneRow;
@@ -797,13 +807,14 @@ internal static class WgmmaGemm
             """);
         for (int group = 0; group < accumulators.Length / 4; group++)
         {
+            int box = boxBase + (group / 4 * plan.RowBlocks * BoxBytes);
             ptx.Add($$"""
                 add.u32 item0, chunkHigh, {{group % 4 * 2}};
                 xor.b32 item0, item0, laneRow;
                 shl.b32 item0, item0, 4;
                 add.u32 item0, item0, stagingRow;
-                st.shared.v2.b32 [item0+{{boxBase + (group / 4 * 8192)}}], {{{accumulators[group * 4]}}, {{accumulators[(group * 4) + 1]}}};
-                st.shared.v2.b32 [item0+{{boxBase + (group / 4 * 8192) + 1024}}], {{{accumulators[(group * 4) + 2]}}, {{accumulators[(group * 4) + 3]}}};
+                st.shared.v2.b32 [item0+{{box}}], {{{accumulators[group * 4]}}, {{accumulators[(group * 4) + 1]}}};
+                st.shared.v2.b32 [item0+{{box + 1024}}], {{{accumulators[(group * 4) + 2]}}, {{accumulators[(group * 4) + 3]}}};
                 """);
         }
     }
@@ -818,13 +829,9 @@ internal static class WgmmaGemm
             {loop}:
             div.u32 elementRow, element, {columns};
             rem.u32 elementColumn, element, {columns};
-            shr.u32 elementAddress, elementRow, 6;
-            mul.lo.u32 elementAddress, elementAddress, {columns / boxColumns};
             div.u32 quotient, elementColumn, {boxColumns};
-            add.u32 elementAddress, elementAddress, quotient;
-            shl.b32 elementAddress, elementAddress, 13;
-            and.b32 remainder, elementRow, 63;
-            mad.lo.u32 elementAddress, remainder, 128, elementAddress;
+            mul.lo.u32 elementAddress, quotient, {plan.RowBlocks * BoxBytes};
+            mad.lo.u32 elementAddress, elementRow, 128, elementAddress;
             rem.u32 quotient, elementColumn, {boxColumns};
             shl.b32 quotient, quotient, {(bytes == 2 ? 1 : 2)};
             and.b32 remainder, elementRow, 7;

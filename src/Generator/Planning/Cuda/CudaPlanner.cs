@@ -70,10 +70,11 @@ internal static class CudaPlanner
                     Add(plans, CudaKernelRole.QuantizeOneRow, new QuantizePlan(QuantizeStage.Quantize, input, OutlierPolicy.Elements, zeroPoint, false, capability));
                 }
 
-                QuantizePlan fewRows = new(QuantizeStage.DetectAndQuantize, input, spec.Outliers, zeroPoint, tensor, capability);
+                QuantizePlan fewRows = new(QuantizeStage.DetectAndQuantizeInCluster, input, spec.Outliers, zeroPoint, tensor, capability);
                 if (spec.Outliers == OutlierPolicy.Columns && fewRows.InRegisters)
                 {
                     Add(plans, CudaKernelRole.QuantizeFewRows, fewRows);
+                    Add(plans, CudaKernelRole.QuantizeHeldRows, fewRows with { Stage = QuantizeStage.DetectAndQuantizeAtOnce });
                 }
             }
         }

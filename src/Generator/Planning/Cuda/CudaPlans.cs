@@ -72,7 +72,10 @@ internal enum QuantizeStage
     Quantize,
 
     /// <summary>Marks the columns that hold an outlier, then quantizes, in a launch of one cluster, so of few rows.</summary>
-    DetectAndQuantize,
+    DetectAndQuantizeInCluster,
+
+    /// <summary>The same in a launch whose blocks all run at the same time, so of as many rows as the device's registers hold.</summary>
+    DetectAndQuantizeAtOnce,
 }
 
 /// <summary>A kernel with one thread block per row of activations (or weights).</summary>
@@ -95,12 +98,15 @@ internal sealed record QuantizePlan(
     /// <summary>The longest row, in values, or 0 where any length will do.</summary>
     public int LongestRow => InRegisters ? 1024 * RegisterGroups * 8 : 0;
 
+    /// <summary>Whether outlier columns are found and left out in the same launch.</summary>
+    public bool DetectsAndQuantizes => Stage is QuantizeStage.DetectAndQuantizeInCluster or QuantizeStage.DetectAndQuantizeAtOnce;
+
     public bool ExcludesElements => Outliers == OutlierPolicy.Elements;
 
     public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;
 
     public string Name =>
-        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", QuantizeStage.DetectAndQuantize => "detect_quantize", _ => "quantize" })
+        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", QuantizeStage.DetectAndQuantizeInCluster => "detect_quantize", QuantizeStage.DetectAndQuantizeAtOnce => "detect_quantize_at_once", _ => "quantize" })
         + (Input switch { ElementFormat.Float16 => "_f16", ElementFormat.BFloat16 => "_bf16", _ => "_f32" })
         + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");

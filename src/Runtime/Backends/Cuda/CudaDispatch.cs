@@ -13,7 +13,6 @@ internal sealed class CudaDispatch
     private readonly CudaKernelVariant[] candidates;
     private readonly Lazy<TuningTarget> target;
     private readonly TuningDispatch<CudaKernelVariant> tuned;
-    private readonly CudaKernelVariant[] all;
 
     /// <param name="device">The device.</param>
     /// <param name="spec">The numeric settings.</param>
@@ -21,14 +20,17 @@ internal sealed class CudaDispatch
     /// <param name="output">The results' type.</param>
     public CudaDispatch(CudaDevice device, Int8Spec spec, CudaKernelVariant[] variants, ElementFormat output)
     {
-        (this.device, this.output, all) = (device, output, variants);
+        (this.device, this.output) = (device, output);
         candidates = [.. variants.Where(variant => variant.IsGemm && variant.Format == output && variant.Reject(device) is null)];
         target = new Lazy<TuningTarget>(() => TargetOf(device, spec, "", variants, output));
+
+        // The rules come closer to the best kernel than what was best for a neighbouring shape.
         tuned = new TuningDispatch<CudaKernelVariant>(records => new ShapeTable<CudaKernelVariant>(
             records.All.Any(record => record.Key.Target.Device.Kind == TuningDevice.Cuda)
-                ? records.EntriesFor(target.Value, DriverOf(device), "", record => Find(record.Chosen))
+                ? records.EntriesFor(target.Value, DriverOf(device), "", record => Array.Find(candidates, variant => variant.Name == record.Chosen))
                 : [],
-            shape => BackgroundTuner.Offer(device, spec, variants, output, shape)));
+            shape => BackgroundTuner.Offer(device, spec, variants, output, shape),
+            reach: 0));
     }
 
     /// <summary>The kernel for a shape. A record's kernel that cannot take so many rows is passed over.</summary>
@@ -36,7 +38,7 @@ internal sealed class CudaDispatch
     public CudaKernelVariant Choose(int m, int n, int k) =>
         tuned.Find(m, n, k) is { } found && found.Takes(m)
             ? found
-            : CudaKernelChoice.Choose(device, [.. candidates.Where(variant => variant.Takes(m))], m, n, k)
+            : CudaKernelChoice.Choose(device, candidates, m, n, k)
                 ?? throw new InvalidOperationException(
                     $"No generated kernel multiplies {m} rows into {output} on {device}; the spec was generated without the CUDA target's {output} kernels.");
 
@@ -58,14 +60,4 @@ internal sealed class CudaDispatch
     /// <summary>The driver's version, for keys.</summary>
     public static string DriverOf(CudaDevice device) =>
         string.Create(CultureInfo.InvariantCulture, $"CUDA {device.DriverVersion / 1000}.{device.DriverVersion % 1000 / 10}");
-
-    /// <summary>The recorded kernel, or its counterpart for this type of results; null where there is none any more.</summary>
-    private CudaKernelVariant? Find(string name)
-    {
-        CudaKernelVariant? recorded = all.FirstOrDefault(variant => variant.Name == name);
-        return recorded is null
-            ? null
-            : candidates.FirstOrDefault(variant => (variant.Role, variant.BlockM, variant.BlockN, variant.Alternating)
-                == (recorded.Role, recorded.BlockM, recorded.BlockN, recorded.Alternating));
-    }
 }

@@ -258,6 +258,9 @@ internal static unsafe partial class CudaDriver
         /// <summary>CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may start before the one ahead of it has ended.</summary>
         public const int ProgrammaticStreamSerialization = 6;
 
+        /// <summary>CU_LAUNCH_ATTRIBUTE_COOPERATIVE: all blocks run at the same time, or none.</summary>
+        public const int Cooperative = 2;
+
         /// <summary>CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION: blocks of a cluster in x, y and z.</summary>
         public const int ClusterDimension = 4;
 

@@ -131,6 +131,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             RowZeros = spec.Activations == ActivationQuantization.ZeroPoint ? workspace.RowZeros : 0,
             OutlierMask = MaskOf(workspace, weights),
             TensorRange = workspace.TensorRange,
+            GridBarrier = workspace.GridBarrier,
             RowOutliers = workspace.RowOutliers(rows),
             RowOutlierPitch = workspace.RowOutlierPitch,
             K = (uint)weights.InputFeatures,
@@ -148,7 +149,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             return;
         }
 
-        if (!marked && LaunchInCluster(arguments, input.Format, workspace.Stream))
+        if (!marked && (LaunchInCluster(arguments, input.Format, workspace.Stream) || LaunchAtOnce(arguments, input.Format, workspace.Stream)))
         {
             return;
         }
@@ -272,7 +273,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
             if (bulkStores && !streams)
             {
-                TensorMap.Encode(&maps[2], output.Address, rows, weights.OutputFeatures, (long)output.RowStride * output.ElementBytes, 64, output.Format);
+                // What one warpgroup stores at a time.
+                int storedRows = gemm.Alternating ? gemm.BlockM : gemm.BlockM / 2;
+                TensorMap.Encode(&maps[2], output.Address, rows, weights.OutputFeatures, (long)output.RowStride * output.ElementBytes, storedRows, output.Format);
             }
 
             void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
@@ -382,13 +385,40 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// </summary>
     private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
-        const int FewRows = 64, BlockWarps = 16;
-        int groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
-        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
-        int rowsPerBlock = Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows));
+        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
         Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+    }
+
+    private static (int Warps, int RowsPerBlock) RegisterRows(CudaKernelVariant variant, in QuantizeArguments arguments)
+    {
+        const int FewRows = 64, BlockWarps = 16;
+        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
+        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
+        return (warps, Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
+    }
+
+    /// <summary>Marks and quantizes rows in one launch, where the device holds all their blocks at once and there is a kernel for it.</summary>
+    private bool LaunchAtOnce(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
+    {
+        if (RowKernel(CudaKernelRole.QuantizeHeldRows, input, arguments) is not { } variant)
+        {
+            return false;
+        }
+
+        CudaKernel kernel = Kernel(variant);
+        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
+        int threads = 32 * warps * rowsPerBlock, blocks = ((int)arguments.Rows + rowsPerBlock - 1) / rowsPerBlock;
+        if (blocks > context.Device.Multiprocessors * kernel.BlocksPerMultiprocessor(threads, 0))
+        {
+            return false;
+        }
+
+        arguments.WarpsPerRow = (uint)warps;
+        void** parameters = stackalloc void*[] { &arguments };
+        kernel.Launch(stream, (uint)blocks, (uint)threads, 0, parameters, early: true, together: true);
+        return true;
     }
 
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text;
 using KernelGen.Observability;
 using static KernelGen.Backends.Cuda.CudaDriver;
@@ -12,6 +13,8 @@ internal sealed unsafe class CudaKernel : IDisposable
     private readonly CudaContext context;
 
     private readonly nint function;
+
+    private readonly ConcurrentDictionary<(int Threads, int SharedBytes), int> residentBlocks = new();
 
     private nint module;
 
@@ -73,12 +76,12 @@ internal sealed unsafe class CudaKernel : IDisposable
     }
 
     /// <summary>Blocks of this kernel that one multiprocessor runs at a time.</summary>
-    public int BlocksPerMultiprocessor(int threads, int sharedBytes)
+    public int BlocksPerMultiprocessor(int threads, int sharedBytes) => residentBlocks.GetOrAdd((threads, sharedBytes), static (launch, kernel) =>
     {
-        context.Use();
-        Check(cuOccupancyMaxActiveBlocksPerMultiprocessor(out int blocks, function, threads, (nuint)sharedBytes));
+        kernel.context.Use();
+        Check(cuOccupancyMaxActiveBlocksPerMultiprocessor(out int blocks, kernel.function, launch.Threads, (nuint)launch.SharedBytes));
         return blocks;
-    }
+    }, this);
 
     /// <summary>Lets launches ask for more dynamic shared memory than every device grants unasked.</summary>
     public void AllowShared(int bytes)
@@ -95,15 +98,21 @@ internal sealed unsafe class CudaKernel : IDisposable
     /// <param name="parameters">Pointers to the parameters; copied before the call returns.</param>
     /// <param name="early">Whether it may start before the kernel ahead of it has ended: it then waits itself (griddepcontrol).</param>
     /// <param name="cluster">Thread blocks that run at the same time and reach each other's shared memory; the grid is a multiple.</param>
-    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false, uint cluster = 1)
+    /// <param name="together">Whether all blocks must run at the same time, since they wait for each other; then the device must hold them.</param>
+    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false, uint cluster = 1, bool together = false)
     {
         ObjectDisposedException.ThrowIf(module == 0, this);
         context.Use();
-        LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
+        LaunchAttribute* attributes = stackalloc LaunchAttribute[3];
         uint count = 0;
         if (early)
         {
             attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, Value = 1 };
+        }
+
+        if (together)
+        {
+            attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.Cooperative, Value = 1 };
         }
 
         if (cluster > 1)

@@ -3,24 +3,36 @@ namespace KernelGen.Backends.Cuda;
 /// <summary>A first guess at the fastest GEMM variant of a shape, from what kernels of its kind do; tuning records overrule it.</summary>
 internal static class CudaKernelChoice
 {
+    /// <summary>The best guess among those that take so many rows; null where there is none. Allocates nothing.</summary>
     public static CudaKernelVariant? Choose(CudaDevice device, IReadOnlyList<CudaKernelVariant> candidates, int m, int n, int k)
     {
-        // Few rows: the narrowest streaming kernel that takes them all.
-        CudaKernelVariant? streaming = candidates
-            .Where(variant => variant.Role == CudaKernelRole.StreamGemm && variant.BlockM >= m)
-            .MinBy(variant => variant.BlockM);
-        return streaming ?? candidates
-            .Where(variant => variant.Role != CudaKernelRole.StreamGemm)
-            .OrderBy(variant => Rank(variant.Role))
-            .ThenBy(variant => Cost(device, variant, m, n, k))
-            .FirstOrDefault();
+        CudaKernelVariant? best = null;
+        (int Rank, double Cost) least = (int.MaxValue, 0);
+        for (int i = 0; i < candidates.Count; i++)
+        {
+            CudaKernelVariant variant = candidates[i];
+            if (!variant.Takes(m))
+            {
+                continue;
+            }
+
+            // Few rows: the narrowest streaming kernel that takes them all.
+            (int Rank, double Cost) score = (Rank(variant.Role), variant.Role == CudaKernelRole.StreamGemm ? variant.BlockM : Cost(device, variant, m, n, k));
+            if (score.CompareTo(least) < 0)
+            {
+                (best, least) = (variant, score);
+            }
+        }
+
+        return best;
     }
 
     private static int Rank(CudaKernelRole role) => role switch
     {
-        CudaKernelRole.WgmmaGemm => 0,
-        CudaKernelRole.MmaGemm => 1,
-        _ => 2,
+        CudaKernelRole.StreamGemm => 0,
+        CudaKernelRole.WgmmaGemm => 1,
+        CudaKernelRole.MmaGemm => 2,
+        _ => 3,
     };
 
     /// <summary>
