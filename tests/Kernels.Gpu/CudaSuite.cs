@@ -77,7 +77,7 @@ internal sealed class CudaSuite : IDisposable
                 Compare(data, matMul, workspace, output);
             }
 
-            foreach ((int m, int n, int k) in new[] { (200, 384, 512), (20, 704, 2104), (1, 704, 2104) })
+            foreach ((int m, int n, int k) in new[] { (200, 384, 512), (520, 384, 2056), (20, 704, 2104), (1, 704, 2104) })
             {
                 ReplaysWithOtherOutliers(set, matMul, workspace, m, n, k);
             }
@@ -118,10 +118,10 @@ internal sealed class CudaSuite : IDisposable
                 }
             }
 
-            // Rows that stay in registers, one, few and many, and clusters that share a tile.
+            // Rows that stay in registers, one, few, many, and as many as make one launch of two, and clusters that share a tile.
             foreach (ElementFormat format in new[] { ElementFormat.Float16, ElementFormat.BFloat16 })
             {
-                foreach (int rows in new[] { 1, 5, 130 })
+                foreach (int rows in new[] { 1, 5, 130, 520 })
                 {
                     using CudaCase aligned = new(context, stream, set, rows, 704, 2104, format, seed: 1);
                     foreach (CudaKernelVariant kernel in matMul.CandidatesFor(rows, format).Where(static kernel => kernel.Role is CudaKernelRole.StreamGemm or CudaKernelRole.WgmmaGemm))

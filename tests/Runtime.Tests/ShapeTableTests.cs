@@ -49,6 +49,16 @@ public sealed class ShapeTableTests
     }
 
     [Fact]
+    public void Without_reach_a_shape_takes_its_own_fresh_choice_or_none()
+    {
+        ShapeTable<string> table = new([Entry(4, 1024, 1024, "own"), Entry(4, 2048, 1024, "old", stale: true)], reach: 0);
+        Assert.Equal("own", table.Find(100, 1024, 1024));
+        Assert.Null(table.Find(100, 1025, 1024));
+        Assert.Null(table.Find(300, 1024, 1024));
+        Assert.Null(table.Find(100, 2048, 1024));
+    }
+
+    [Fact]
     public void Untuned_shapes_are_told_of_once()
     {
         List<ShapeKey> told = [];

@@ -72,10 +72,10 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         });
     }
 
-    /// <summary>The activations as the corrections of some slices need them; null where there are none.</summary>
+    /// <summary>The activations as the corrections of some slices need them; null where there are none, or a single row, which needs no other order.</summary>
     private static TransposedActivations? Transpose(QuantizedActivations activations, WeightPanels[] slices, int maxDegreeOfParallelism)
     {
-        if (Array.TrueForAll(slices, slice => slice.CorrectionCount == 0))
+        if (activations.Rows == 1 || Array.TrueForAll(slices, slice => slice.CorrectionCount == 0))
         {
             return null;
         }
@@ -126,10 +126,18 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             done += variant.Tile.M;
         }
 
-        if (slice.Corrections(panel) is { Count: > 0 } corrections)
+        if (slice.Corrections(panel) is not { Count: > 0 } corrections)
         {
-            transposed!.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
+            return;
         }
+
+        if (transposed is null)
+        {
+            corrections.AddProducts(activations.Row(firstRow) + aOffset, c);
+            return;
+        }
+
+        transposed.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
     }
 
     /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>

@@ -81,6 +81,35 @@ internal sealed class PairCorrections(int width)
         _entries.TrimExcess();
     }
 
+    /// <summary>
+    /// Adds the products of one row of activations with what was taken. One row has no vectors to make: it reads its values where the panel's product
+    /// has just read them.
+    /// </summary>
+    /// <param name="activations">The row from the slice's first column on, each value plus 128.</param>
+    /// <param name="sums">The panel's sums of the row.</param>
+    public unsafe void AddProducts(byte* activations, int* sums)
+    {
+        fixed (Entry* entries = Entries)
+        {
+            Entry* entry = entries;
+            for (int lane = 0; lane < width; lane++)
+            {
+                Entry* end = entries + _starts[lane + 1];
+                byte* at = activations;
+                int sum = 0;
+                for (; entry < end; entry++)
+                {
+                    at += entry->Gap0;
+                    sum += (*at - 128) * entry->Delta0;
+                    at += entry->Gap1;
+                    sum += (*at - 128) * entry->Delta1;
+                }
+
+                sums[lane] += sum;
+            }
+        }
+    }
+
     /// <summary>Gives back to a weight row what was taken from it.</summary>
     /// <param name="lane">The weight row's index in the panel.</param>
     /// <param name="row">Its reduced weights.</param>

@@ -399,16 +399,25 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         return (warps, Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
     }
 
-    /// <summary>Marks and quantizes rows in one launch, where the device holds all their blocks at once and there is a kernel for it.</summary>
+    /// <summary>
+    /// Marks and quantizes rows in one launch, where the device holds all their blocks at once, there is a kernel for it, and it pays: meeting costs as much
+    /// as a second launch, which small blocks of few values wait for less long.
+    /// </summary>
     private bool LaunchAtOnce(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
-        if (RowKernel(CudaKernelRole.QuantizeHeldRows, input, arguments) is not { } variant)
+        const long LeastValues = 1 << 20;
+        if (arguments.Rows * (long)arguments.KPadded < LeastValues || RowKernel(CudaKernelRole.QuantizeHeldRows, input, arguments) is not { } variant)
+        {
+            return false;
+        }
+
+        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
+        if (warps == 1)
         {
             return false;
         }
 
         CudaKernel kernel = Kernel(variant);
-        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
         int threads = 32 * warps * rowsPerBlock, blocks = ((int)arguments.Rows + rowsPerBlock - 1) / rowsPerBlock;
         if (blocks > context.Device.Multiprocessors * kernel.BlocksPerMultiprocessor(threads, 0))
         {
