@@ -6,10 +6,10 @@ namespace KernelGen.Cli.Models;
 /// <summary>What a record is good for on this machine.</summary>
 internal static class TuningUse
 {
-    /// <summary>Its shape takes it, and shapes near it.</summary>
+    /// <summary>Its shape takes it, and on a processor shapes near it.</summary>
     public const string Yes = "yes";
 
-    /// <summary>It was measured with another driver, runtime or version of the kernels: it counts as a near one until the shape is tuned again.</summary>
+    /// <summary>It was measured with another driver, runtime or version of the kernels: on a processor it counts as a near one until the shape is tuned again, on a GPU not at all.</summary>
     public const string Stale = "stale";
 
     /// <summary>It is of another device or of kernels that the tool does not have.</summary>

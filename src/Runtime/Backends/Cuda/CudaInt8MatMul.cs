@@ -288,7 +288,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
     }
 
-    /// <summary>The kernel for a shape: what tuning found for it or one near it, else what bundled experience says.</summary>
+    /// <summary>The kernel for a shape: what tuning found for it, else what the rules say.</summary>
     public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output) => dispatch[(int)output].Choose(m, n, k);
 
     public void Dispose()
@@ -380,9 +380,6 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
     }
 
-    /// <summary>
-    /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
-    /// </summary>
     private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
         (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
@@ -391,6 +388,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
     }
 
+    /// <summary>
+    /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
+    /// </summary>
     private static (int Warps, int RowsPerBlock) RegisterRows(CudaKernelVariant variant, in QuantizeArguments arguments)
     {
         const int FewRows = 64, BlockWarps = 16;
