@@ -40,10 +40,15 @@ public sealed class CpuTuningTests : IDisposable
             }
 
             set.Multiply<float, float>(a, rows, weights, expected, default, null, CpuSchedule.Default(family, rows));
-            foreach (CpuSchedule schedule in Schedules)
+            foreach (CpuSchedule any in Schedules)
             {
+                CpuSchedule schedule = any with
+                {
+                    TileRows = Math.Min(any.TileRows, family.Variants[^1].Tile.M),
+                    BlockRows = family.PairLimit == 0 ? any.BlockRows : (any.BlockRows + TransposedActivations.GroupRows - 1) / TransposedActivations.GroupRows * TransposedActivations.GroupRows,
+                };
                 float[] result = new float[expected.Length];
-                set.Multiply<float, float>(a, rows, weights, result, default, null, schedule with { TileRows = Math.Min(schedule.TileRows, family.Variants[^1].Tile.M) });
+                set.Multiply<float, float>(a, rows, weights, result, default, null, schedule);
                 Assert.Equal(expected, result);
             }
         }

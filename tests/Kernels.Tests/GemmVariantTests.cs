@@ -39,6 +39,7 @@ public sealed class GemmVariantTests
         sbyte[] rows = [.. b.Cast<int>().Select(x => (sbyte)x)];
         using WeightPanels panels = new(family, tile.N, 0, k);
         panels.Pack(0, rows, k);
+        panels.Complete();
 
         int elementBytes = family.Format == ActivationFormat.Int16 ? 2 : 1;
         nint stride = ((k + 63) & ~63) * elementBytes;
@@ -70,13 +71,16 @@ public sealed class GemmVariantTests
         Array.Fill(c, int.MinValue);
         variant.Gemm(ref *values, stride, ref *panels.Panel(0), panels.KGroups, ref c[0], tile.N + 3);
 
-        // The kernel multiplies what the panel holds; what packing took from it is added afterwards.
+        // The kernel multiplies what the panel holds; the product of what packing took from it with activations plus 128 is added afterwards.
         sbyte[,] weights = new sbyte[tile.N, k];
+        int[] taken = new int[tile.N];
         for (int n = 0; n < tile.N; n++)
         {
             for (int j = 0; j < k; j++)
             {
-                weights[n, j] = (sbyte)(panels[n, j] - (panels.Corrections(0)?[n, j] ?? 0));
+                int part = panels.Corrections?[0, n, j] ?? 0;
+                weights[n, j] = (sbyte)(panels[n, j] - part);
+                taken[n] += part;
             }
         }
 
@@ -86,7 +90,7 @@ public sealed class GemmVariantTests
             for (int j = 0; j < tile.N + 3; j++)
             {
                 // Nothing outside of the tile is written.
-                long want = j < tile.N ? expected[i, j] : int.MinValue;
+                long want = j < tile.N ? expected[i, j] - (128 * taken[j]) : int.MinValue;
                 Assert.True(want == c[(i * (tile.N + 3)) + j], $"{variant.Name}, K = {k}, [{i},{j}]: {c[(i * (tile.N + 3)) + j]}, not {want}");
             }
         }
@@ -112,7 +116,7 @@ public sealed class GemmVariantTests
     {
         CpuKernelFamily family = TestSpecs.Family(set, familyName);
         Func<Random, int>[] values = [random => random.Next(-127, 128), _ => 127, _ => -127, random => random.Next(2) == 0 ? -127 : 127];
-        foreach (int m in new[] { 1, 2, 15, 16, 17, 50 })
+        foreach (int m in new[] { 1, 2, 15, 16, 17, 32, 33, 50, 64, 65, 100, 130 })
         {
             foreach (Func<Random, int> value in values)
             {
@@ -151,6 +155,8 @@ public sealed class GemmVariantTests
             int first = panel * family.PanelWidth, count = Math.Min(family.PanelWidth, n - first);
             panels.Pack(panel, rows.AsSpan(first * k, count * k), k);
         }
+
+        panels.Complete();
 
         int padded = panels.PanelCount * family.PanelWidth;
         int[] c = new int[(m + family.Variants[^1].Tile.M) * padded];
@@ -197,6 +203,8 @@ public sealed class GemmVariantTests
             int first = panel * family.PanelWidth, count = Math.Min(family.PanelWidth, rows - first);
             panels.Pack(panel, source.AsSpan(first * k, count * k), k);
         }
+
+        panels.Complete();
 
         for (int n = 0; n < rows; n++)
         {

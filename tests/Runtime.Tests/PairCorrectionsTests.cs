@@ -12,33 +12,67 @@ public sealed class PairCorrectionsTests
     [Property]
     public void Reduced_rows_respect_the_limit_and_come_back(int seed, byte density)
     {
-        const int Columns = 1500;
+        const int Columns = 1500, Panels = 2;
         Random random = new(seed);
-        PairCorrections corrections = new(Lanes);
-        sbyte[][] originals = [.. Enumerable.Range(0, Lanes - 1).Select(_ => Row(random, Columns, density / 255.0))];
+
+        // The last panel lacks its last row.
+        sbyte[][] originals = [.. Enumerable.Range(0, (Panels * Lanes) - 1).Select(_ => Row(random, Columns, density / 255.0))];
         sbyte[][] reduced = [.. originals.Select(static row => row.ToArray())];
-        for (int lane = 0; lane < reduced.Length; lane++)
+        PairReduction[] reductions = [new(), new()];
+        for (int i = 0; i < reduced.Length; i++)
         {
-            corrections.Reduce(lane, reduced[lane], Limit);
+            int taken = reductions[i / Lanes].Reduce(reduced[i], Limit);
+            Assert.Equal(originals[i].Sum(static w => w) - reduced[i].Sum(static w => w), taken);
         }
 
-        corrections.Close(reduced.Length);
+        PairCorrections corrections = new(reductions, Lanes), copy = corrections.Copy();
         int count = 0;
-        for (int lane = 0; lane < reduced.Length; lane++)
+        for (int i = 0; i < reduced.Length; i++)
         {
+            (int panel, int lane) = (i / Lanes, i % Lanes);
             for (int k = 0; k < Columns; k++)
             {
-                Assert.Equal(originals[lane][k] - reduced[lane][k], corrections[lane, k]);
-                Assert.InRange(k % 2 == 0 ? reduced[lane][k] + reduced[lane][k + 1] : 0, -Limit, Limit);
-                count += originals[lane][k] != reduced[lane][k] ? 1 : 0;
+                Assert.Equal(originals[i][k] - reduced[i][k], corrections[panel, lane, k]);
+                Assert.InRange(k % 2 == 0 ? reduced[i][k] + reduced[i][k + 1] : 0, -Limit, Limit);
+                count += originals[i][k] != reduced[i][k] ? 1 : 0;
             }
 
-            corrections.Restore(lane, reduced[lane]);
-            Assert.Equal(originals[lane], reduced[lane]);
+            copy.Restore(panel, lane, reduced[i]);
+            Assert.Equal(originals[i], reduced[i]);
         }
 
         Assert.Equal(count, corrections.Count);
-        Assert.Equal(corrections.Starts[Lanes - 1], corrections.Starts[Lanes]);
+    }
+
+    [Property]
+    public unsafe void Lists_are_ordered_by_length_and_neighbours_in_them_respect_the_limit(int seed, byte density)
+    {
+        const int Columns = 700;
+        Random random = new(seed);
+        PairReduction reduction = new();
+        for (int lane = 0; lane < Lanes - 1; lane++)
+        {
+            reduction.Reduce(Row(random, Columns, density / 255.0), Limit);
+        }
+
+        PairCorrections corrections = new([reduction], Lanes);
+        PairCorrections.LaneList* lists = corrections.Lists(0);
+        PairCorrections.Entry* entry = corrections.Entries(0);
+        List<int> lanes = [];
+        for (int i = 0; i < Lanes; i++)
+        {
+            lanes.Add(lists[i].Lane);
+            Assert.True(i == 0 || lists[i].Count <= lists[i - 1].Count);
+            Assert.Equal(reduction.Entries(lists[i].Lane).Length, lists[i].Count);
+            for (int j = 0; j < lists[i].Count; j++, entry++)
+            {
+                Assert.InRange(Math.Abs((int)entry->Delta0) + Math.Abs((int)entry->Delta1), 0, Limit);
+                Assert.InRange(Math.Abs((int)entry->Delta2) + Math.Abs((int)entry->Delta3), 0, Limit);
+            }
+        }
+
+        Assert.Equal(Enumerable.Range(0, Lanes), lanes.Order());
+        GC.KeepAlive(corrections);
     }
 
     [Theory]
@@ -53,12 +87,12 @@ public sealed class PairCorrectionsTests
     {
         sbyte[] row = new sbyte[10000];
         (row[column], row[column + 1]) = (-127, -127);
-        PairCorrections corrections = new(1);
-        corrections.Reduce(0, row, Limit);
-        corrections.Close(1);
-        Assert.Equal((-126, 0, 1), (corrections[0, column], corrections[0, column + 1], corrections.Count));
+        PairReduction reduction = new();
+        Assert.Equal(-126, reduction.Reduce(row, Limit));
+        PairCorrections corrections = new([reduction], 1);
+        Assert.Equal((-126, 0, 1L), (corrections[0, 0, column], corrections[0, 0, column + 1], corrections.Count));
         Assert.Equal((-1, -127), (row[column], row[column + 1]));
-        corrections.Restore(0, row);
+        corrections.Restore(0, 0, row);
         Assert.Equal((-127, -127), (row[column], row[column + 1]));
     }
 

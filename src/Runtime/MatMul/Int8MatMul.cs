@@ -14,7 +14,10 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 {
     private CpuKernelFamily Family => family;
 
-    private int BlockRows => schedule.BlockRows;
+    private int BlockRows { get; } = family.PairLimit == 0 || schedule.BlockRows % TransposedActivations.GroupRows == 0
+        ? schedule.BlockRows
+        : throw new ArgumentException(
+            $"Blocks of {schedule.BlockRows} rows cut groups of {TransposedActivations.GroupRows} rows, whose sums are corrected together; use a multiple.", nameof(schedule));
 
     /// <returns>How many columns of the activations were left out of int8.</returns>
     public int Multiply<TInput, TOutput>(
@@ -36,13 +39,13 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         int columnBlocks = CeilingDivide(weights.OutputFeatures, blockWidth);
 
         // A strip of rows repeats the gathering of outlier weights: only as many strips as it takes to give every thread several tasks.
-        int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, schedule.BlockRows));
+        int strips = Math.Clamp(CeilingDivide(degree * 4, columnBlocks), 1, CeilingDivide(a.Rows, BlockRows));
         if (degree == 1)
         {
             strips = 1;
         }
 
-        int stripRows = CeilingDivide(CeilingDivide(a.Rows, strips), schedule.BlockRows) * schedule.BlockRows;
+        int stripRows = CeilingDivide(CeilingDivide(a.Rows, strips), BlockRows) * BlockRows;
         strips = CeilingDivide(a.Rows, stripRows);
         CpuParallel.ForRanges(columnBlocks * strips, 1, degree, (first, end) =>
         {
@@ -61,32 +64,54 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
         using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
+        int width = family.PanelWidth;
 
         // Neighbouring panels to one thread: each asks for the next while it is multiplied.
         CpuParallel.ForRanges(slice.PanelCount, 1, maxDegreeOfParallelism, (first, end) =>
         {
+            // Sums that are corrected are written together first: rows of the result that lie a power of two apart would push each other out of the cache.
+            using Workspace? workspace = slice.Corrections is null ? null : Workspace.Rent(Workspace.SizeOf<int>(TileSize(width)));
+            int* tile = workspace is null ? null : workspace.Take<int>(TileSize(width));
             for (int panel = first; panel < end; panel++)
             {
-                MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, result + (panel * family.PanelWidth), resultStride);
+                int* target = result + (panel * width);
+                if (tile is null)
+                {
+                    MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, target, resultStride);
+                    continue;
+                }
+
+                for (int done = 0; done < activations.Rows; done += BlockRows)
+                {
+                    int rows = Math.Min(BlockRows, activations.Rows - done);
+                    MultiplyPanel(activations, transposed, done, rows, slice, panel, tile, width);
+                    for (int i = 0; i < rows; i++)
+                    {
+                        new ReadOnlySpan<int>(tile + (i * width), width).CopyTo(new Span<int>(target + ((done + i) * resultStride), width));
+                    }
+                }
             }
         });
     }
 
-    /// <summary>The activations as the corrections of some slices need them; null where there are none, or a single row, which needs no other order.</summary>
+    /// <summary>Sums of a block: a tile may be taller than the rows that are left.</summary>
+    private nint TileSize(int width) => (nint)(BlockRows + family.Variants[^1].Tile.M) * width;
+
+    /// <summary>The activations as the corrections of some slices need them; null where there are none, or few rows, which need no other order.</summary>
     private static TransposedActivations? Transpose(QuantizedActivations activations, WeightPanels[] slices, int maxDegreeOfParallelism)
     {
-        if (activations.Rows == 1 || Array.TrueForAll(slices, slice => slice.CorrectionCount == 0))
+        if (activations.Rows <= TransposedActivations.FewRows || Array.TrueForAll(slices, static slice => slice.Corrections is null))
         {
             return null;
         }
 
         int columns = slices[^1].FirstColumn + slices[^1].Columns;
         TransposedActivations transposed = new(activations, columns);
-        CpuParallel.ForRanges(TransposedActivations.Groups(activations.Rows), grain: 1 + ((1 << 15) / columns), maxDegreeOfParallelism, (first, end) =>
+        CpuParallel.ForRanges(TransposedActivations.Parts(activations.Rows), grain: 1 + ((1 << 15) / columns), maxDegreeOfParallelism, (first, end) =>
         {
-            for (int group = first; group < end; group++)
+            for (int part = first; part < end; part++)
             {
-                transposed.Fill(activations, group);
+                transposed.Fill(activations, part);
             }
         });
         return transposed;
@@ -96,7 +121,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
     private int BlockWidth(int rows, int outputFeatures, int degree)
     {
         int columns = schedule.BlockColumns;
-        if (degree > 1 && rows <= schedule.BlockRows)
+        if (degree > 1 && rows <= BlockRows)
         {
             columns = Math.Min(columns, CeilingDivide(outputFeatures, degree * 4));
         }
@@ -116,6 +141,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         ReadOnlySpan<CpuGemmVariant> variants = family.ByRows.AsSpan(0, schedule.TileRows);
         byte* weights = slice.Panel(panel);
         nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
+        PairCorrections? corrections = slice.Corrections;
+        corrections?.Prefetch(panel);
         int done = 0;
         while (done < rows)
         {
@@ -126,18 +153,22 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             done += variant.Tile.M;
         }
 
-        if (slice.Corrections(panel) is not { Count: > 0 } corrections)
+        if (corrections is null)
         {
             return;
         }
 
         if (transposed is null)
         {
-            corrections.AddProducts(activations.Row(firstRow) + aOffset, c);
+            for (int i = 0; i < rows; i++)
+            {
+                corrections.AddProducts(panel, activations.Row(firstRow + i) + aOffset, c + (i * cStride));
+            }
+
             return;
         }
 
-        transposed.AddProducts(firstRow, rows, corrections, slice.FirstColumn, c, cStride);
+        transposed.AddProducts(firstRow, rows, corrections, panel, slice.FirstColumn, c, cStride);
     }
 
     /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>
@@ -182,8 +213,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             _width = width;
             _blockRows = owner.BlockRows;
 
-            // A tile may be taller than the rows that are left.
-            nint tileSize = (_blockRows + owner.Family.Variants[^1].Tile.M) * _width;
+            nint tileSize = owner.TileSize(_width);
             nint wideSize = weights.Slices.Length > 1 ? _blockRows * _width : 0;
             nint gathered = (nint)activations.Outliers.Columns.Length * _width;
             _workspace = Workspace.Rent(

@@ -10,7 +10,7 @@ internal sealed unsafe class QuantizedActivations : IDisposable
     /// <param name="rows">M.</param>
     /// <param name="k">K.</param>
     /// <param name="format">How the kernels read the values.</param>
-    /// <param name="tallestTile">Kernels read whole tiles, transposing whole groups: memory for the rows that complete the last one is there too.</param>
+    /// <param name="tallestTile">Kernels read whole tiles, transposing whole parts: memory for the rows that complete the last one is there too.</param>
     public QuantizedActivations(int rows, int k, ActivationFormat format, int tallestTile)
     {
         Rows = rows;
@@ -24,7 +24,7 @@ internal sealed unsafe class QuantizedActivations : IDisposable
             RowBytes += 64;
         }
 
-        nint bytes = checked((rows + Math.Max(tallestTile, TransposedActivations.Group)) * RowBytes);
+        nint bytes = checked((rows + Math.Max(tallestTile, TransposedActivations.PartRows)) * RowBytes);
         _workspace = Workspace.Rent(Workspace.SizeOf<byte>(bytes) + (2 * Workspace.SizeOf<float>(rows)));
         Values = _workspace.Take<byte>(bytes);
         Scales = _workspace.Take<float>(rows);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using KernelGen.Memory;
@@ -6,56 +7,76 @@ using KernelGen.Quantization;
 namespace KernelGen.MatMul;
 
 /// <summary>
-/// Quantized activations column by column, 16 rows together, for products with single weights: the exact rest of what
+/// Quantized activations column by column, 64 rows together, for products with single weights: the exact rest of what
 /// <see cref="PairCorrections"/> took from the panels, vectorized over rows of A.
 /// </summary>
+/// <remarks>
+/// Four columns are multiplied at once, as the panels' kernels do it: interleaved to four values a row, by vpmaddubsw and vpmaddwd. Interleaving
+/// works within the halves of a vector, so rows lie in the order that makes sums come out as eight neighbouring rows each: of 16 rows 0-3 and 8-11
+/// in the lower half of 32 bytes, 4-7 and 12-15 in the upper one; the next 16 behind them in each half.
+/// </remarks>
 internal sealed unsafe class TransposedActivations : IDisposable
 {
-    /// <summary>Rows that lie together.</summary>
-    public const int Group = 16;
+    /// <summary>Rows that are transposed together.</summary>
+    public const int PartRows = 16;
+
+    /// <summary>Rows that lie together: a column's are a cache line.</summary>
+    public const int GroupRows = 64;
+
+    /// <summary>So few rows are read where they lie, one after the other.</summary>
+    public const int FewRows = 3;
+
+    private const int VectorRows = 2 * PartRows;
 
     private readonly Workspace _workspace;
 
-    private readonly sbyte* _values;
+    private readonly byte* _values;
 
     private readonly nint _groupBytes;
+
+    /// <summary>From a column to the next, as a power of two: up to 32 rows take a vector.</summary>
+    private readonly int _columnShift;
 
     /// <summary>Room for the activations; <see cref="Fill"/> transposes them.</summary>
     public TransposedActivations(QuantizedActivations activations, int k)
     {
-        _groupBytes = (nint)((k + Group - 1) & -Group) * Group;
-        nint bytes = _groupBytes * Groups(activations.Rows);
-        _workspace = Workspace.Rent(Workspace.SizeOf<sbyte>(bytes));
-        _values = _workspace.Take<sbyte>(bytes);
+        int groupRows = activations.Rows <= VectorRows ? VectorRows : GroupRows;
+        _columnShift = System.Numerics.BitOperations.Log2((uint)groupRows);
+        _groupBytes = (nint)((k + PartRows - 1) & -PartRows) << _columnShift;
+        nint bytes = checked(_groupBytes * ((activations.Rows + groupRows - 1) / groupRows));
+        _workspace = Workspace.Rent(Workspace.SizeOf<byte>(bytes));
+        _values = _workspace.Take<byte>(bytes);
     }
 
-    /// <summary>Groups of that many rows.</summary>
-    public static int Groups(int rows) => (rows + Group - 1) / Group;
+    /// <summary>Parts that rows make.</summary>
+    public static int Parts(int rows) => (rows + PartRows - 1) / PartRows;
 
-    /// <summary>Transposes the rows of one group.</summary>
-    public void Fill(QuantizedActivations activations, int group)
+    /// <summary>Transposes the rows of one part.</summary>
+    public void Fill(QuantizedActivations activations, int part)
     {
-        Vector128<byte>* block = stackalloc Vector128<byte>[2 * Group];
-        byte* first = activations.Row(group * Group);
-        sbyte* target = _values + (group * _groupBytes);
-        for (nint k = 0; k * Group < _groupBytes; k += Group)
+        const int HalfVector = 16, HalfPart = 8;
+        Vector128<byte>* block = stackalloc Vector128<byte>[2 * PartRows];
+        byte* first = activations.Row(part * PartRows);
+        int partInGroup = part % (GroupRows / PartRows);
+        byte* target = _values + (part / (GroupRows / PartRows) * _groupBytes) + (partInGroup / 2 * VectorRows) + (partInGroup % 2 * HalfPart);
+        for (nint k = 0; k << _columnShift < _groupBytes; k += PartRows)
         {
-            // The second and third quarter change places, so that unpacking two columns gives rows 0-7 and 8-15.
-            for (int i = 0; i < Group; i++)
+            // The second and third quarter change places: rows 0-3 and 8-11 are one half, 4-7 and 12-15 the other.
+            for (int i = 0; i < PartRows; i++)
             {
                 int row = i is >= 4 and < 12 ? i ^ 12 : i;
-                block[i] = Vector128.Load(first + (row * activations.RowBytes) + k) ^ Vector128.Create((byte)0x80);
+                block[i] = Vector128.Load(first + (row * activations.RowBytes) + k);
             }
 
             // Four perfect shuffles transpose 16 x 16 bytes.
             Vector128<byte>* from = block;
-            Vector128<byte>* to = block + Group;
+            Vector128<byte>* to = block + PartRows;
             for (int step = 0; step < 4; step++)
             {
-                for (int i = 0; i < Group / 2; i++)
+                for (int i = 0; i < PartRows / 2; i++)
                 {
-                    to[2 * i] = Sse2.UnpackLow(from[i], from[i + (Group / 2)]);
-                    to[(2 * i) + 1] = Sse2.UnpackHigh(from[i], from[i + (Group / 2)]);
+                    to[2 * i] = Sse2.UnpackLow(from[i], from[i + (PartRows / 2)]);
+                    to[(2 * i) + 1] = Sse2.UnpackHigh(from[i], from[i + (PartRows / 2)]);
                 }
 
                 Vector128<byte>* last = from;
@@ -63,41 +84,54 @@ internal sealed unsafe class TransposedActivations : IDisposable
                 to = last;
             }
 
-            for (int i = 0; i < Group; i++)
+            for (int i = 0; i < PartRows; i++)
             {
-                from[i].AsSByte().Store(target + ((k + i) * Group));
+                byte* column = target + ((k + i) << _columnShift);
+                *(long*)column = from[i].AsInt64()[0];
+                *(long*)(column + HalfVector) = from[i].AsInt64()[1];
             }
         }
     }
 
     /// <summary>Adds the products of some rows with a panel's corrections to its sums.</summary>
-    /// <param name="firstRow">The first row, a multiple of <see cref="Group"/>.</param>
+    /// <param name="firstRow">The first row, a multiple of <see cref="GroupRows"/>.</param>
     /// <param name="rows">How many rows.</param>
-    /// <param name="corrections">The panel's corrections.</param>
+    /// <param name="corrections">The slice's corrections.</param>
+    /// <param name="panel">The panel.</param>
     /// <param name="firstColumn">The first column of the panel's K slice.</param>
-    /// <param name="c">The panel's sums of those rows.</param>
+    /// <param name="c">The panel's sums of those rows, and room for as many as make whole eights.</param>
     /// <param name="cStride">Elements from one row of sums to the next.</param>
-    public void AddProducts(int firstRow, int rows, PairCorrections corrections, int firstColumn, int* c, nint cStride)
+    public void AddProducts(int firstRow, int rows, PairCorrections corrections, int panel, int firstColumn, int* c, nint cStride)
     {
-        ReadOnlySpan<int> starts = corrections.Starts;
-        int width = starts.Length - 1;
-        Vector256<int>* sums = stackalloc Vector256<int>[Group];
-        fixed (PairCorrections.Entry* entries = corrections.Entries)
-        {
-            for (int done = 0; done < rows; done += Group)
-            {
-                sbyte* values = _values + ((firstRow + done) / Group * _groupBytes) + ((nint)firstColumn * Group);
-                int groupRows = Math.Min(Group, rows - done);
-                for (int lane = 0; lane < width; lane += Vector256<int>.Count)
-                {
-                    for (int i = 0; i < Vector256<int>.Count; i++)
-                    {
-                        (sums[i], sums[i + 8]) = SumLane(values, entries + starts[lane + i], entries + starts[lane + i + 1]);
-                    }
+        const int Lanes = 8, Eights = GroupRows / Lanes;
 
-                    int* tile = c + (done * cStride) + lane;
-                    AddTransposed(sums, tile, cStride, Math.Min(groupRows, 8));
-                    AddTransposed(sums + 8, tile + (8 * cStride), cStride, groupRows - 8);
+        // Per 8 weight rows and 8 rows of A a vector for each weight row.
+        Vector256<int>* sums = stackalloc Vector256<int>[corrections.Width * Eights];
+        for (int done = 0; done < rows; done += GroupRows)
+        {
+            byte* values = _values + ((firstRow + done) / GroupRows * _groupBytes) + ((nint)firstColumn << _columnShift);
+            int groupRows = Math.Min(GroupRows, rows - done), parts = Parts(groupRows);
+            switch (parts)
+            {
+                case 1:
+                    SumLanes<OnePart>(values, corrections, panel, sums);
+                    break;
+                case 2:
+                    SumLanes<TwoParts>(values, corrections, panel, sums);
+                    break;
+                case 3:
+                    SumLanes<ThreeParts>(values, corrections, panel, sums);
+                    break;
+                default:
+                    SumLanes<FourParts>(values, corrections, panel, sums);
+                    break;
+            }
+
+            for (int lane = 0; lane < corrections.Width; lane += Lanes)
+            {
+                for (int row = 0; row < groupRows; row += Lanes)
+                {
+                    AddTransposed(sums + (lane * Eights) + row, c + ((done + row) * cStride) + lane, cStride);
                 }
             }
         }
@@ -105,57 +139,143 @@ internal sealed unsafe class TransposedActivations : IDisposable
 
     public void Dispose() => _workspace.Dispose();
 
-    private static (Vector256<int> Low, Vector256<int> High) SumLane(sbyte* values, PairCorrections.Entry* entry, PairCorrections.Entry* end)
+    private void SumLanes<TParts>(byte* values, PairCorrections corrections, int panel, Vector256<int>* sums)
+        where TParts : IParts
     {
-        Vector256<int> low = Vector256<int>.Zero, high = Vector256<int>.Zero;
-        for (; entry < end; entry++)
+        PairCorrections.LaneList* list = corrections.Lists(panel);
+        PairCorrections.Entry* entry = corrections.Entries(panel);
+        for (PairCorrections.LaneList* end = list + corrections.Width; list < end; list++)
         {
-            values += entry->Gap0 * Group;
-            Vector256<short> a0 = Avx2.ConvertToVector256Int16(values);
-            values += entry->Gap1 * Group;
-            Vector256<short> a1 = Avx2.ConvertToVector256Int16(values);
-
-            // The entry's upper two bytes, each widened to 16 bits.
-            Vector256<int> word = Vector256.Create(*(int*)entry);
-            Vector256<short> deltas = Avx2.Blend(Avx2.ShiftRightArithmetic(Avx2.ShiftLeftLogical(word, 8), 24).AsInt16(), Avx2.ShiftRightArithmetic(word.AsInt16(), 8), 0b1010_1010);
-            low = Avx2.Add(low, Avx2.MultiplyAddAdjacent(Avx2.UnpackLow(a0, a1), deltas));
-            high = Avx2.Add(high, Avx2.MultiplyAddAdjacent(Avx2.UnpackHigh(a0, a1), deltas));
+            int lane = list->Lane;
+            SumLane<TParts>(values, _columnShift, entry, list->Count, sums + (lane / 8 * GroupRows) + (lane % 8));
+            entry += list->Count;
         }
 
-        return (low, high);
+        GC.KeepAlive(corrections);
     }
 
-    /// <summary>Adds 8 vectors, one a column, to 8 columns of up to 8 rows.</summary>
-    private static void AddTransposed(Vector256<int>* columns, int* c, nint cStride, int rows)
+    /// <summary>The products of up to 64 rows with one weight row's corrections; sums of eight rows a vector, eight vectors apart.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SumLane<TParts>(byte* at, int shift, PairCorrections.Entry* entry, int count, Vector256<int>* sums)
+        where TParts : IParts
     {
-        if (rows <= 0)
+        Vector256<int> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+        for (; count > 0; count--, entry++)
         {
-            return;
+            byte* k0 = at + ((nint)entry->Gap0 << shift);
+            byte* k1 = k0 + ((nint)entry->Gap1 << shift);
+            byte* k2 = k1 + ((nint)entry->Gap2 << shift);
+            byte* k3 = k2 + ((nint)entry->Gap3 << shift);
+            at = k3;
+            Vector256<sbyte> deltas = Vector256.Create(((int*)entry)[1]).AsSByte();
+            Vector256<byte> a0 = Vector256.Load(k0), a1 = Vector256.Load(k1), a2 = Vector256.Load(k2), a3 = Vector256.Load(k3);
+            Vector256<short> low = Avx2.UnpackLow(a0, a1).AsInt16(), high = Avx2.UnpackLow(a2, a3).AsInt16();
+            s0 = MultiplyAdd(s0, Avx2.UnpackLow(low, high), deltas);
+            s1 = MultiplyAdd(s1, Avx2.UnpackHigh(low, high), deltas);
+            if (TParts.Count > 1)
+            {
+                low = Avx2.UnpackHigh(a0, a1).AsInt16();
+                high = Avx2.UnpackHigh(a2, a3).AsInt16();
+                s2 = MultiplyAdd(s2, Avx2.UnpackLow(low, high), deltas);
+                s3 = MultiplyAdd(s3, Avx2.UnpackHigh(low, high), deltas);
+            }
+
+            if (TParts.Count > 2)
+            {
+                a0 = Vector256.Load(k0 + VectorRows);
+                a1 = Vector256.Load(k1 + VectorRows);
+                a2 = Vector256.Load(k2 + VectorRows);
+                a3 = Vector256.Load(k3 + VectorRows);
+                low = Avx2.UnpackLow(a0, a1).AsInt16();
+                high = Avx2.UnpackLow(a2, a3).AsInt16();
+                s4 = MultiplyAdd(s4, Avx2.UnpackLow(low, high), deltas);
+                s5 = MultiplyAdd(s5, Avx2.UnpackHigh(low, high), deltas);
+            }
+
+            if (TParts.Count > 3)
+            {
+                low = Avx2.UnpackHigh(a0, a1).AsInt16();
+                high = Avx2.UnpackHigh(a2, a3).AsInt16();
+                s6 = MultiplyAdd(s6, Avx2.UnpackLow(low, high), deltas);
+                s7 = MultiplyAdd(s7, Avx2.UnpackHigh(low, high), deltas);
+            }
         }
 
-        Vector256<int>* pairs = stackalloc Vector256<int>[8];
-        for (int i = 0; i < 8; i += 2)
+        sums[0] = s0;
+        sums[8] = s1;
+        if (TParts.Count > 1)
         {
-            pairs[i] = Avx2.UnpackLow(columns[i], columns[i + 1]);
-            pairs[i + 1] = Avx2.UnpackHigh(columns[i], columns[i + 1]);
+            sums[16] = s2;
+            sums[24] = s3;
         }
 
-        // quads[i]: rows i and i + 4 of columns 0-3; quads[i + 4]: of columns 4-7.
-        Vector256<long>* quads = stackalloc Vector256<long>[8];
-        for (int i = 0; i < 8; i += 4)
+        if (TParts.Count > 2)
         {
-            quads[i] = Avx2.UnpackLow(pairs[i].AsInt64(), pairs[i + 2].AsInt64());
-            quads[i + 1] = Avx2.UnpackHigh(pairs[i].AsInt64(), pairs[i + 2].AsInt64());
-            quads[i + 2] = Avx2.UnpackLow(pairs[i + 1].AsInt64(), pairs[i + 3].AsInt64());
-            quads[i + 3] = Avx2.UnpackHigh(pairs[i + 1].AsInt64(), pairs[i + 3].AsInt64());
+            sums[32] = s4;
+            sums[40] = s5;
         }
 
-        for (int row = 0; row < rows; row++)
+        if (TParts.Count > 3)
         {
-            Vector256<long> left = quads[row & 3], right = quads[(row & 3) + 4];
-            Vector256<int> sum = (row < 4 ? Avx2.Permute2x128(left, right, 0x20) : Avx2.Permute2x128(left, right, 0x31)).AsInt32();
-            int* target = c + (row * cStride);
-            (Vector256.Load(target) + sum).Store(target);
+            sums[48] = s6;
+            sums[56] = s7;
         }
+    }
+
+    /// <summary>Adds four products a row. Two of the deltas never exceed 128 together: 255 times that fits into 16 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> MultiplyAdd(Vector256<int> sums, Vector256<short> fours, Vector256<sbyte> deltas) =>
+        Avx2.Add(sums, Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(fours.AsByte(), deltas), Vector256.Create((short)1)));
+
+    /// <summary>Adds 8 vectors, one a column, to 8 columns of 8 rows.</summary>
+    private static void AddTransposed(Vector256<int>* columns, int* c, nint cStride)
+    {
+        Vector256<long> p0 = Avx2.UnpackLow(columns[0], columns[1]).AsInt64(), p1 = Avx2.UnpackHigh(columns[0], columns[1]).AsInt64();
+        Vector256<long> p2 = Avx2.UnpackLow(columns[2], columns[3]).AsInt64(), p3 = Avx2.UnpackHigh(columns[2], columns[3]).AsInt64();
+        Vector256<long> p4 = Avx2.UnpackLow(columns[4], columns[5]).AsInt64(), p5 = Avx2.UnpackHigh(columns[4], columns[5]).AsInt64();
+        Vector256<long> p6 = Avx2.UnpackLow(columns[6], columns[7]).AsInt64(), p7 = Avx2.UnpackHigh(columns[6], columns[7]).AsInt64();
+        AddRows(c, cStride, Avx2.UnpackLow(p0, p2), Avx2.UnpackLow(p4, p6));
+        AddRows(c + cStride, cStride, Avx2.UnpackHigh(p0, p2), Avx2.UnpackHigh(p4, p6));
+        AddRows(c + (2 * cStride), cStride, Avx2.UnpackLow(p1, p3), Avx2.UnpackLow(p5, p7));
+        AddRows(c + (3 * cStride), cStride, Avx2.UnpackHigh(p1, p3), Avx2.UnpackHigh(p5, p7));
+    }
+
+    /// <summary>Adds a row, the lower halves, and the one four below, the upper halves.</summary>
+    /// <param name="c">The row's sums.</param>
+    /// <param name="cStride">Elements from one row of sums to the next.</param>
+    /// <param name="left">Columns 0 to 3 of both rows.</param>
+    /// <param name="right">Columns 4 to 7.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddRows(int* c, nint cStride, Vector256<long> left, Vector256<long> right)
+    {
+        int* lower = c + (4 * cStride);
+        (Vector256.Load(c) + Avx2.Permute2x128(left, right, 0x20).AsInt32()).Store(c);
+        (Vector256.Load(lower) + Avx2.Permute2x128(left, right, 0x31).AsInt32()).Store(lower);
+    }
+
+    /// <summary>How many parts of a group there are: a type, so that the compiler writes a loop for each.</summary>
+    private interface IParts
+    {
+        static abstract int Count { get; }
+    }
+
+    private readonly struct OnePart : IParts
+    {
+        public static int Count => 1;
+    }
+
+    private readonly struct TwoParts : IParts
+    {
+        public static int Count => 2;
+    }
+
+    private readonly struct ThreeParts : IParts
+    {
+        public static int Count => 3;
+    }
+
+    private readonly struct FourParts : IParts
+    {
+        public static int Count => 4;
     }
 }

@@ -127,7 +127,7 @@ public sealed class Int8Weights : IDisposable
     internal void KeepOutlierColumn(int column) => _outlierColumns!.Keep(column);
 
     /// <summary>How many of the pairs of neighbouring weights packing had to reduce, of all; see <see cref="PairCorrections"/>.</summary>
-    internal double ReducedPairs => Slices.Sum(slice => slice.CorrectionCount) / (0.5 * OutputFeatures * InputFeatures);
+    internal double ReducedPairs => Slices.Sum(slice => slice.Corrections?.Count ?? 0) / (0.5 * OutputFeatures * InputFeatures);
 
     /// <summary>A column's weights for some output features, from the first of a panel on: the originals where kept, else dequantized.</summary>
     internal void ReadOutlierColumn(int column, int firstRow, Span<float> destination) => _outlierColumns!.Read(column, firstRow, destination);
@@ -195,6 +195,11 @@ public sealed class Int8Weights : IDisposable
                 }
             }
         });
+        foreach (WeightPanels slice in Slices)
+        {
+            slice.Complete();
+        }
+
         foreach (int column in FixedColumns)
         {
             KeepOutlierColumn(column);

@@ -1,148 +1,192 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using KernelGen.Kernels;
+
 namespace KernelGen.Quantization;
 
 /// <summary>
-/// What packing took from a panel's weights so that no pair of neighbours exceeds the limit of an instruction that sums two products in 16
+/// What packing took from a slice's weights so that no pair of neighbours exceeds the limit of an instruction that sums two products in 16
 /// bits. The product with what was taken is added afterwards: the sum is exact.
 /// </summary>
-/// <param name="width">NR, weight rows of the panel.</param>
-internal sealed class PairCorrections(int width)
+/// <remarks>
+/// One block of memory, panel after panel as they are multiplied: the lists of a panel's weight rows, the longest first, so that a loop over one mostly is
+/// as long as the one before, and then what they list.
+/// </remarks>
+internal sealed unsafe class PairCorrections
 {
-    private readonly List<Entry> _entries = [];
+    private readonly Entry[] _memory;
 
-    private readonly int[] _starts = new int[width + 1];
+    /// <summary>Where a panel begins, and the end of the last.</summary>
+    private readonly int[] _starts;
+
+    private readonly int _width;
+
+    /// <summary>Puts together what was taken from all panels.</summary>
+    /// <param name="panels">What was taken from each.</param>
+    /// <param name="width">NR, weight rows of a panel.</param>
+    public PairCorrections(PairReduction[] panels, int width)
+    {
+        _width = width;
+        Count = panels.Sum(static panel => (long)panel.Count);
+        _starts = new int[panels.Length + 1];
+        int listEntries = ListEntries;
+        for (int panel = 0; panel < panels.Length; panel++)
+        {
+            int entries = 0;
+            for (int lane = 0; lane < panels[panel].Rows; lane++)
+            {
+                entries += panels[panel].Entries(lane).Length;
+            }
+
+            _starts[panel + 1] = checked(_starts[panel] + listEntries + entries);
+        }
+
+        _memory = GC.AllocateArray<Entry>(_starts[^1], pinned: true);
+        for (int panel = 0; panel < panels.Length; panel++)
+        {
+            PairReduction reduction = panels[panel];
+            Span<LaneList> lists = MemoryMarshal.Cast<Entry, LaneList>(_memory.AsSpan(_starts[panel], listEntries))[..width];
+            int at = _starts[panel] + listEntries, next = 0;
+            foreach (int lane in Enumerable.Range(0, width).OrderByDescending(lane => reduction.Entries(lane).Length))
+            {
+                ReadOnlySpan<Entry> entries = reduction.Entries(lane);
+                lists[next++] = new LaneList(checked((ushort)entries.Length), (ushort)lane);
+                entries.CopyTo(_memory.AsSpan(at));
+                at += entries.Length;
+            }
+        }
+    }
+
+    private PairCorrections(PairCorrections other)
+    {
+        (_width, Count, _starts) = (other._width, other.Count, [.. other._starts]);
+        _memory = GC.AllocateUninitializedArray<Entry>(other._memory.Length, pinned: true);
+        other._memory.CopyTo(_memory, 0);
+    }
+
+    /// <summary>NR, weight rows of a panel.</summary>
+    public int Width => _width;
 
     /// <summary>How many weights were reduced.</summary>
-    public int Count { get; private set; }
+    public long Count { get; }
 
     /// <summary>Bytes in memory.</summary>
-    public unsafe long Bytes => ((long)_entries.Capacity * sizeof(Entry)) + ((long)_starts.Length * sizeof(int));
+    public long Bytes => ((long)_memory.Length * sizeof(Entry)) + ((long)_starts.Length * sizeof(int));
 
-    /// <summary>Per weight row of the panel the start of its list in <see cref="Entries"/>, and the end of the last.</summary>
-    public ReadOnlySpan<int> Starts => _starts;
+    private int ListEntries => ((_width * sizeof(LaneList)) + sizeof(Entry) - 1) / sizeof(Entry);
 
-    /// <summary>Two reduced weights each, by weight row, then by column.</summary>
-    public ReadOnlySpan<Entry> Entries => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_entries);
+    /// <summary>The same elsewhere in memory.</summary>
+    public PairCorrections Copy() => new(this);
 
-    /// <summary>Reduces the pairs of the next weight row that exceed the limit.</summary>
-    /// <param name="lane">The weight row's index in the panel; every row once, in ascending order.</param>
-    /// <param name="row">The weights of a K slice.</param>
-    /// <param name="limit">The largest magnitude of a pair's sum.</param>
-    public void Reduce(int lane, Span<sbyte> row, int limit)
-    {
-        // An entry is complete with its second weight, or when the row ends.
-        int last = 0, firstGap = -1, firstDelta = 0;
-        for (int k = 0; k + 1 < row.Length; k += 2)
-        {
-            int excess = row[k] + row[k + 1];
-            excess = excess > limit ? excess - limit : excess < -limit ? excess + limit : 0;
-            if (excess == 0)
-            {
-                continue;
-            }
+    /// <summary>The lists of a panel's weight rows, as many as it has, the longest first. Valid as long as this object is referred to.</summary>
+    public LaneList* Lists(int panel) => (LaneList*)((Entry*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory)) + _starts[panel]);
 
-            // The larger one of two weights of the same sign can give all of it.
-            int column = Math.Abs((int)row[k]) >= Math.Abs((int)row[k + 1]) ? k : k + 1;
-            row[column] -= (sbyte)excess;
-            Count++;
-            for (; column - last > byte.MaxValue; last += byte.MaxValue)
-            {
-                Append(byte.MaxValue, 0);
-            }
+    /// <summary>What a panel's lists list, in their order. Valid as long as this object is referred to.</summary>
+    public Entry* Entries(int panel) => (Entry*)Lists(panel) + ListEntries;
 
-            Append(column - last, excess);
-            last = column;
-        }
-
-        if (firstGap >= 0)
-        {
-            _entries.Add(new Entry((byte)firstGap, 0, (sbyte)firstDelta, 0));
-        }
-
-        _starts[lane + 1] = _entries.Count;
-
-        void Append(int gap, int delta)
-        {
-            if (firstGap < 0)
-            {
-                (firstGap, firstDelta) = (gap, delta);
-                return;
-            }
-
-            _entries.Add(new Entry((byte)firstGap, (byte)gap, (sbyte)firstDelta, (sbyte)delta));
-            firstGap = -1;
-        }
-    }
-
-    /// <summary>Closes the lists when the last weight row of the panel was reduced.</summary>
-    /// <param name="rows">Weight rows that there were.</param>
-    public void Close(int rows)
-    {
-        _starts.AsSpan(rows + 1).Fill(_entries.Count);
-        _entries.TrimExcess();
-    }
+    /// <summary>Asks for a panel's part, which is needed when the panel is multiplied.</summary>
+    public void Prefetch(int panel) => CpuVectors.Prefetch(ref _memory[_starts[panel]], _starts[panel + 1] - _starts[panel]);
 
     /// <summary>
-    /// Adds the products of one row of activations with what was taken. One row has no vectors to make: it reads its values where the panel's product
-    /// has just read them.
+    /// Adds the products of one row of activations with what was taken from a panel. One row has no vectors to make: it reads its values where the
+    /// panel's product has just read them.
     /// </summary>
+    /// <param name="panel">The panel.</param>
     /// <param name="activations">The row from the slice's first column on, each value plus 128.</param>
     /// <param name="sums">The panel's sums of the row.</param>
-    public unsafe void AddProducts(byte* activations, int* sums)
+    public void AddProducts(int panel, byte* activations, int* sums)
     {
-        fixed (Entry* entries = Entries)
+        LaneList* list = Lists(panel);
+        Entry* entry = Entries(panel);
+        for (LaneList* end = list + _width; list < end && list->Count > 0; list++)
         {
-            Entry* entry = entries;
-            for (int lane = 0; lane < width; lane++)
+            byte* at = activations;
+            int sum = 0;
+            for (int i = list->Count; i > 0; i--, entry++)
             {
-                Entry* end = entries + _starts[lane + 1];
-                byte* at = activations;
-                int sum = 0;
-                for (; entry < end; entry++)
-                {
-                    at += entry->Gap0;
-                    sum += (*at - 128) * entry->Delta0;
-                    at += entry->Gap1;
-                    sum += (*at - 128) * entry->Delta1;
-                }
-
-                sums[lane] += sum;
+                at += entry->Gap0;
+                sum += *at * entry->Delta0;
+                at += entry->Gap1;
+                sum += *at * entry->Delta1;
+                at += entry->Gap2;
+                sum += *at * entry->Delta2;
+                at += entry->Gap3;
+                sum += *at * entry->Delta3;
             }
+
+            sums[list->Lane] += sum;
         }
     }
 
     /// <summary>Gives back to a weight row what was taken from it.</summary>
-    /// <param name="lane">The weight row's index in the panel.</param>
+    /// <param name="panel">The panel.</param>
+    /// <param name="lane">The weight row's index in it.</param>
     /// <param name="row">Its reduced weights.</param>
-    public void Restore(int lane, Span<sbyte> row)
+    public void Restore(int panel, int lane, Span<sbyte> row)
     {
         int column = 0;
-        foreach (Entry entry in Entries[_starts[lane].._starts[lane + 1]])
+        foreach (Entry entry in List(panel, lane))
         {
-            row[column += entry.Gap0] += entry.Delta0;
-            row[column += entry.Gap1] += entry.Delta1;
+            for (int i = 0; i < Entry.Weights; i++)
+            {
+                row[column += entry.Gap(i)] += entry.Delta(i);
+            }
         }
     }
 
     /// <summary>What was taken from one weight.</summary>
-    public int this[int lane, int column]
+    public int this[int panel, int lane, int column]
     {
         get
         {
             int at = 0, taken = 0;
-            for (int i = _starts[lane]; i < _starts[lane + 1] && at <= column; i++)
+            foreach (Entry entry in List(panel, lane))
             {
-                Entry entry = _entries[i];
-                taken += (at += entry.Gap0) == column ? entry.Delta0 : 0;
-                taken += (at += entry.Gap1) == column ? entry.Delta1 : 0;
+                for (int i = 0; i < Entry.Weights; i++)
+                {
+                    taken += (at += entry.Gap(i)) == column ? entry.Delta(i) : 0;
+                }
+
+                if (at > column)
+                {
+                    break;
+                }
             }
 
             return taken;
         }
     }
 
+    private ReadOnlySpan<Entry> List(int panel, int lane)
+    {
+        LaneList* list = Lists(panel);
+        int first = _starts[panel] + ListEntries;
+        for (; list->Lane != lane; list++)
+        {
+            first += list->Count;
+        }
+
+        return _memory.AsSpan(first, list->Count);
+    }
+
+    /// <summary>How many entries a weight row has.</summary>
+    /// <param name="Count">Entries.</param>
+    /// <param name="Lane">The weight row's index in the panel.</param>
+    public readonly record struct LaneList(ushort Count, ushort Lane);
+
     /// <summary>
-    /// Two weights of a row in four bytes: how many columns each is behind the one before, from column 0, and what was taken from it. Where columns are
-    /// further apart than a byte tells, nothing is taken from one between them.
+    /// Four weights of a row in eight bytes: how many columns each is behind the one before, from column 0, and what was taken from it. Where columns are
+    /// further apart than a byte tells, or two neighbours together exceed the limit again, nothing is taken from one between them.
     /// </summary>
-    public readonly record struct Entry(byte Gap0, byte Gap1, sbyte Delta0, sbyte Delta1);
+    public readonly record struct Entry(byte Gap0, byte Gap1, byte Gap2, byte Gap3, sbyte Delta0, sbyte Delta1, sbyte Delta2, sbyte Delta3)
+    {
+        /// <summary>Weights of an entry.</summary>
+        public const int Weights = 4;
+
+        /// <summary>Columns from the weight before to this one.</summary>
+        public int Gap(int weight) => weight switch { 0 => Gap0, 1 => Gap1, 2 => Gap2, _ => Gap3 };
+
+        /// <summary>What was taken from a weight.</summary>
+        public sbyte Delta(int weight) => weight switch { 0 => Delta0, 1 => Delta1, 2 => Delta2, _ => Delta3 };
+    }
 }

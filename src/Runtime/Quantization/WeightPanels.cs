@@ -19,9 +19,8 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     private readonly int _headerBytes;
 
-    private readonly PairCorrections?[]? _corrections;
-
-    private long _correctionCount;
+    /// <summary>What packing took from each panel, until all are packed; null where the family takes any weights.</summary>
+    private PairReduction[]? _reductions;
 
     public WeightPanels(CpuKernelFamily family, int rows, int firstColumn, int k)
     {
@@ -36,15 +35,15 @@ internal sealed unsafe class WeightPanels : IDisposable
         PanelCount = (rows + family.PanelWidth - 1) / family.PanelWidth;
         _buffer = new AlignedBuffer<byte>(PanelBytes * PanelCount);
         _first = _buffer.Pointer;
-        _corrections = family.PairLimit > 0 ? new PairCorrections?[PanelCount] : null;
+        _reductions = family.PairLimit > 0 ? new PairReduction[PanelCount] : null;
     }
 
     private WeightPanels(WeightPanels other)
         : this(other.Family, other._rows, other.FirstColumn, other.Columns)
     {
         Buffer.MemoryCopy(other._first, _first, _buffer.Bytes, _buffer.Bytes);
-        _corrections = other._corrections;
-        _correctionCount = other._correctionCount;
+        _reductions = null;
+        Corrections = other.Corrections?.Copy();
     }
 
     public CpuKernelFamily Family { get; }
@@ -61,18 +60,15 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     public int PanelCount { get; }
 
-    public long Bytes => _buffer.Bytes + (_corrections?.Sum(panel => panel?.Bytes ?? 0) ?? 0);
+    public long Bytes => _buffer.Bytes + (Corrections?.Bytes ?? 0);
 
     /// <summary>A panel's memory: valid while the weights are not disposed, or between <see cref="AddReference"/> and <see cref="Release"/>.</summary>
     public byte* Panel(int index) => _first + (index * PanelBytes);
 
-    /// <summary>What packing took from a panel's weights; null where the family takes any weights.</summary>
-    public PairCorrections? Corrections(int panel) => _corrections?[panel];
+    /// <summary>What packing took from the weights; null where that was nothing.</summary>
+    public PairCorrections? Corrections { get; private set; }
 
-    /// <summary>How many weights packing had to reduce.</summary>
-    public long CorrectionCount => Volatile.Read(ref _correctionCount);
-
-    /// <summary>The same panels elsewhere in memory; what packing took from them is shared.</summary>
+    /// <summary>The same panels elsewhere in memory.</summary>
     public WeightPanels Copy() => new(this);
 
     /// <summary>Packs the slice of one panel's int8 rows.</summary>
@@ -83,18 +79,27 @@ internal sealed unsafe class WeightPanels : IDisposable
     {
         int count = Math.Min(Family.PanelWidth, _rows - (index * Family.PanelWidth));
         ArgumentOutOfRangeException.ThrowIfNotEqual(source.Length, count * rowLength);
-        int firstColumn = FirstColumn;
-        if (_corrections is not null)
+        if (_reductions is not null)
         {
-            source = Reduce(index, source, count, rowLength);
-            rowLength = Columns;
-            firstColumn = 0;
+            PackReduced(index, source, count, rowLength);
+            return;
         }
 
         fixed (sbyte* first = source)
         {
-            Family.PackPanel(ref *(first + firstColumn), rowLength, count, Columns, ref *Panel(index));
+            Family.PackPanel(ref *(first + FirstColumn), rowLength, count, Columns, ref *Panel(index));
         }
+    }
+
+    /// <summary>To be called when all panels are packed.</summary>
+    public void Complete()
+    {
+        if (_reductions is not null && Array.Exists(_reductions, static panel => panel.Count > 0))
+        {
+            Corrections = new PairCorrections(_reductions, Family.PanelWidth);
+        }
+
+        _reductions = null;
     }
 
     /// <summary>The quantized weights of one output feature in the slice.</summary>
@@ -110,7 +115,7 @@ internal sealed unsafe class WeightPanels : IDisposable
             destination[column] = weights[((nint)group * Family.PanelWidth * Family.KGroup) + element];
         }
 
-        Corrections(panel)?.Restore(lane, destination);
+        Corrections?.Restore(panel, lane, destination);
     }
 
     /// <summary>The quantized weight of one output feature and column of the slice.</summary>
@@ -121,7 +126,7 @@ internal sealed unsafe class WeightPanels : IDisposable
             (int panel, int lane) = Math.DivRem(row, Family.PanelWidth);
             (int group, int element) = Math.DivRem(column, Family.KGroup);
             nint offset = _headerBytes + ((((nint)group * Family.PanelWidth) + lane) * Family.KGroup) + element;
-            int taken = Corrections(panel)?[lane, column] ?? 0;
+            int taken = Corrections?[panel, lane, column] ?? 0;
             return (sbyte)(((sbyte*)Panel(panel))[offset] + taken);
         }
     }
@@ -137,7 +142,7 @@ internal sealed unsafe class WeightPanels : IDisposable
         int width = Family.PanelWidth;
         nint offset = _headerBytes + ((nint)group * width * Family.KGroup);
         int firstPanel = firstRow / width, done = 0;
-        if (Family.KGroup == sizeof(int) && _corrections is null)
+        if (Family.KGroup == sizeof(int) && Corrections is null)
         {
             for (; done + width <= destination.Length; done += width)
             {
@@ -156,10 +161,9 @@ internal sealed unsafe class WeightPanels : IDisposable
         {
             int panel = firstPanel + (done / width);
             sbyte* weights = (sbyte*)Panel(panel) + offset + element;
-            PairCorrections? corrections = Corrections(panel);
             for (int i = 0; i < Math.Min(width, destination.Length - done); i++)
             {
-                destination[done + i] = (weights[i * Family.KGroup] + (corrections?[i, column] ?? 0)) * scales[done + i];
+                destination[done + i] = (weights[i * Family.KGroup] + (Corrections?[panel, i, column] ?? 0)) * scales[done + i];
             }
         }
     }
@@ -177,21 +181,31 @@ internal sealed unsafe class WeightPanels : IDisposable
 
     public void Dispose() => _buffer.Dispose();
 
-    /// <summary>A panel's part of the slice as the family's multiply instruction can take it.</summary>
-    private sbyte[] Reduce(int panel, ReadOnlySpan<sbyte> source, int rows, int rowLength)
+    /// <summary>Packs a panel's part of the slice as the family's multiply instruction can take it.</summary>
+    private void PackReduced(int panel, ReadOnlySpan<sbyte> source, int rows, int rowLength)
     {
         sbyte[] reduced = new sbyte[rows * Columns];
-        PairCorrections corrections = new(Family.PanelWidth);
+        int[] taken = new int[rows];
+        PairReduction reduction = new();
         for (int i = 0; i < rows; i++)
         {
             Span<sbyte> row = reduced.AsSpan(i * Columns, Columns);
             source.Slice((i * rowLength) + FirstColumn, Columns).CopyTo(row);
-            corrections.Reduce(i, row, Family.PairLimit);
+            taken[i] = reduction.Reduce(row, Family.PairLimit);
         }
 
-        corrections.Close(rows);
-        _corrections![panel] = corrections;
-        Interlocked.Add(ref _correctionCount, corrections.Count);
-        return reduced;
+        fixed (sbyte* first = reduced)
+        {
+            Family.PackPanel(ref *first, Columns, rows, Columns, ref *Panel(panel));
+        }
+
+        // Sums start at -128 * sum(w), since every activation is 128 more than it is: of what was taken too, which meets the same activations.
+        int* starts = (int*)Panel(panel);
+        for (int i = 0; i < rows; i++)
+        {
+            starts[i] -= 128 * taken[i];
+        }
+
+        _reductions![panel] = reduction;
     }
 }

@@ -72,8 +72,12 @@ internal sealed class CpuTuningSpace
             ? [(family.Last(), reason)]
             : family.Select(variant => (variant, Prune(variant, rows))));
 
-    /// <summary>What the rules take first.</summary>
-    private static int[] BlockRows(CpuKernelFamily family) => [CpuSchedule.Default(family, int.MaxValue).BlockRows, 96, 192];
+    /// <summary>What the rules take first, and more.</summary>
+    private static int[] BlockRows(CpuKernelFamily family)
+    {
+        int rows = CpuSchedule.Default(family, int.MaxValue).BlockRows;
+        return [rows, 2 * rows, 4 * rows];
+    }
 
     private string? PruneFamily(CpuKernelFamily family) =>
         !CpuFeatures.Supports(family.InstructionSet)
