@@ -38,10 +38,10 @@ public ref struct CpuEpilogueTile
     /// <summary>The sum of every output feature's quantized weights.</summary>
     public ref int WeightSums;
 
-    /// <summary>Per row where its outliers start in the two lists below, and the end of the last row's.</summary>
+    /// <summary>Per row where its outliers start in the lists below, and the end of the last row's.</summary>
     public ref int OutlierStarts;
 
-    /// <summary>For each outlier the row of <see cref="OutlierWeights"/> that holds its column.</summary>
+    /// <summary>For each outlier of a row's own list the row of <see cref="OutlierWeights"/> that holds its column; where whole columns leave, these are the rows in order.</summary>
     public ref int OutlierSlots;
 
     /// <summary>The outliers' values.</summary>

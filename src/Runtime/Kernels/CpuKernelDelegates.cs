@@ -27,14 +27,18 @@ public delegate void CpuGemm(ref byte a, nint aStride, ref byte panel, nint kGro
 public delegate void CpuPackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel);
 
 /// <summary>
-/// Clears <c>keep[j]</c> for every column where a finite row has <c>|row[j]| >= threshold</c>. A row with a NaN or an infinity marks nothing.
+/// Clears <c>keep[j]</c> for every column where a finite row has <c>|row[j]| >= threshold</c>, and finds the range of the values in the columns that
+/// are kept then. A row with a NaN or an infinity marks nothing.
 /// </summary>
 /// <param name="row">K values.</param>
 /// <param name="k">K.</param>
 /// <param name="threshold">The outlier threshold.</param>
 /// <param name="keep">A mask a column, -1 (stays) or 0 (outlier), padded to whole vectors.</param>
+/// <param name="low">min(0, smallest value); 0 for symmetric activations.</param>
+/// <param name="high">max(0, largest value); the absmax for symmetric activations.</param>
+/// <returns>How many columns were cleared, or -1 when any value of the row is a NaN or an infinity.</returns>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public delegate void CpuMarkOutlierColumns(ref float row, nint k, float threshold, ref int keep);
+public delegate int CpuMarkOutlierColumns(ref float row, nint k, float threshold, ref int keep, out float low, out float high);
 
 /// <summary>Finds the range of the values of a row that stay in the int8 part.</summary>
 /// <param name="row">K values.</param>

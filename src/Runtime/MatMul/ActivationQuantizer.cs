@@ -19,15 +19,16 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
     {
         QuantizedActivations result = new(a.Rows, a.K, family.Format, family.Variants[^1].Tile.M);
         int paddedK = (a.K + 63) & ~63;
-        using Workspace masks = Workspace.Rent(Workspace.SizeOf<int>(paddedK));
-        int* keep = masks.Take<int>(paddedK);
+        using Workspace scratch = Workspace.Rent(Workspace.SizeOf<int>(paddedK) + Workspace.SizeOf<RowRange>(a.Rows));
+        int* keep = scratch.Take<int>(paddedK);
+        RowRange* ranges = scratch.Take<RowRange>(a.Rows);
         int[] columns = [];
         if (spec.Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed)
         {
             new Span<int>(keep, paddedK).Fill(-1);
             if (spec.Outliers == OutlierPolicy.Columns)
             {
-                MarkOutlierColumns(a, keep, paddedK);
+                MarkOutlierColumns(a, keep, paddedK, ranges);
             }
 
             foreach (int column in fixedColumns)
@@ -40,31 +41,48 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
         }
 
         int[] counts = spec.Outliers == OutlierPolicy.Elements ? new int[a.Rows] : [];
-        if (spec.Granularity == QuantizationGranularity.Tensor)
+        bool oneScale = spec.Granularity == QuantizationGranularity.Tensor;
+        if (oneScale)
         {
-            QuantizeWithOneScale(a, keep, columns, counts, result);
-        }
-        else
-        {
-            ForRows(a, (m, row) =>
+            // One scale for all rows, so the range of all comes first. A row that is not finite does not take part.
+            ForRows(a, (m, row) => ranges[m] = RangeOf(m, row));
+            RowRange all = new(true, 0, 0, 0);
+            for (int m = 0; m < a.Rows; m++)
             {
-                bool finite = family.Rows.RowRange(ref *row, a.K, ref *keep, threshold, out float low, out float high);
-                QuantizeRow(row, a.K, keep, columns, counts, m, finite, low, high, result);
-            });
+                all = ranges[m].Finite ? all with { Low = Math.Min(all.Low, ranges[m].Low), High = Math.Max(all.High, ranges[m].High) } : all;
+            }
+
+            for (int m = 0; m < a.Rows; m++)
+            {
+                ranges[m] = all with { Finite = ranges[m].Finite };
+            }
         }
 
+        ForRows(a, (m, row) => QuantizeRow(row, a.K, keep, columns, counts, m, oneScale ? ranges[m] : RangeOf(m, row), result));
         if (spec.Outliers == OutlierPolicy.Elements)
         {
             result.Outliers = CollectElements(a, counts);
         }
 
         return result;
+
+        // The search has found it already, if no column was marked after this row.
+        RowRange RangeOf(int m, float* row)
+        {
+            if (spec.Outliers == OutlierPolicy.Columns && (!ranges[m].Finite || ranges[m].Marked == columns.Length))
+            {
+                return ranges[m];
+            }
+
+            bool finite = family.Rows.RowRange(ref *row, a.K, ref *keep, threshold, out float low, out float high);
+            return new RowRange(finite, low, high, columns.Length);
+        }
     }
 
     private void QuantizeRow(
-        float* row, int k, int* keep, int[] columns, int[] counts, int m, bool finite, float low, float high, QuantizedActivations result)
+        float* row, int k, int* keep, int[] columns, int[] counts, int m, RowRange range, QuantizedActivations result)
     {
-        if (!finite)
+        if (!range.Finite)
         {
             // What the kernels multiply must be defined; the NaN scale makes every result NaN.
             new Span<byte>(result.Row(m), (int)result.RowBytes).Clear();
@@ -77,13 +95,13 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
         int zeroPoint = 0;
         if (spec.Activations == ActivationQuantization.Symmetric)
         {
-            (prescale, scale) = AbsmaxScaling.Symmetric(high);
-            result.Scales[m] = AbsmaxScaling.Step(high);
+            (prescale, scale) = AbsmaxScaling.Symmetric(range.High);
+            result.Scales[m] = AbsmaxScaling.Step(range.High);
         }
         else
         {
-            (prescale, scale, zeroPoint) = AbsmaxScaling.ZeroPoint(low, high);
-            result.Scales[m] = AbsmaxScaling.Step(low, high);
+            (prescale, scale, zeroPoint) = AbsmaxScaling.ZeroPoint(range.Low, range.High);
+            result.Scales[m] = AbsmaxScaling.Step(range.Low, range.High);
         }
 
         result.ZeroPoints[m] = zeroPoint;
@@ -103,22 +121,8 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
         }
     }
 
-    /// <summary>One scale for all rows, so the range of all comes first. A row that is not finite does not take part.</summary>
-    private void QuantizeWithOneScale<T>(ActivationMatrix<T> a, int* keep, int[] columns, int[] counts, QuantizedActivations result)
-        where T : unmanaged
-    {
-        bool[] finite = new bool[a.Rows];
-        float[] lows = new float[a.Rows], highs = new float[a.Rows];
-        ForRows(a, (m, row) =>
-        {
-            finite[m] = family.Rows.RowRange(ref *row, a.K, ref *keep, threshold, out float low, out float high);
-            (lows[m], highs[m]) = finite[m] ? (low, high) : (0, 0);
-        });
-        float lowest = lows.Min(), highest = highs.Max();
-        ForRows(a, (m, row) => QuantizeRow(row, a.K, keep, columns, counts, m, finite[m], lowest, highest, result));
-    }
-
-    private void MarkOutlierColumns<T>(ActivationMatrix<T> a, int* keep, int paddedK)
+    /// <summary>Finds the outlier columns, and the range of every row in the columns that were not marked until then.</summary>
+    private void MarkOutlierColumns<T>(ActivationMatrix<T> a, int* keep, int paddedK, RowRange* ranges)
         where T : unmanaged
     {
         object combining = new();
@@ -128,9 +132,12 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
             float* converted = scratch.Take<float>(a.K);
             int* mine = scratch.Take<int>(paddedK);
             new Span<int>(mine, paddedK).Fill(-1);
+            int marked = 0;
             for (int m = first; m < end; m++)
             {
-                family.Rows.MarkOutlierColumns!(ref *a.Row(m, converted), a.K, threshold, ref *mine);
+                int more = family.Rows.MarkOutlierColumns!(ref *a.Row(m, converted), a.K, threshold, ref *mine, out float low, out float high);
+                marked += Math.Max(more, 0);
+                ranges[m] = new RowRange(more >= 0, low, high, marked);
             }
 
             lock (combining)
@@ -197,4 +204,11 @@ internal sealed unsafe class ActivationQuantizer(Int8Spec spec, CpuKernelFamily 
     private static int Grain(int k) => 1 + (ValuesPerThread / k);
 
     private delegate void RowBody(int m, float* row);
+
+    /// <summary>A row's values that stay in the int8 part.</summary>
+    /// <param name="Finite">No value of the row, an outlier or not, is a NaN or an infinity.</param>
+    /// <param name="Low">min(0, smallest value); 0 for symmetric activations.</param>
+    /// <param name="High">max(0, largest value); the absmax for symmetric activations.</param>
+    /// <param name="Marked">Columns that the search had left out by then, which are all there are if they are as many.</param>
+    private readonly record struct RowRange(bool Finite, float Low, float High, int Marked);
 }

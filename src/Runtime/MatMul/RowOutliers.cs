@@ -1,32 +1,23 @@
 namespace KernelGen.MatMul;
 
 /// <summary>
-/// The activations that left the int8 part, by row. Every row has a list of (slot, value) in ascending order of the columns; a slot is an
-/// index into <see cref="Columns"/>, the columns that any row needs.
+/// The activations that left the int8 part, by row: the values of whole columns, or lists of (slot, value) in ascending order of the columns; a
+/// slot is an index into <see cref="Columns"/>, the columns that any row needs.
 /// </summary>
 internal sealed class RowOutliers
 {
-    /// <summary>Whole columns: every row's list is all the columns.</summary>
+    /// <summary>Whole columns: every row has a value of each.</summary>
     /// <param name="columns">The columns, ascending.</param>
     /// <param name="rows">M.</param>
     public RowOutliers(int[] columns, int rows)
     {
         Columns = columns;
         Starts = new int[rows + 1];
-        Slots = new int[checked(rows * columns.Length)];
-        Values = new float[Slots.Length];
-        if (columns.Length == 0)
-        {
-            return;
-        }
-
-        for (int m = 0; m < rows; m++)
+        Slots = [];
+        Values = new float[checked(rows * columns.Length)];
+        for (int m = 0; m < rows && columns.Length > 0; m++)
         {
             Starts[m + 1] = Starts[m] + columns.Length;
-            for (int i = 0; i < columns.Length; i++)
-            {
-                Slots[Starts[m] + i] = i;
-            }
         }
     }
 
@@ -63,10 +54,10 @@ internal sealed class RowOutliers
     /// <summary>The columns that any row needs, ascending.</summary>
     public int[] Columns { get; }
 
-    /// <summary>Per row the start of its list, and the end of the last.</summary>
+    /// <summary>Per row the start of its values, and the end of the last.</summary>
     public int[] Starts { get; }
 
-    /// <summary>The slots of all rows.</summary>
+    /// <summary>The slots of all rows; none where whole columns left.</summary>
     public int[] Slots { get; }
 
     /// <summary>The values of all rows.</summary>

@@ -38,7 +38,7 @@ public sealed class Int8Weights : IDisposable
                 new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
 
             // A panel that was just multiplied is in the cache, and its columns are quickly read, unless they have to be put together.
-            _ => new OutlierColumnStore(new DequantizedWeights(this), Family.PairLimit > 0 ? Math.Max(32, InputFeatures / 64) : 0),
+            _ => new OutlierColumnStore(new PackedWeightSource(this), Math.Max(Family.PairLimit > 0 ? 32 : 8, InputFeatures / 64)),
         };
     }
 
@@ -279,30 +279,6 @@ public sealed class Int8Weights : IDisposable
             {
                 _weights.Slices[i].Release();
             }
-        }
-    }
-
-    /// <summary>The packed weights as the source of outlier columns.</summary>
-    private sealed class DequantizedWeights(Int8Weights weights) : WeightSource(weights.Name, weights.OutputFeatures, weights.InputFeatures)
-    {
-        public override Type ElementType => typeof(float);
-
-        public override long Bytes => 0;
-
-        public override void ReadRow(int row, Span<float> destination)
-        {
-            sbyte[] quantized = new sbyte[destination.Length];
-            weights.CopyQuantizedRow(row, quantized);
-            for (int k = 0; k < destination.Length; k++)
-            {
-                destination[k] = quantized[k] * weights.ColumnScales[row];
-            }
-        }
-
-        public override void ReadColumn(int column, int firstRow, Span<float> destination)
-        {
-            WeightPanels slice = weights.Slices[column / weights.Slices[0].Columns];
-            slice.ReadColumn(column - slice.FirstColumn, firstRow, weights.ColumnScales.AsSpan(firstRow), destination);
         }
     }
 }

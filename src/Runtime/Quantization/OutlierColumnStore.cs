@@ -14,21 +14,25 @@ internal sealed class OutlierColumnStore
 
     private readonly Type _elementType;
 
+    /// <summary>The source, where it is the packed weights: their columns are kept as int8.</summary>
+    private readonly PackedWeightSource? _packed;
+
     /// <summary>Null once every column that will be asked for is kept.</summary>
     private WeightSource? _source;
 
-    /// <summary>Per column null, or its weights: Half[], BFloat16[] or float[] as the source has them.</summary>
+    /// <summary>Per column null, or its weights: sbyte[], Half[], BFloat16[] or float[] as the source has them.</summary>
     private readonly Array?[] _columns;
 
     private readonly int _capacity;
 
     private int _kept;
 
-    /// <param name="source">The original weights.</param>
+    /// <param name="source">The original weights, or the packed ones.</param>
     /// <param name="capacity">The most columns to keep; the others are read from the source each time.</param>
     public OutlierColumnStore(WeightSource source, int capacity)
     {
         _source = source;
+        _packed = source as PackedWeightSource;
         _rows = source.Rows;
         _elementType = source.ElementType;
         _capacity = capacity;
@@ -36,7 +40,7 @@ internal sealed class OutlierColumnStore
     }
 
     /// <summary>Bytes of the columns kept so far, and of a source that lies in memory for the sake of the others.</summary>
-    public long Bytes => ((long)_kept * _rows * (_elementType == typeof(float) ? 4 : 2)) + (_source?.Bytes ?? 0);
+    public long Bytes => ((long)_kept * _rows * (_packed is not null ? 1 : _elementType == typeof(float) ? 4 : 2)) + (_source?.Bytes ?? 0);
 
     /// <summary>Lets go of the source: only columns that are kept will be asked for.</summary>
     public void ReleaseSource() => _source = null;
@@ -53,9 +57,7 @@ internal sealed class OutlierColumnStore
         {
             if (_columns[column] is null && _kept < _capacity)
             {
-                float[] values = new float[_rows];
-                _source!.ReadColumn(column, 0, values);
-                Volatile.Write(ref _columns[column], Narrow(values));
+                Volatile.Write(ref _columns[column], _packed is not null ? _packed.QuantizedColumn(column) : Originals(column));
                 _kept++;
             }
         }
@@ -66,6 +68,10 @@ internal sealed class OutlierColumnStore
     {
         switch (Volatile.Read(ref _columns[column]))
         {
+            case sbyte[] values:
+                _packed!.Dequantize(values.AsSpan(firstRow, destination.Length), firstRow, destination);
+                PrefetchNext(values, firstRow + destination.Length, destination.Length);
+                break;
             case float[] values:
                 Take(values, firstRow, destination);
                 break;
@@ -85,14 +91,18 @@ internal sealed class OutlierColumnStore
         where T : unmanaged
     {
         Elements.ToSingle<T>(values.AsSpan(firstRow, destination.Length), destination);
-
-        // The next block's, which a multiplication asks for after thousands of weights.
-        CpuVectors.Prefetch(ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(values), firstRow + destination.Length), destination.Length);
+        PrefetchNext(values, firstRow + destination.Length, destination.Length);
     }
 
-    /// <summary>Back to the type they were read from, exactly.</summary>
-    private Array Narrow(float[] values)
+    /// <summary>The next block's, which a multiplication asks for after thousands of weights.</summary>
+    private static void PrefetchNext<T>(T[] values, int first, int count)
+        where T : unmanaged => CpuVectors.Prefetch(ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(values), first), count);
+
+    /// <summary>A column in the type it is read from, exactly.</summary>
+    private Array Originals(int column)
     {
+        float[] values = new float[_rows];
+        _source!.ReadColumn(column, 0, values);
         if (_elementType == typeof(Half))
         {
             Half[] halves = new Half[values.Length];

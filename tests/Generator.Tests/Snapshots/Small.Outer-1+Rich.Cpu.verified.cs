@@ -158,79 +158,82 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                        var zeroPoint = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 4; j += 4)
                         {
-                            var total0 = 0f;
-                            var total1 = 0f;
-                            var total2 = 0f;
-                            var total3 = 0f;
+                            var total0_0 = 0f; var total0_1 = 0f; var total0_2 = 0f; var total0_3 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
-                                total1 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 1), total1);
-                                total2 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 2), total2);
-                                total3 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 3), total3);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
+                                var w1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 1);
+                                total0_1 = global::System.MathF.FusedMultiplyAdd(value0, w1, total0_1);
+                                var w2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 2);
+                                total0_2 = global::System.MathF.FusedMultiplyAdd(value0, w2, total0_2);
+                                var w3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 3);
+                                total0_3 = global::System.MathF.FusedMultiplyAdd(value0, w3, total0_3);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
-                            var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
-                            sum1 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 1) * zeroPoint;
-                            var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
-                            var y1 = ((float)sum1 * scale1);
-                            y1 += total1;
-                            y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
-                            var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
-                            sum2 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 2) * zeroPoint;
-                            var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
-                            var y2 = ((float)sum2 * scale2);
-                            y2 += total2;
-                            y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
-                            var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
-                            sum3 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 3) * zeroPoint;
-                            var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
-                            var y3 = ((float)sum3 * scale3);
-                            y3 += total3;
-                            y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
+                            var sum0_1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 1);
+                            sum0_1 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 1) * zeroPoint0;
+                            var scale0_1 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
+                            var y0_1 = ((float)sum0_1 * scale0_1);
+                            y0_1 += total0_1;
+                            y0_1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 1) = y0_1;
+                            var sum0_2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 2);
+                            sum0_2 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 2) * zeroPoint0;
+                            var scale0_2 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
+                            var y0_2 = ((float)sum0_2 * scale0_2);
+                            y0_2 += total0_2;
+                            y0_2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 2) = y0_2;
+                            var sum0_3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 3);
+                            sum0_3 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j + 3) * zeroPoint0;
+                            var scale0_3 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
+                            var y0_3 = ((float)sum0_3 * scale0_3);
+                            y0_3 += total0_3;
+                            y0_3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 3) = y0_3;
                         }
                         for (; j <= columns - 1; j += 1)
                         {
-                            var total0 = 0f;
+                            var total0_0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -240,7 +243,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 1)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                         }
                     }
                 }
@@ -255,34 +258,36 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        ref long sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint0 = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 1; j += 1)
                         {
-                            var total0 = 0f;
+                            var total0_0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -292,7 +297,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 1)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                         }
                     }
                 }
@@ -396,79 +401,82 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                        var zeroPoint = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint0 = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 16; j += 16)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
-                            var total1 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
-                            var total2 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
-                            var total3 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero; var total0_1 = global::System.Runtime.Intrinsics.Vector128<float>.Zero; var total0_2 = global::System.Runtime.Intrinsics.Vector128<float>.Zero; var total0_3 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0)), total0);
-                                total1 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(4)), total1);
-                                total2 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(8)), total2);
-                                total3 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(12)), total3);
+                                var value0 = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value0, w0, total0_0);
+                                var w1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(4));
+                                total0_1 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value0, w1, total0_1);
+                                var w2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(8));
+                                total0_2 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value0, w2, total0_2);
+                                var w3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(12));
+                                total0_3 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value0, w3, total0_3);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
-                            var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
-                            sum1 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 4)) * zeroPoint;
-                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
-                            var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
-                            y1 += total1;
-                            y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
-                            var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
-                            sum2 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
-                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
-                            var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
-                            y2 += total2;
-                            y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
-                            var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
-                            sum3 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 12)) * zeroPoint;
-                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
-                            var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
-                            y3 += total3;
-                            y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                            var sum0_1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 4));
+                            sum0_1 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 4)) * zeroPoint0;
+                            var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
+                            var y0_1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_1) * scale0_1);
+                            y0_1 += total0_1;
+                            y0_1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_1, ref results0, (nuint)(j + 4));
+                            var sum0_2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 8));
+                            sum0_2 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint0;
+                            var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                            var y0_2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_2) * scale0_2);
+                            y0_2 += total0_2;
+                            y0_2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_2, ref results0, (nuint)(j + 8));
+                            var sum0_3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 12));
+                            sum0_3 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j + 12)) * zeroPoint0;
+                            var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
+                            var y0_3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_3) * scale0_3);
+                            y0_3 += total0_3;
+                            y0_3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_3, ref results0, (nuint)(j + 12));
                         }
                         for (; j <= columns - 4; j += 4)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector128<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                var value0 = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector128.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -478,7 +486,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 4)
                         {
-                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                         }
                     }
                 }
@@ -493,34 +501,36 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        ref long sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint0 = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 1; j += 1)
                         {
-                            var total0 = 0f;
+                            var total0_0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -530,7 +540,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 1)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                         }
                     }
                 }
@@ -634,79 +644,82 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                        var zeroPoint = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint0 = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 32; j += 32)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
-                            var total1 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
-                            var total2 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
-                            var total3 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero; var total0_1 = global::System.Runtime.Intrinsics.Vector256<float>.Zero; var total0_2 = global::System.Runtime.Intrinsics.Vector256<float>.Zero; var total0_3 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0)), total0);
-                                total1 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(8)), total1);
-                                total2 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(16)), total2);
-                                total3 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(24)), total3);
+                                var value0 = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value0, w0, total0_0);
+                                var w1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(8));
+                                total0_1 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value0, w1, total0_1);
+                                var w2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(16));
+                                total0_2 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value0, w2, total0_2);
+                                var w3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(24));
+                                total0_3 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value0, w3, total0_3);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
-                            var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
-                            sum1 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint;
-                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
-                            var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
-                            y1 += total1;
-                            y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
-                            var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
-                            sum2 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
-                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
-                            var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
-                            y2 += total2;
-                            y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
-                            var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
-                            sum3 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 24)) * zeroPoint;
-                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
-                            var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
-                            y3 += total3;
-                            y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                            var sum0_1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 8));
+                            sum0_1 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 8)) * zeroPoint0;
+                            var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                            var y0_1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_1) * scale0_1);
+                            y0_1 += total0_1;
+                            y0_1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_1, ref results0, (nuint)(j + 8));
+                            var sum0_2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 16));
+                            sum0_2 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint0;
+                            var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                            var y0_2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_2) * scale0_2);
+                            y0_2 += total0_2;
+                            y0_2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_2, ref results0, (nuint)(j + 16));
+                            var sum0_3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 24));
+                            sum0_3 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j + 24)) * zeroPoint0;
+                            var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
+                            var y0_3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_3) * scale0_3);
+                            y0_3 += total0_3;
+                            y0_3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_3, ref results0, (nuint)(j + 24));
                         }
                         for (; j <= columns - 8; j += 8)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector256<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                var value0 = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector256.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -716,7 +729,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 8)
                         {
-                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                         }
                     }
                 }
@@ -731,34 +744,36 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        ref long sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint0 = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 1; j += 1)
                         {
-                            var total0 = 0f;
+                            var total0_0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -768,7 +783,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 1)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                         }
                     }
                 }
@@ -872,79 +887,82 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
-                        var zeroPoint = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
+                        ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                        var zeroPoint0 = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m));
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 64; j += 64)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
-                            var total1 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
-                            var total2 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
-                            var total3 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero; var total0_1 = global::System.Runtime.Intrinsics.Vector512<float>.Zero; var total0_2 = global::System.Runtime.Intrinsics.Vector512<float>.Zero; var total0_3 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0)), total0);
-                                total1 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(16)), total1);
-                                total2 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(32)), total2);
-                                total3 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(48)), total3);
+                                var value0 = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value0, w0, total0_0);
+                                var w1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(16));
+                                total0_1 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value0, w1, total0_1);
+                                var w2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(32));
+                                total0_2 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value0, w2, total0_2);
+                                var w3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(48));
+                                total0_3 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value0, w3, total0_3);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
-                            var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
-                            sum1 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint;
-                            var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
-                            var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
-                            y1 += total1;
-                            y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
-                            var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
-                            sum2 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 32)) * zeroPoint;
-                            var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
-                            var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
-                            y2 += total2;
-                            y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
-                            var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
-                            sum3 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 48)) * zeroPoint;
-                            var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
-                            var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
-                            y3 += total3;
-                            y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                            var sum0_1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 16));
+                            sum0_1 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 16)) * zeroPoint0;
+                            var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                            var y0_1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_1) * scale0_1);
+                            y0_1 += total0_1;
+                            y0_1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_1, ref results0, (nuint)(j + 16));
+                            var sum0_2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 32));
+                            sum0_2 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 32)) * zeroPoint0;
+                            var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
+                            var y0_2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_2) * scale0_2);
+                            y0_2 += total0_2;
+                            y0_2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_2, ref results0, (nuint)(j + 32));
+                            var sum0_3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 48));
+                            sum0_3 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j + 48)) * zeroPoint0;
+                            var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
+                            var y0_3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_3) * scale0_3);
+                            y0_3 += total0_3;
+                            y0_3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_3, ref results0, (nuint)(j + 48));
                         }
                         for (; j <= columns - 16; j += 16)
                         {
-                            var total0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
+                            var total0_0 = global::System.Runtime.Intrinsics.Vector512<float>.Zero;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i));
-                                total0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0)), total0);
+                                var value0 = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i));
+                                var w0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weights, (nuint)(0));
+                                total0_0 = global::System.Runtime.Intrinsics.Vector512.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                            sum0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                            var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                            var sum0_0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j));
+                            sum0_0 -= global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref weightSums, (nuint)(j)) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                            var y0_0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_0) * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -954,7 +972,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 16)
                         {
-                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                            global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                         }
                     }
                 }
@@ -969,34 +987,36 @@ partial class Outer<T>
                     ref int weightSums = ref tile.WeightSums;
                     ref float outlierWeights = ref tile.OutlierWeights;
                     nint outlierStride = tile.OutlierWeightsStride;
-                    for (nint m = 0; m < tile.Rows; m++)
+                    nint m = 0;
+                    for (; m < tile.Rows; m++)
                     {
-                        ref long sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
-                        ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                        var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
-                        var zeroPoint = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
+                        ref long sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.WideSums, m * tile.SumsStride);
+                        ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                        var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                        var zeroPoint0 = (long)global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.ZeroPoints, m);
                         nint first = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m);
                         nint count = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierStarts, m + 1) - first;
                         ref int slots = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierSlots, first);
-                        ref float values = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
+                        ref float values0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.OutlierValues, first);
                         nint j = 0;
                         for (; j <= columns - 1; j += 1)
                         {
-                            var total0 = 0f;
+                            var total0_0 = 0f;
                             for (nint i = 0; i < count; i++)
                             {
                                 ref float weights = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref outlierWeights, (global::System.Runtime.CompilerServices.Unsafe.Add(ref slots, i) * outlierStride) + j);
-                                var value = global::System.Runtime.CompilerServices.Unsafe.Add(ref values, i);
-                                total0 = global::System.MathF.FusedMultiplyAdd(value, global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0), total0);
+                                var value0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref values0, i);
+                                var w0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref weights, 0);
+                                total0_0 = global::System.MathF.FusedMultiplyAdd(value0, w0, total0_0);
                             }
 
-                            var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                            sum0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint;
-                            var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                            var y0 = ((float)sum0 * scale0);
-                            y0 += total0;
-                            y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                            var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                            sum0_0 -= global::System.Runtime.CompilerServices.Unsafe.Add(ref weightSums, j) * zeroPoint0;
+                            var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                            var y0_0 = ((float)sum0_0 * scale0_0);
+                            y0_0 += total0_0;
+                            y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                         }
 
                         if (tile.Activation == global::KernelGen.Activation.None)
@@ -1006,7 +1026,7 @@ partial class Outer<T>
 
                         for (j = 0; j < columns; j += 1)
                         {
-                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                            global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                         }
                     }
                 }

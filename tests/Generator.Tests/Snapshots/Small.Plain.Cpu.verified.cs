@@ -110,42 +110,43 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                for (nint m = 0; m < tile.Rows; m++)
+                nint m = 0;
+                for (; m < tile.Rows; m++)
                 {
-                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                    var rowScale = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
+                    ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m);
                     nint j = 0;
                     for (; j <= columns - 4; j += 4)
                     {
-                        var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                        var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y0 = ((float)sum0 * scale0);
-                        y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
-                        var sum1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 1);
-                        var scale1 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
-                        var y1 = ((float)sum1 * scale1);
-                        y1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 1) = y1;
-                        var sum2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 2);
-                        var scale2 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
-                        var y2 = ((float)sum2 * scale2);
-                        y2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 2) = y2;
-                        var sum3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j + 3);
-                        var scale3 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
-                        var y3 = ((float)sum3 * scale3);
-                        y3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j + 3) = y3;
+                        var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                        var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y0_0 = ((float)sum0_0 * scale0_0);
+                        y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
+                        var sum0_1 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 1);
+                        var scale0_1 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 1));
+                        var y0_1 = ((float)sum0_1 * scale0_1);
+                        y0_1 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 1);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 1) = y0_1;
+                        var sum0_2 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 2);
+                        var scale0_2 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 2));
+                        var y0_2 = ((float)sum0_2 * scale0_2);
+                        y0_2 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 2);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 2) = y0_2;
+                        var sum0_3 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j + 3);
+                        var scale0_3 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j + 3));
+                        var y0_3 = ((float)sum0_3 * scale0_3);
+                        y0_3 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j + 3);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j + 3) = y0_3;
                     }
                     for (; j <= columns - 1; j += 1)
                     {
-                        var sum0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums, j);
-                        var scale0 = (rowScale * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
-                        var y0 = ((float)sum0 * scale0);
-                        y0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = y0;
+                        var sum0_0 = global::System.Runtime.CompilerServices.Unsafe.Add(ref sums0, j);
+                        var scale0_0 = (rowScale0 * global::System.Runtime.CompilerServices.Unsafe.Add(ref columnScales, j));
+                        var y0_0 = ((float)sum0_0 * scale0_0);
+                        y0_0 += global::System.Runtime.CompilerServices.Unsafe.Add(ref bias, j);
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = y0_0;
                     }
 
                     if (tile.Activation == global::KernelGen.Activation.None)
@@ -155,7 +156,7 @@ partial class Plain
 
                     for (j = 0; j < columns; j += 1)
                     {
-                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results, j));
+                        global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j) = global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.CompilerServices.Unsafe.Add(ref results0, j));
                     }
                 }
             }
@@ -194,42 +195,43 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                for (nint m = 0; m < tile.Rows; m++)
+                nint m = 0;
+                for (; m < tile.Rows; m++)
                 {
-                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                    var rowScale = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale0 = global::System.Runtime.Intrinsics.Vector128.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
                     nint j = 0;
                     for (; j <= columns - 16; j += 16)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
-                        var sum1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 4));
-                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
-                        var y1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum1) * scale1);
-                        y1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y1, ref results, (nuint)(j + 4));
-                        var sum2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 8));
-                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
-                        var y2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum2) * scale2);
-                        y2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y2, ref results, (nuint)(j + 8));
-                        var sum3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j + 12));
-                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
-                        var y3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum3) * scale3);
-                        y3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y3, ref results, (nuint)(j + 12));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                        var sum0_1 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 4));
+                        var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 4)));
+                        var y0_1 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_1) * scale0_1);
+                        y0_1 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 4));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_1, ref results0, (nuint)(j + 4));
+                        var sum0_2 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 8));
+                        var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                        var y0_2 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_2) * scale0_2);
+                        y0_2 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_2, ref results0, (nuint)(j + 8));
+                        var sum0_3 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j + 12));
+                        var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j + 12)));
+                        var y0_3 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_3) * scale0_3);
+                        y0_3 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j + 12));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_3, ref results0, (nuint)(j + 12));
                     }
                     for (; j <= columns - 4; j += 4)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector128.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                     }
 
                     if (tile.Activation == global::KernelGen.Activation.None)
@@ -239,7 +241,7 @@ partial class Plain
 
                     for (j = 0; j < columns; j += 4)
                     {
-                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector128.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                     }
                 }
             }
@@ -278,42 +280,43 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                for (nint m = 0; m < tile.Rows; m++)
+                nint m = 0;
+                for (; m < tile.Rows; m++)
                 {
-                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                    var rowScale = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale0 = global::System.Runtime.Intrinsics.Vector256.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
                     nint j = 0;
                     for (; j <= columns - 32; j += 32)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
-                        var sum1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 8));
-                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
-                        var y1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum1) * scale1);
-                        y1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y1, ref results, (nuint)(j + 8));
-                        var sum2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 16));
-                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
-                        var y2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum2) * scale2);
-                        y2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y2, ref results, (nuint)(j + 16));
-                        var sum3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j + 24));
-                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
-                        var y3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum3) * scale3);
-                        y3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y3, ref results, (nuint)(j + 24));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                        var sum0_1 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 8));
+                        var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 8)));
+                        var y0_1 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_1) * scale0_1);
+                        y0_1 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 8));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_1, ref results0, (nuint)(j + 8));
+                        var sum0_2 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 16));
+                        var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                        var y0_2 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_2) * scale0_2);
+                        y0_2 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_2, ref results0, (nuint)(j + 16));
+                        var sum0_3 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j + 24));
+                        var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j + 24)));
+                        var y0_3 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_3) * scale0_3);
+                        y0_3 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j + 24));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_3, ref results0, (nuint)(j + 24));
                     }
                     for (; j <= columns - 8; j += 8)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector256.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                     }
 
                     if (tile.Activation == global::KernelGen.Activation.None)
@@ -323,7 +326,7 @@ partial class Plain
 
                     for (j = 0; j < columns; j += 8)
                     {
-                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector256.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                     }
                 }
             }
@@ -362,42 +365,43 @@ partial class Plain
                 nint columns = tile.Columns;
                 ref float columnScales = ref tile.ColumnScales;
                 ref float bias = ref tile.Bias;
-                for (nint m = 0; m < tile.Rows; m++)
+                nint m = 0;
+                for (; m < tile.Rows; m++)
                 {
-                    ref int sums = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
-                    ref float results = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
-                    var rowScale = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
+                    ref int sums0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Sums, m * tile.SumsStride);
+                    ref float results0 = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.Results, m * tile.ResultsStride);
+                    var rowScale0 = global::System.Runtime.Intrinsics.Vector512.Create(global::System.Runtime.CompilerServices.Unsafe.Add(ref tile.RowScales, m));
                     nint j = 0;
                     for (; j <= columns - 64; j += 64)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
-                        var sum1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 16));
-                        var scale1 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
-                        var y1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum1) * scale1);
-                        y1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y1, ref results, (nuint)(j + 16));
-                        var sum2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 32));
-                        var scale2 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
-                        var y2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum2) * scale2);
-                        y2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y2, ref results, (nuint)(j + 32));
-                        var sum3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j + 48));
-                        var scale3 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
-                        var y3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum3) * scale3);
-                        y3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y3, ref results, (nuint)(j + 48));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_0, ref results0, (nuint)(j));
+                        var sum0_1 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 16));
+                        var scale0_1 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 16)));
+                        var y0_1 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_1) * scale0_1);
+                        y0_1 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 16));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_1, ref results0, (nuint)(j + 16));
+                        var sum0_2 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 32));
+                        var scale0_2 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 32)));
+                        var y0_2 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_2) * scale0_2);
+                        y0_2 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 32));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_2, ref results0, (nuint)(j + 32));
+                        var sum0_3 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j + 48));
+                        var scale0_3 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j + 48)));
+                        var y0_3 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_3) * scale0_3);
+                        y0_3 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j + 48));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_3, ref results0, (nuint)(j + 48));
                     }
                     for (; j <= columns - 16; j += 16)
                     {
-                        var sum0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums, (nuint)(j));
-                        var scale0 = (rowScale * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
-                        var y0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0) * scale0);
-                        y0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0, ref results, (nuint)(j));
+                        var sum0_0 = global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref sums0, (nuint)(j));
+                        var scale0_0 = (rowScale0 * global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref columnScales, (nuint)(j)));
+                        var y0_0 = (global::System.Runtime.Intrinsics.Vector512.ConvertToSingle(sum0_0) * scale0_0);
+                        y0_0 += global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref bias, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(y0_0, ref results0, (nuint)(j));
                     }
 
                     if (tile.Activation == global::KernelGen.Activation.None)
@@ -407,7 +411,7 @@ partial class Plain
 
                     for (j = 0; j < columns; j += 16)
                     {
-                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results, (nuint)(j))), ref results, (nuint)(j));
+                        global::System.Runtime.Intrinsics.Vector512.StoreUnsafe(global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, global::System.Runtime.Intrinsics.Vector512.LoadUnsafe(ref results0, (nuint)(j))), ref results0, (nuint)(j));
                     }
                 }
             }

@@ -18,7 +18,7 @@ internal static class CpuRowEmitter
         Int8Spec numbers = spec.Numbers;
         if (numbers.Outliers == OutlierPolicy.Columns)
         {
-            WriteMarkOutlierColumns(writer, dialect);
+            WriteMarkOutlierColumns(writer, numbers, dialect);
             writer.Line();
         }
 
@@ -52,32 +52,96 @@ internal static class CpuRowEmitter
             + $"{Name(spec.Numbers.Accumulation == Accumulation.Int64, "EpilogueInt64")})";
     }
 
-    private static void WriteMarkOutlierColumns(CodeWriter writer, RowDialect d)
+    private static void WriteMarkOutlierColumns(CodeWriter writer, Int8Spec numbers, RowDialect d)
     {
-        writer.Line("/// <summary>Clears the mask of every column where a finite row reaches the threshold.</summary>");
+        bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
+        writer.Line("/// <summary>Clears the mask of every column where a finite row reaches the threshold, and finds the range of what is kept.</summary>");
         writer.Line(Attributes);
-        using (writer.Block("internal static void MarkOutlierColumns(ref float row, nint k, float threshold, ref int keep)"))
+        using (writer.Block("internal static int MarkOutlierColumns(ref float row, nint k, float threshold, ref int keep, out float low, out float high)"))
         {
-            writer.Line($"var largest = {d.ZeroInt};");
-            d.ForEachStep(writer, 1, load => writer.Line($"largest = {d.MaxInt("largest", d.Magnitude(load("i")))};"));
-            writer.Line($"int absmax = {d.ReduceMax("largest")};");
-            writer.Line("int limit = global::System.BitConverter.SingleToInt32Bits(threshold);");
             writer.Line("// As integers the magnitudes of floats are in their own order, infinities and NaNs above all numbers.");
-            using (writer.Block($"if (absmax < limit || absmax >= {RowDialect.Infinity})"))
+            writer.Line($"var largest = {d.ZeroInt};");
+            WriteStartOfRange(writer, d, zeroPoint);
+            d.ForEachStep(writer, 1, load =>
             {
-                writer.Line("return;");
+                writer.Line($"var x = {load("i")};");
+                writer.Line($"var magnitude = {d.Magnitude("x")};");
+                writer.Line($"largest = {d.MaxInt("largest", "magnitude")};");
+                WriteStepOfRange(writer, d, zeroPoint, d.LoadInt("keep", "i"));
+            });
+            WriteEndOfRange(writer, d, zeroPoint, "kept");
+            using (writer.Block($"if ({d.ReduceMax("largest")} >= {RowDialect.Infinity})"))
+            {
+                writer.Line("return -1;");
             }
 
             writer.Line();
-            writer.Line($"var limits = {d.CreateInt("limit")};");
-            void Mark(Func<string, string> load)
+            writer.Line("// Outliers are systematic: most rows have none that the rows before have not.");
+            using (writer.Block($"if ({(zeroPoint ? "global::System.Math.Max(high, -low)" : "high")} < threshold)"))
             {
-                writer.Line($"var stays = {d.LessThan(d.Magnitude(load("i")), "limits")};");
-                writer.Line(d.StoreInt("keep", "i", RowDialect.And(d.LoadInt("keep", "i"), "stays")));
+                writer.Line("return 0;");
             }
 
-            d.ForEachStep(writer, 1, Mark, again: true);
+            writer.Line();
+            writer.Line("int cleared = 0;");
+            writer.Line($"var limits = {d.CreateInt("global::System.BitConverter.SingleToInt32Bits(threshold)")};");
+            WriteStartOfRange(writer, d, zeroPoint, again: true);
+            d.ForEachStep(
+                writer,
+                1,
+                load =>
+                {
+                    writer.Line($"var x = {load("i")};");
+                    writer.Line($"var magnitude = {d.Magnitude("x")};");
+                    writer.Line($"var before = {d.LoadInt("keep", "i")};");
+                    writer.Line($"var stays = {RowDialect.And("before", d.LessThan("magnitude", "limits"))};");
+                    writer.Line($"cleared += global::System.Numerics.BitOperations.PopCount({d.SignBits("before")}) - global::System.Numerics.BitOperations.PopCount({d.SignBits("stays")});");
+                    writer.Line(d.StoreInt("keep", "i", "stays"));
+                    WriteStepOfRange(writer, d, zeroPoint, "stays");
+                },
+                again: true);
+            WriteEndOfRange(writer, d, zeroPoint, "kept");
+            writer.Line("return cleared;");
         }
+    }
+
+    private static void WriteStartOfRange(CodeWriter writer, RowDialect d, bool zeroPoint, bool again = false)
+    {
+        string declare = again ? string.Empty : "var ";
+        if (zeroPoint)
+        {
+            writer.Line($"{declare}lowest = {d.ZeroFloat};");
+            writer.Line($"{declare}highest = {d.ZeroFloat};");
+        }
+        else
+        {
+            writer.Line($"{declare}kept = {d.ZeroInt};");
+        }
+    }
+
+    /// <summary>Takes the values <c>x</c> into the range, where a mask lets them; their magnitudes are there already.</summary>
+    private static void WriteStepOfRange(CodeWriter writer, RowDialect d, bool zeroPoint, string? mask)
+    {
+        if (zeroPoint)
+        {
+            if (mask is not null)
+            {
+                writer.Line($"x = {d.AndFloat("x", mask)};");
+            }
+
+            writer.Line($"lowest = {d.MinFloat("lowest", "x")};");
+            writer.Line($"highest = {d.MaxFloat("highest", "x")};");
+        }
+        else if (mask is not null)
+        {
+            writer.Line($"kept = {d.MaxInt("kept", RowDialect.And("magnitude", mask))};");
+        }
+    }
+
+    private static void WriteEndOfRange(CodeWriter writer, RowDialect d, bool zeroPoint, string kept)
+    {
+        writer.Line($"low = {(zeroPoint ? d.ReduceMinFloat("lowest") : "0f")};");
+        writer.Line($"high = {(zeroPoint ? d.ReduceMaxFloat("highest") : $"global::System.BitConverter.Int32BitsToSingle({d.ReduceMax(kept)})")};");
     }
 
     private static void WriteRowRange(CodeWriter writer, Int8Spec numbers, RowDialect d)
@@ -91,14 +155,9 @@ internal static class CpuRowEmitter
         using (writer.Block("internal static bool RowRange(ref float row, nint k, ref int keep, float threshold, out float low, out float high)"))
         {
             writer.Line($"var largest = {d.ZeroInt};");
-            if (zeroPoint)
+            if (zeroPoint || masked)
             {
-                writer.Line($"var lowest = {d.ZeroFloat};");
-                writer.Line($"var highest = {d.ZeroFloat};");
-            }
-            else if (masked)
-            {
-                writer.Line($"var kept = {d.ZeroInt};");
+                WriteStartOfRange(writer, d, zeroPoint);
             }
 
             if (numbers.Outliers == OutlierPolicy.Elements)
@@ -111,24 +170,9 @@ internal static class CpuRowEmitter
                 writer.Line($"var x = {load("i")};");
                 writer.Line($"var magnitude = {d.Magnitude("x")};");
                 writer.Line($"largest = {d.MaxInt("largest", "magnitude")};");
-                string? mask = Mask(numbers, d, "i", "magnitude");
-                if (zeroPoint)
-                {
-                    if (mask is not null)
-                    {
-                        writer.Line($"x = {d.AndFloat("x", mask)};");
-                    }
-
-                    writer.Line($"lowest = {d.MinFloat("lowest", "x")};");
-                    writer.Line($"highest = {d.MaxFloat("highest", "x")};");
-                }
-                else if (mask is not null)
-                {
-                    writer.Line($"kept = {d.MaxInt("kept", RowDialect.And("magnitude", mask))};");
-                }
+                WriteStepOfRange(writer, d, zeroPoint, Mask(numbers, d, "i", "magnitude"));
             });
-            writer.Line($"low = {(zeroPoint ? d.ReduceMinFloat("lowest") : "0f")};");
-            writer.Line($"high = {(zeroPoint ? d.ReduceMaxFloat("highest") : $"global::System.BitConverter.Int32BitsToSingle({d.ReduceMax(masked ? "kept" : "largest")})")};");
+            WriteEndOfRange(writer, d, zeroPoint, masked ? "kept" : "largest");
             writer.Line($"return {d.ReduceMax("largest")} < {RowDialect.Infinity};");
         }
     }
@@ -226,9 +270,7 @@ internal static class CpuRowEmitter
 
     private static void WriteEpilogue(CodeWriter writer, Int8Spec numbers, RowDialect d, Accumulation accumulation)
     {
-        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
         bool wide = accumulation == Accumulation.Int64;
-        bool zeroPoint = numbers.Activations == ActivationQuantization.ZeroPoint;
         bool outliers = numbers.Outliers != OutlierPolicy.None;
         writer.Line(wide
             ? "/// <summary>The epilogue for sums in 64 bits.</summary>"
@@ -239,7 +281,7 @@ internal static class CpuRowEmitter
             writer.Line("nint columns = tile.Columns;");
             writer.Line("ref float columnScales = ref tile.ColumnScales;");
             writer.Line("ref float bias = ref tile.Bias;");
-            if (zeroPoint)
+            if (numbers.Activations == ActivationQuantization.ZeroPoint)
             {
                 writer.Line("ref int weightSums = ref tile.WeightSums;");
             }
@@ -250,94 +292,154 @@ internal static class CpuRowEmitter
                 writer.Line("nint outlierStride = tile.OutlierWeightsStride;");
             }
 
-            using (writer.Block("for (nint m = 0; m < tile.Rows; m++)"))
+            // Where whole columns leave, rows have the same outliers: two rows use a weight that was loaded once.
+            writer.Line("nint m = 0;");
+            if (outliers && numbers.Outliers != OutlierPolicy.Elements && !wide)
             {
-                writer.Line($"ref {(wide ? "long" : "int")} sums = ref {Unsafe}.Add(ref tile.{(wide ? "WideSums" : "Sums")}, m * tile.SumsStride);");
-                writer.Line($"ref float results = ref {Unsafe}.Add(ref tile.Results, m * tile.ResultsStride);");
-                writer.Line($"var rowScale = {d.CreateFloat($"{Unsafe}.Add(ref tile.RowScales, m)")};");
-                if (zeroPoint)
-                {
-                    string point = $"{Unsafe}.Add(ref tile.ZeroPoints, m)";
-                    writer.Line($"var zeroPoint = {(wide ? $"(long){point}" : d.CreateInt(point))};");
-                }
+                WriteEpilogueRows(writer, numbers, d, wide, 2);
+                writer.Line();
+            }
 
-                if (outliers)
+            WriteEpilogueRows(writer, numbers, d, wide, 1);
+        }
+    }
+
+    /// <summary>Some rows of a tile together, as often as there are that many.</summary>
+    private static void WriteEpilogueRows(CodeWriter writer, Int8Spec numbers, RowDialect d, bool wide, int rows)
+    {
+        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
+        using (writer.Block(rows == 1 ? "for (; m < tile.Rows; m++)" : $"for (; m <= tile.Rows - {rows}; m += {rows})"))
+        {
+            for (int r = 0; r < rows; r++)
+            {
+                string row = r == 0 ? "m" : $"(m + {r})";
+                writer.Line($"ref {(wide ? "long" : "int")} sums{r} = ref {Unsafe}.Add(ref tile.{(wide ? "WideSums" : "Sums")}, {row} * tile.SumsStride);");
+                writer.Line($"ref float results{r} = ref {Unsafe}.Add(ref tile.Results, {row} * tile.ResultsStride);");
+                writer.Line($"var rowScale{r} = {d.CreateFloat($"{Unsafe}.Add(ref tile.RowScales, {row})")};");
+                if (numbers.Activations == ActivationQuantization.ZeroPoint)
                 {
-                    writer.Line($"nint first = {Unsafe}.Add(ref tile.OutlierStarts, m);");
-                    writer.Line($"nint count = {Unsafe}.Add(ref tile.OutlierStarts, m + 1) - first;");
+                    string point = $"{Unsafe}.Add(ref tile.ZeroPoints, {row})";
+                    writer.Line($"var zeroPoint{r} = {(wide ? $"(long){point}" : d.CreateInt(point))};");
+                }
+            }
+
+            if (numbers.Outliers != OutlierPolicy.None)
+            {
+                writer.Line($"nint first = {Unsafe}.Add(ref tile.OutlierStarts, m);");
+                writer.Line($"nint count = {Unsafe}.Add(ref tile.OutlierStarts, m + 1) - first;");
+                if (numbers.Outliers == OutlierPolicy.Elements)
+                {
                     writer.Line($"ref int slots = ref {Unsafe}.Add(ref tile.OutlierSlots, first);");
-                    writer.Line($"ref float values = ref {Unsafe}.Add(ref tile.OutlierValues, first);");
                 }
 
-                writer.Line("nint j = 0;");
-                if (!wide)
+                for (int r = 0; r < rows; r++)
                 {
-                    WriteEpilogueColumns(writer, numbers, d, wide, EpilogueVectors);
+                    writer.Line($"ref float values{r} = ref {Unsafe}.Add(ref {(r == 0 ? "tile.OutlierValues, first" : $"values{r - 1}, count")});");
                 }
+            }
 
-                WriteEpilogueColumns(writer, numbers, d, wide, 1);
+            writer.Line("nint j = 0;");
+            if (!wide)
+            {
+                WriteEpilogueColumns(writer, numbers, d, wide, rows, EpilogueVectors);
+            }
 
-                // A loop of its own, while the row is in the cache: the calls of a smooth function would cost the loops above their registers.
-                writer.Line();
-                using (writer.Block("if (tile.Activation == global::KernelGen.Activation.None)"))
+            WriteEpilogueColumns(writer, numbers, d, wide, rows, 1);
+
+            // A loop of its own, while the row is in the cache: the calls of a smooth function would cost the loops above their registers.
+            writer.Line();
+            using (writer.Block("if (tile.Activation == global::KernelGen.Activation.None)"))
+            {
+                writer.Line("continue;");
+            }
+
+            writer.Line();
+            using (writer.Block($"for (j = 0; j < columns; j += {d.Lanes})"))
+            {
+                for (int r = 0; r < rows; r++)
                 {
-                    writer.Line("continue;");
-                }
-
-                writer.Line();
-                using (writer.Block($"for (j = 0; j < columns; j += {d.Lanes})"))
-                {
-                    writer.Line(d.StoreFloat("results", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, {d.LoadFloat("results", "j")})"));
+                    writer.Line(d.StoreFloat($"results{r}", "j", $"global::KernelGen.Kernels.CpuActivations.Apply(tile.Activation, {d.LoadFloat($"results{r}", "j")})"));
                 }
             }
         }
     }
 
     /// <summary>Several vectors of a row together share what they need of each outlier.</summary>
-    private static void WriteEpilogueColumns(CodeWriter writer, Int8Spec numbers, RowDialect d, bool wide, int vectors)
+    private static void WriteEpilogueColumns(CodeWriter writer, Int8Spec numbers, RowDialect d, bool wide, int rows, int vectors)
     {
-        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
         bool outliers = numbers.Outliers != OutlierPolicy.None;
         using (writer.Block($"for (; j <= columns - {vectors * d.Lanes}; j += {vectors * d.Lanes})"))
         {
             if (outliers)
             {
-                for (int v = 0; v < vectors; v++)
-                {
-                    writer.Line($"var total{v} = {d.ZeroFloat};");
-                }
-
-                using (writer.Block("for (nint i = 0; i < count; i++)"))
-                {
-                    writer.Line($"ref float weights = ref {Unsafe}.Add(ref outlierWeights, ({Unsafe}.Add(ref slots, i) * outlierStride) + j);");
-                    writer.Line($"var value = {d.CreateFloat($"{Unsafe}.Add(ref values, i)")};");
-                    for (int v = 0; v < vectors; v++)
-                    {
-                        writer.Line($"total{v} = {d.FusedMultiplyAdd("value", d.LoadFloat("weights", $"{v * d.Lanes}"), $"total{v}")};");
-                    }
-                }
-
+                WriteOutlierProducts(writer, numbers, d, rows, vectors);
                 writer.Line();
             }
 
             for (int v = 0; v < vectors; v++)
             {
                 string at = v == 0 ? "j" : $"j + {v * d.Lanes}";
-                writer.Line($"var sum{v} = {(wide ? $"{Unsafe}.Add(ref sums, {at})" : d.LoadInt("sums", at))};");
-                if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                for (int r = 0; r < rows; r++)
                 {
-                    writer.Line($"sum{v} -= {d.LoadInt("weightSums", at)} * zeroPoint;");
-                }
+                    writer.Line($"var sum{r}_{v} = {(wide ? $"global::System.Runtime.CompilerServices.Unsafe.Add(ref sums{r}, {at})" : d.LoadInt($"sums{r}", at))};");
+                    if (numbers.Activations == ActivationQuantization.ZeroPoint)
+                    {
+                        writer.Line($"sum{r}_{v} -= {d.LoadInt("weightSums", at)} * zeroPoint{r};");
+                    }
 
-                writer.Line($"var scale{v} = {RowDialect.Multiply("rowScale", d.LoadFloat("columnScales", at))};");
-                writer.Line($"var y{v} = {RowDialect.Multiply(wide ? $"(float)sum{v}" : d.ToFloat($"sum{v}"), $"scale{v}")};");
-                if (outliers)
+                    writer.Line($"var scale{r}_{v} = {RowDialect.Multiply($"rowScale{r}", d.LoadFloat("columnScales", at))};");
+                    writer.Line($"var y{r}_{v} = {RowDialect.Multiply(wide ? $"(float)sum{r}_{v}" : d.ToFloat($"sum{r}_{v}"), $"scale{r}_{v}")};");
+                    if (outliers)
+                    {
+                        writer.Line($"y{r}_{v} += total{r}_{v};");
+                    }
+
+                    writer.Line($"y{r}_{v} += {d.LoadFloat("bias", at)};");
+                    writer.Line(d.StoreFloat($"results{r}", at, $"y{r}_{v}"));
+                }
+            }
+        }
+    }
+
+    /// <summary>Sums of the outliers' products: of a row's own list, or of all gathered columns.</summary>
+    private static void WriteOutlierProducts(CodeWriter writer, Int8Spec numbers, RowDialect d, int rows, int vectors)
+    {
+        const string Unsafe = "global::System.Runtime.CompilerServices.Unsafe";
+        bool lists = numbers.Outliers == OutlierPolicy.Elements;
+        for (int r = 0; r < rows; r++)
+        {
+            writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(v => $"var total{r}_{v} = {d.ZeroFloat};")));
+        }
+
+        if (!lists)
+        {
+            writer.Line($"ref float weights = ref {Unsafe}.Add(ref outlierWeights, j);");
+        }
+
+        using (writer.Block("for (nint i = 0; i < count; i++)"))
+        {
+            if (lists)
+            {
+                writer.Line($"ref float weights = ref {Unsafe}.Add(ref outlierWeights, ({Unsafe}.Add(ref slots, i) * outlierStride) + j);");
+            }
+
+            for (int r = 0; r < rows; r++)
+            {
+                writer.Line($"var value{r} = {d.CreateFloat($"{Unsafe}.Add(ref values{r}, i)")};");
+            }
+
+            for (int v = 0; v < vectors; v++)
+            {
+                writer.Line($"var w{v} = {d.LoadFloat("weights", $"{v * d.Lanes}")};");
+                for (int r = 0; r < rows; r++)
                 {
-                    writer.Line($"y{v} += total{v};");
+                    writer.Line($"total{r}_{v} = {d.FusedMultiplyAdd($"value{r}", $"w{v}", $"total{r}_{v}")};");
                 }
+            }
 
-                writer.Line($"y{v} += {d.LoadFloat("bias", at)};");
-                writer.Line(d.StoreFloat("results", at, $"y{v}"));
+            if (!lists)
+            {
+                writer.Line($"weights = ref {Unsafe}.Add(ref weights, outlierStride);");
             }
         }
     }

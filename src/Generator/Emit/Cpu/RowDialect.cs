@@ -93,6 +93,9 @@ internal sealed class RowDialect
     /// <summary>A comparison as one bit per lane.</summary>
     public string MaskBits(string comparison) => IsScalar ? $"({comparison} ? 1UL : 0UL)" : $"{V}.ExtractMostSignificantBits({comparison})";
 
+    /// <summary>The signs of integers as one bit per lane.</summary>
+    public string SignBits(string x) => IsScalar ? $"({x} < 0 ? 1UL : 0UL)" : $"{V}.ExtractMostSignificantBits({x})";
+
     public string MinInt(string a, string b) => Function("Min", a, b);
 
     public string MaxInt(string a, string b) => Function("Max", a, b);
