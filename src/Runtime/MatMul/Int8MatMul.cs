@@ -64,30 +64,33 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         QuantizedActivations activations, WeightPanels slice, int* result, nint resultStride, int maxDegreeOfParallelism = -1)
     {
         using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
-        int width = family.PanelWidth;
+
+        // Several panels to a block of rows that does not stay in the cache until the next panel.
+        int panels = activations.Rows <= BlockRows ? 1 : Math.Max(schedule.BlockColumns / family.PanelWidth, 1), width = panels * family.PanelWidth;
 
         // Neighbouring panels to one thread: each asks for the next while it is multiplied.
-        CpuParallel.ForRanges(slice.PanelCount, 1, maxDegreeOfParallelism, (first, end) =>
+        CpuParallel.ForRanges(CeilingDivide(slice.PanelCount, panels), 1, maxDegreeOfParallelism, (first, end) =>
         {
-            // Sums that are corrected are written together first: rows of the result that lie a power of two apart would push each other out of the cache.
+            // Sums that are corrected lie together first: rows of the result that are a power of two apart would push each other out of the cache.
             using Workspace? workspace = slice.Corrections is null ? null : Workspace.Rent(Workspace.SizeOf<int>(TileSize(width)));
             int* tile = workspace is null ? null : workspace.Take<int>(TileSize(width));
-            for (int panel = first; panel < end; panel++)
+            for (int block = first; block < end; block++)
             {
-                int* target = result + (panel * width);
-                if (tile is null)
-                {
-                    MultiplyPanel(activations, transposed, 0, activations.Rows, slice, panel, target, resultStride);
-                    continue;
-                }
-
+                int firstPanel = block * panels, endPanel = Math.Min(firstPanel + panels, slice.PanelCount);
                 for (int done = 0; done < activations.Rows; done += BlockRows)
                 {
-                    int rows = Math.Min(BlockRows, activations.Rows - done);
-                    MultiplyPanel(activations, transposed, done, rows, slice, panel, tile, width);
-                    for (int i = 0; i < rows; i++)
+                    int rows = Math.Min(BlockRows, activations.Rows - done), columns = (endPanel - firstPanel) * family.PanelWidth;
+                    int* target = result + (done * resultStride) + (block * width);
+                    int* sums = tile is null ? target : tile;
+                    nint stride = tile is null ? resultStride : width;
+                    for (int panel = firstPanel; panel < endPanel; panel++)
                     {
-                        new ReadOnlySpan<int>(tile + (i * width), width).CopyTo(new Span<int>(target + ((done + i) * resultStride), width));
+                        MultiplyPanel(activations, transposed, done, rows, slice, panel, sums + ((panel - firstPanel) * family.PanelWidth), stride);
+                    }
+
+                    for (int i = 0; i < rows && sums != target; i++)
+                    {
+                        new ReadOnlySpan<int>(sums + (i * stride), columns).CopyTo(new Span<int>(target + (i * resultStride), columns));
                     }
                 }
             }
