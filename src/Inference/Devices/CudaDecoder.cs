@@ -199,8 +199,9 @@ internal sealed class CudaDecoder : IDisposable
 
         if (rows.IsDecoding)
         {
+            // A pass begins with a copy of its positions: all passes before it are complete by then.
             _kernels.AttentionDecode(
-                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8);
+                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8, settled: true);
         }
         else
         {
@@ -231,6 +232,15 @@ internal sealed class CudaDecoder : IDisposable
         MlpDescription mlp = layer.Plan.Description.Mlp;
         int width = mlp.Up.OutputFeatures;
         CudaMatrix inner = _buffers.Inner with { RowStride = layer.Up.Plan.OutputFeatures };
+        if (rows.Rows == 1 && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu && _multiplication.Activates(layer.Up))
+        {
+            // Rounding does not move a sign: the product can do what else the gate does, bit for bit, and one row is quantized faster by who does nothing else. It always
+            // holds a token.
+            _multiplication.Multiply(layer.Up, _buffers.Normed, rows.Rows, inner, _prepared, Activation.Relu);
+            _multiplication.Multiply(layer.Down, inner, rows.Rows, _buffers.MlpBranch);
+            return;
+        }
+
         _multiplication.Multiply(layer.Up, _buffers.Normed, rows.Rows, inner, _prepared);
         CudaMatrix factor = mlp.Gate is null ? default : inner with { Address = inner.Address + (ulong)((long)width * sizeof(ushort)) };
         Prepared prepared = _multiplication.Prepare(layer.Down, rows.Rows, target =>

@@ -62,8 +62,12 @@ internal sealed class CudaMultiplication : IDisposable
         return quantized ? Prepared.Quantized : target is null ? Prepared.Nothing : Prepared.Marked;
     }
 
-    /// <summary>Queues <c>output = input * weights^T + bias</c>.</summary>
-    public void Multiply(CudaMatrixWeights weights, CudaMatrix input, int rows, CudaMatrix output, Prepared prepared = Prepared.Nothing)
+    /// <summary>Whether <see cref="Multiply"/> by these weights can apply an activation.</summary>
+    public bool Activates(CudaMatrixWeights weights) => _int8 is not null && weights.Int8 is not null;
+
+    /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, without an activation unless <see cref="Activates"/>.</summary>
+    public void Multiply(
+        CudaMatrixWeights weights, CudaMatrix input, int rows, CudaMatrix output, Prepared prepared = Prepared.Nothing, Activation activation = Activation.None)
     {
         if (weights.Int8 is not { } int8)
         {
@@ -83,6 +87,6 @@ internal sealed class CudaMultiplication : IDisposable
         }
 
         CudaKernelVariant gemm = _int8.Choose(rows, int8.OutputFeatures, int8.InputFeatures, output.Format);
-        _int8.Gemm(_workspace!, input, rows, int8, output, weights.Bias, Activation.None, gemm, early: true);
+        _int8.Gemm(_workspace!, input, rows, int8, output, weights.Bias, activation, gemm, early: true);
     }
 }

@@ -16,16 +16,7 @@ internal static class StreamTile
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>
     public static int RankBytes(int tokens) => tokens / 8 * ConsumerThreads * ThreadBytes;
 
-    /// <summary>Blocks that may share a tile's K, a power of two: the first one's scratch holds the others' sums.</summary>
+    /// <summary>Blocks that may share a tile's K: the first one's scratch holds the others' sums.</summary>
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>
-    public static int MostRanks(int tokens)
-    {
-        int ranks = 1;
-        while (ranks < MostClusterBlocks && ((2 * ranks) - 1) * RankBytes(tokens) <= ScratchBytes)
-        {
-            ranks *= 2;
-        }
-
-        return ranks;
-    }
+    public static int MostRanks(int tokens) => System.Math.Min(MostClusterBlocks, 1 + (ScratchBytes / RankBytes(tokens)));
 }

@@ -16,7 +16,11 @@ internal static class OutlierHelpers
 
     private const int Chunk = GemmNumbers.OutlierChunk;
 
+    /// <summary>Words of the mask that a lane asks for at once: beside streams of weights an answer takes a microsecond.</summary>
+    private const int WordsAhead = 8;
+
     public static void Declare(PtxWriter ptx) => ptx
+        .Registers("b32", Enumerable.Range(0, WordsAhead).Select(i => $"wordAhead{i}").ToArray())
         .Registers("b32", "helperThread", "helperLane", "weightLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
         .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
         .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
@@ -233,7 +237,7 @@ internal static class OutlierHelpers
     /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
     private static void FillList(PtxWriter ptx, string refill, string filled)
     {
-        string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), exhausted = ptx.Label("MASK_DONE");
+        string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
         ptx.Add($"""
             {refill}:
             add.u32 listOrdinal, listOrdinal, listCount;
@@ -266,13 +270,31 @@ internal static class OutlierHelpers
             {nextBase}:
             setp.ge.u32 more, maskBase, maskWords;
             @more bra {exhausted};
-            mov.u32 wordsBase, maskBase;
+            and.b32 item, maskBase, {(WordsAhead * Lanes) - 1};
+            setp.ne.u32 more, item, 0;
+            @more bra {ahead};
             add.u32 item, maskBase, helperLane;
-            setp.lt.u32 inRange, item, maskWords;
-            mov.u32 maskWord, 0;
             mul.wide.u32 offset, item, 4;
             add.u64 address, mask, offset;
-            @inRange ld.relaxed.gpu.global.u32 maskWord, [address];
+            """);
+        for (int i = 0; i < WordsAhead; i++)
+        {
+            ptx.Add($"""
+                setp.lt.u32 inRange, item, maskWords;
+                mov.u32 wordAhead{i}, 0;
+                @inRange ld.relaxed.gpu.global.u32 wordAhead{i}, [address+{i * Lanes * 4}];
+                add.u32 item, item, {Lanes};
+                """);
+        }
+
+        ptx.Add($"{ahead}:").Add("mov.u32 maskWord, wordAhead0;");
+        for (int i = 1; i < WordsAhead; i++)
+        {
+            ptx.Add($"mov.u32 wordAhead{i - 1}, wordAhead{i};");
+        }
+
+        ptx.Add($"""
+            mov.u32 wordsBase, maskBase;
             setp.ne.u32 keep, maskWord, 0;
             vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
             add.u32 maskBase, maskBase, {Lanes};

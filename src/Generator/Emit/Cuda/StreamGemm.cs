@@ -26,7 +26,7 @@ internal static class StreamGemm
             {
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
-           .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "kBlock", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "preload", "preloaded")
+           .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "kBlock", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
            .Registers("b32", "ranks", "rank", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
@@ -148,6 +148,10 @@ internal static class StreamGemm
             """);
     }
 
+    /// <summary>
+    /// One thread orders all loads. It fills the ring with weights before it waits for the kernel ahead, whose result the activations are. What it computes between
+    /// two orders is kept short: a block alone on its multiprocessor streams no faster than that.
+    /// </summary>
     private static void Producer(PtxWriter ptx, StreamGemmPlan plan)
     {
         ptx.Add($$"""
@@ -155,58 +159,96 @@ internal static class StreamGemm
             @isProducer bra {{(plan.Numbers.HasOutliers ? "HELPER" : "END")}};
             elect.sync _|isProducer, 0xFFFFFFFF;
             @!isProducer bra END;
-            sub.u32 preload, unitEnd, unit;
-            min.u32 preload, preload, {{plan.Stages}};
+            div.u32 tile, unit, kBlocks;
+            mul.lo.u32 kElement, tile, kBlocks;
+            sub.u32 kElement, unit, kElement;
+            shl.b32 kElement, kElement, 7;
+            shl.b32 tileColumn, tile, 6;
+            mov.u32 tileRow, 0;
+            mov.u32 activationElement, kElement;
+            sub.u32 unitsLeft, unitEnd, unit;
+            min.u32 preload, unitsLeft, {{plan.Stages}};
+            sub.u32 unitsLeft, unitsLeft, preload;
             mov.u32 preloaded, 0;
+            """);
+        StartRing(ptx);
+        ptx.Add("""
             PRELOAD:
             setp.ge.u32 atEnd, preloaded, preload;
             @atEnd bra PRELOADED;
-            shl.b32 full, preloaded, 4;
-            add.u32 full, full, barriers;
-            mad.lo.u32 stageBase, preloaded, {{plan.StageBytes}}, shared;
-            add.u32 kBlock, unit, preloaded;
-            div.u32 tile, kBlock, kBlocks;
-            mul.lo.u32 tileColumn, tile, kBlocks;
-            sub.u32 kElement, kBlock, tileColumn;
-            shl.b32 kElement, kElement, 7;
-            shl.b32 tileColumn, tile, 6;
-            mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {{plan.StageBytes}};
-            cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapWeights, {kElement, tileColumn}], [full];
+            """);
+        OrderWeights(ptx, plan);
+        ptx.Add($"""
             add.u32 preloaded, preloaded, 1;
+            add.u32 stageBase, stageBase, {plan.StageBytes};
+            add.u32 full, full, 16;
             bra PRELOAD;
             PRELOADED:
             griddepcontrol.wait;
-            mov.u32 tileRow, 0;
+            """);
+        StartRing(ptx);
+        ptx.Add("""
+            FOLLOW:
+            setp.eq.u32 atEnd, preload, 0;
+            @atEnd bra FOLLOWED;
+            """);
+        OrderActivations(ptx);
+        ptx.Add($"""
+            sub.u32 preload, preload, 1;
+            add.u32 stageBase, stageBase, {plan.StageBytes};
+            add.u32 full, full, 16;
+            bra FOLLOW;
+            FOLLOWED:
+            mov.u32 emptyPhase, 0;
+            LAP:
+            """);
+        StartRing(ptx);
+        ptx.Add("""
+            mov.u32 stage, 0;
             PRODUCE:
-            setp.ge.u32 atEnd, unit, unitEnd;
+            setp.eq.u32 atEnd, unitsLeft, 0;
             @atEnd bra END;
-            shl.b32 full, stage, 4;
-            add.u32 full, full, barriers;
-            mad.lo.u32 stageBase, stage, {{plan.StageBytes}}, shared;
-            add.u32 stageB, stageBase, {{StreamGemmPlan.BlockN * StreamGemmPlan.BlockK}};
-            div.u32 tile, unit, kBlocks;
-            mul.lo.u32 tileColumn, tile, kBlocks;
-            sub.u32 kElement, unit, tileColumn;
-            shl.b32 kElement, kElement, 7;
-            shl.b32 tileColumn, tile, 6;
-            setp.ne.u32 isFirst, preload, 0;
-            @isFirst sub.u32 preload, preload, 1;
-            @isFirst bra LOAD_ACTIVATIONS;
-            xor.b32 emptyPhase, phase, 1;
             WAIT_STAGE_EMPTY:
             mbarrier.try_wait.parity.shared::cta.b64 ready, [full+8], emptyPhase;
             @!ready bra WAIT_STAGE_EMPTY;
-            mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {{plan.StageBytes}};
-            cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapWeights, {kElement, tileColumn}], [full];
-            LOAD_ACTIVATIONS:
-            cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapActivations, {kElement, tileRow}], [full];
             """);
-        NextStage(ptx, plan);
-        ptx.Add("""
-            add.u32 unit, unit, 1;
-            bra PRODUCE;
+        OrderWeights(ptx, plan);
+        OrderActivations(ptx);
+        ptx.Add($"""
+            sub.u32 unitsLeft, unitsLeft, 1;
+            add.u32 stageBase, stageBase, {plan.StageBytes};
+            add.u32 full, full, 16;
+            add.u32 stage, stage, 1;
+            setp.ne.u32 again, stage, {plan.Stages};
+            @again bra PRODUCE;
+            xor.b32 emptyPhase, emptyPhase, 1;
+            bra LAP;
             """);
     }
+
+    private static void StartRing(PtxWriter ptx) => ptx.Add("""
+        mov.u32 stageBase, shared;
+        mov.u32 full, barriers;
+        """);
+
+    /// <summary>The weights at kElement of the tile's output features to the stage, and on to the next ones.</summary>
+    private static void OrderWeights(PtxWriter ptx, StreamGemmPlan plan) => ptx.Add($$"""
+        mbarrier.arrive.expect_tx.shared::cta.b64 _, [full], {{plan.StageBytes}};
+        cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapWeights, {kElement, tileColumn}], [full];
+        add.u32 kElement, kElement, {{StreamGemmPlan.BlockK}};
+        setp.eq.u32 wraps, kElement, kPadded;
+        @wraps mov.u32 kElement, 0;
+        @wraps add.u32 tileColumn, tileColumn, {{StreamGemmPlan.BlockN}};
+        """);
+
+    /// <summary>The activations at activationElement to the stage, and on to the next ones.</summary>
+    private static void OrderActivations(PtxWriter ptx) => ptx.Add($$"""
+        add.u32 stageB, stageBase, {{StreamGemmPlan.BlockN * StreamGemmPlan.BlockK}};
+        cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapActivations, {activationElement, tileRow}], [full];
+        add.u32 activationElement, activationElement, {{StreamGemmPlan.BlockK}};
+        setp.eq.u32 wraps, activationElement, kPadded;
+        @wraps mov.u32 activationElement, 0;
+        """);
 
     private static void Helper(PtxWriter ptx, StreamGemmPlan plan)
     {

@@ -40,7 +40,8 @@ internal static class CudaPlanner
         (128, 64, 7, false),
     };
 
-    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 10), (16, 9), (32, 7), (64, 5) };
+    /// <summary>Rings that let two blocks and those of a small kernel share a multiprocessor: what comes next is there when they end.</summary>
+    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 8), (32, 6), (64, 5) };
 
     /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
     private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };

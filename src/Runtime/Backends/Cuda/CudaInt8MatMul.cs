@@ -332,9 +332,12 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         const int LongK = 16, LeastRankBlocks = 4;
         long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
         bool isLong = kBlocks >= LongK;
-        while (isLong && 2 * ranks <= StreamTile.MostRanks(tokens) && kBlocks / (2 * ranks) >= LeastRankBlocks && 2 * ranks * tiles <= (ranks == 1 ? slots : multiprocessors))
+
+        // Clusters stay within a group of multiprocessors, and larger ones do not divide it: of four blocks, 62 fit into 264 slots, and the 64th would be a second wave.
+        long clusterSlots = slots * 3 / 4;
+        for (int more = 2; isLong && more <= StreamTile.MostRanks(tokens) && kBlocks / more >= LeastRankBlocks && more * tiles <= (more == 2 ? slots : clusterSlots); more++)
         {
-            ranks *= 2;
+            ranks = more;
         }
 
         bool balanced = tiles <= slots ? !isLong || ranks * tiles * 3 >= multiprocessors : !sharesCheaply || tiles * 100 >= waves * slots * 85;

@@ -7,7 +7,8 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// Attention of one position per sequence. A block takes one part of one row's context for a few heads of queries that share a head of keys and
 /// values. Groups of lanes take a position each, eight dimensions per lane, with a running maximum and sum of their own (arXiv 1805.02867); the
 /// groups, then the parts, are combined in a fixed order. How a context is cut depends on its own length alone, so a row's bits do not depend on
-/// the batch. The last block of a row's parts to finish combines them. An int8 cache is widened in registers.
+/// the batch. The last block of a row's parts to finish combines them. An int8 cache is widened in registers. Where the cache is settled, the first page
+/// is on its way while the kernel ahead still computes the query: of it, only the row's own position is new.
 /// </summary>
 internal static class DecodeAttentionKernel
 {
@@ -29,10 +30,10 @@ internal static class DecodeAttentionKernel
         Declare(ptx, shape);
         ptx.LaunchNext(plan);
         Arguments(ptx);
-        ptx.WaitForPrevious(plan);
-        Locate(ptx, shape);
-        Queries(ptx, shape);
-        Pages(ptx, shape);
+        ptx.Argument<AttentionArguments>("scratch", nameof(AttentionArguments.Settled), "u32").Add("setp.ne.u32 again, scratch, 0;").Add("@again bra SETTLED;");
+        ptx.WaitForPrevious(plan).Add("SETTLED:");
+        Locate(ptx, plan, shape);
+        Pages(ptx, plan, shape);
         Combine(ptx, shape, width);
         return ptx.End();
     }
@@ -43,7 +44,7 @@ internal static class DecodeAttentionKernel
            .Registers("b32", "position", "sequence", "start", "firstPage", "pageCount", "parts", "pagesPerPart", "page", "endPage", "pageId", "at", "scratch", "head", "query", "item", "ticket", "dimension", "strideRow", "strideHead", "distance32")
            .Registers("b64", "queries", "newKeys", "newValues", "positions", "sequences", "keyPages", "valuePages", "pageTable", "slopes", "output", "partials", "tickets", "pointer", "offset", "pageBase", "keyAddress", "valueAddress", "keyStepAddress", "valueStepAddress", "stepBase", "newKey", "newValue", "ticketAddress")
            .Registers("f32", "scale", "high", "newHigh", "safe", "decay", "remote", "distance", "total", "weight", "value", "sum", "slope")
-           .Registers("pred", "isActive", "hasNew", "isIdle", "isNew", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
+           .Registers("pred", "isActive", "hasNew", "isIdle", "isOwn", "waited", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
            .Registers("b16", "halfLow", "halfHigh")
            .Registers("f32", Names("x", 8))
            .Registers("f32", Names("piece", Pieces)).Registers("f32", Names("pieceHigh", Pieces)).Registers("f32", Names("pieceTotal", Pieces))
@@ -81,7 +82,7 @@ internal static class DecodeAttentionKernel
     }
 
     /// <summary>From the block to its row, heads and run of pages; blocks beyond the row's parts leave.</summary>
-    private static void Locate(PtxWriter ptx, DecodeAttentionPlan shape)
+    private static void Locate(PtxWriter ptx, DecoderKernelPlan plan, DecodeAttentionPlan shape)
     {
         ptx.Add($"""
             mov.u32 thread, %tid.x;
@@ -117,6 +118,10 @@ internal static class DecodeAttentionKernel
             @isActive bra ACTIVE;
             setp.ne.u32 again, split, 0;
             @again bra DONE;
+            """);
+
+        // What was in the output may still be read.
+        ptx.WaitForPrevious(plan).Add($"""
             mov.u32 query, 0;
             mov.b16 halfLow, 0;
             setp.ge.u32 isIdle, thread, {shape.HeadSize};
@@ -221,10 +226,11 @@ internal static class DecodeAttentionKernel
         }
     }
 
-    private static void Pages(PtxWriter ptx, DecodeAttentionPlan shape)
+    private static void Pages(PtxWriter ptx, DecoderKernelPlan plan, DecodeAttentionPlan shape)
     {
         int pageValues = DecoderRow.PageSize * shape.HeadSize;
         ptx.Add($"""
+            setp.ne.u32 waited, thread, thread;
             PAGE:
             setp.ge.u32 again, page, endPage;
             @again bra ATTENDED;
@@ -257,14 +263,21 @@ internal static class DecodeAttentionKernel
                 """);
         }
 
-        for (int pass = 0; pass < shape.Passes; pass++)
+        foreach (string kind in new[] { "key", "value" })
         {
-            LoadPair(ptx, shape, pass, "key", "keyAddress", "newKey");
+            for (int pass = 0; pass < shape.Passes; pass++)
+            {
+                LoadCached(ptx, shape, pass, kind);
+            }
         }
 
+        ptx.Add("@waited bra WAITED;");
+        ptx.WaitForPrevious(plan).Add("setp.eq.u32 waited, thread, thread;");
+        Queries(ptx, shape);
+        ptx.Add("WAITED:");
         for (int pass = 0; pass < shape.Passes; pass++)
         {
-            LoadPair(ptx, shape, pass, "value", "valueAddress", "newValue");
+            LoadOwn(ptx, shape, pass);
         }
 
         Scores(ptx, shape);
@@ -292,47 +305,67 @@ internal static class DecodeAttentionKernel
             """);
     }
 
-    /// <summary>
-    /// Eight dimensions of one position's key or value, zeros beyond the part's ends; the row's own comes from the projection and goes to the cache.
-    /// </summary>
-    private static void LoadPair(PtxWriter ptx, DecodeAttentionPlan shape, int pass, string kind, string cached, string projected)
+    /// <summary>Eight dimensions of an earlier position's key or value, zeros beyond the part's ends.</summary>
+    private static void LoadCached(PtxWriter ptx, DecodeAttentionPlan shape, int pass, string kind)
     {
-        int offset = pass * shape.Groups * shape.HeadSize * shape.ValueBytes;
-        string registers = Vector(Names($"{kind}{pass}_", 4));
-        string loaded = ptx.Label("LOADED");
-        ptx.Add($"""
-            add.u32 scratch, at, {pass * shape.Groups};
-            setp.ge.u32 valid{pass}, scratch, start;
-            setp.le.and.u32 valid{pass}, scratch, position, valid{pass};
-            setp.eq.and.u32 isNew, scratch, position, hasNew;
-            """);
         foreach (string register in Names($"{kind}{pass}_", 4))
         {
             ptx.Add($"mov.b32 {register}, 0;");
         }
 
-        if (shape.Int8Cache)
-        {
-            ptx.Add($$"""
-                mov.f32 {{kind}}Step{{pass}}, 0f00000000;
-                not.pred present, isIdle;
-                and.pred present, present, valid{{pass}};
-                @present ld.global.v2.b32 {{{kind}}{{pass}}_0, {{kind}}{{pass}}_1}, [{{cached}}+{{offset}}];
-                @present ld.global.f32 {{kind}}Step{{pass}}, [{{kind}}StepAddress+{{pass * shape.Groups * sizeof(float)}}];
-                """);
-            return;
-        }
-
         ptx.Add($"""
+            add.u32 scratch, at, {pass * shape.Groups};
+            setp.ge.u32 valid{pass}, scratch, start;
+            setp.le.and.u32 valid{pass}, scratch, position, valid{pass};
             not.pred present, isIdle;
             and.pred present, present, valid{pass};
-            @!present bra {loaded};
-            @!isNew ld.global.v4.b32 {registers}, [{cached}+{offset}];
-            @!isNew bra {loaded};
-            ld.global.v4.b32 {registers}, [{projected}];
-            @writesNew st.global.v4.b32 [{cached}+{offset}], {registers};
-            {loaded}:
+            setp.ne.and.u32 present, scratch, position, present;
+            {(shape.Int8Cache ? $"mov.f32 {kind}Step{pass}, 0f00000000;" : "")}
             """);
+        ReadCache(ptx, shape, pass, kind);
+    }
+
+    /// <summary>The row's own position, which comes from the projection and goes to the cache, or is there already.</summary>
+    private static void LoadOwn(PtxWriter ptx, DecodeAttentionPlan shape, int pass)
+    {
+        string done = ptx.Label("OWN_LOADED"), cached = ptx.Label("OWN_CACHED");
+        ptx.Add($"""
+            add.u32 scratch, at, {pass * shape.Groups};
+            setp.ne.u32 isOwn, scratch, position;
+            or.pred isOwn, isOwn, isIdle;
+            @isOwn bra {done};
+            setp.eq.u32 present, scratch, position;
+            """);
+        if (!shape.Int8Cache)
+        {
+            int offset = pass * shape.Groups * shape.HeadSize * shape.ValueBytes;
+            string key = Vector(Names($"key{pass}_", 4)), value = Vector(Names($"value{pass}_", 4));
+            ptx.Add($"""
+                @!hasNew bra {cached};
+                ld.global.v4.b32 {key}, [newKey];
+                ld.global.v4.b32 {value}, [newValue];
+                @writesNew st.global.v4.b32 [keyAddress+{offset}], {key};
+                @writesNew st.global.v4.b32 [valueAddress+{offset}], {value};
+                bra {done};
+                {cached}:
+                """);
+        }
+
+        ReadCache(ptx, shape, pass, "key");
+        ReadCache(ptx, shape, pass, "value");
+        ptx.Add($"{done}:");
+    }
+
+    /// <summary>Eight dimensions of a key or value from the cache, if <c>present</c>.</summary>
+    private static void ReadCache(PtxWriter ptx, DecodeAttentionPlan shape, int pass, string kind)
+    {
+        int offset = pass * shape.Groups * shape.HeadSize * shape.ValueBytes;
+        ptx.Add(shape.Int8Cache
+            ? $$"""
+                @present ld.global.v2.b32 {{{kind}}{{pass}}_0, {{kind}}{{pass}}_1}, [{{kind}}Address+{{offset}}];
+                @present ld.global.f32 {{kind}}Step{{pass}}, [{{kind}}StepAddress+{{pass * shape.Groups * sizeof(float)}}];
+                """
+            : $"@present ld.global.v4.b32 {Vector(Names($"{kind}{pass}_", 4))}, [{kind}Address+{offset}];");
     }
 
     /// <summary>Eight dimensions of a key or value to x.</summary>

@@ -65,8 +65,12 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <param name="output">f16 [rows, Heads * HeadSize].</param>
     /// <param name="workspace">Reserved for rows and heads.</param>
     /// <param name="int8">The int8 cache to read instead of the float16 pages; the rows' own keys and values are in it (<see cref="PackCache"/>), none are given.</param>
+    /// <param name="settled">
+    /// Whether positions, sequences, page table and the cache, but for the rows' own positions, were complete before the kernels in the stream since the last copy or wait:
+    /// the kernel then reads them while the one ahead of it still runs.
+    /// </param>
     public void AttentionDecode(
-        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads newKeys, CudaHeads newValues, ulong positions, ulong sequences, CudaKeyValuePages pages, int longestContext, CudaMatrix output, CudaAttentionWorkspace workspace, CudaInt8Pages? int8 = null)
+        CudaStream stream, int rows, CudaAttentionShape shape, CudaHeads queries, CudaHeads newKeys, CudaHeads newValues, ulong positions, ulong sequences, CudaKeyValuePages pages, int longestContext, CudaMatrix output, CudaAttentionWorkspace workspace, CudaInt8Pages? int8 = null, bool settled = false)
     {
         Require(int8 is null || newKeys.Address == 0, "New keys and values go to an int8 cache before its attention.");
         Require((newKeys.Address == 0) == (newValues.Address == 0), "New keys and new values are given together or not at all.");
@@ -82,6 +86,7 @@ internal sealed unsafe partial class CudaDecoderKernels
         arguments.NewValues = newValues.Address;
         arguments.Positions = positions;
         arguments.Sequences = sequences;
+        arguments.Settled = settled ? 1u : 0u;
         arguments.Partials = workspace.Partials;
         arguments.Tickets = workspace.Tickets;
         arguments.KeyRowStride = (uint)newKeys.RowStride;
