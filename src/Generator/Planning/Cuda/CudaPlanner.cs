@@ -41,7 +41,7 @@ internal static class CudaPlanner
     };
 
     /// <summary>Rings that let two blocks and those of a small kernel share a multiprocessor: what comes next is there when they end.</summary>
-    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 8), (32, 6), (64, 5) };
+    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 7), (32, 6), (64, 4) };
 
     /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
     private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };
