@@ -35,7 +35,7 @@ internal static class DecodeAttentionKernel
         Locate(ptx, plan, shape);
         Pages(ptx, plan, shape);
         Combine(ptx, shape, width);
-        return ptx.End();
+        return ptx.Add("LEAVE:").WaitForPrevious(plan).End();
     }
 
     private static void Declare(PtxWriter ptx, DecodeAttentionPlan shape)
@@ -117,7 +117,7 @@ internal static class DecodeAttentionKernel
             setp.ne.u32 isActive, position, 0x{DecoderRow.Inactive:X8};
             @isActive bra ACTIVE;
             setp.ne.u32 again, split, 0;
-            @again bra DONE;
+            @again bra LEAVE;
             """);
 
         // What was in the output may still be read.
@@ -152,7 +152,7 @@ internal static class DecodeAttentionKernel
             sub.u32 parts, parts, 1;
             div.u32 parts, parts, pagesPerPart;
             setp.ge.u32 again, split, parts;
-            @again bra DONE;
+            @again bra LEAVE;
             add.u32 endPage, firstPage, pageCount;
             mad.lo.u32 page, split, pagesPerPart, firstPage;
             add.u32 scratch, page, pagesPerPart;
@@ -232,8 +232,6 @@ internal static class DecodeAttentionKernel
         ptx.Add($"""
             setp.ne.u32 waited, thread, thread;
             PAGE:
-            setp.ge.u32 again, page, endPage;
-            @again bra ATTENDED;
             mul.wide.u32 offset, page, 4;
             add.u64 pointer, pageTable, offset;
             ld.global.u32 pageId, [pointer];
@@ -271,8 +269,8 @@ internal static class DecodeAttentionKernel
             }
         }
 
-        ptx.Add("@waited bra WAITED;");
-        ptx.WaitForPrevious(plan).Add("setp.eq.u32 waited, thread, thread;");
+        // Nothing to wait for but at the first page.
+        ptx.WaitForPrevious(plan).Add("@waited bra WAITED;").Add("setp.eq.u32 waited, thread, thread;");
         Queries(ptx, shape);
         ptx.Add("WAITED:");
         for (int pass = 0; pass < shape.Passes; pass++)
@@ -300,8 +298,8 @@ internal static class DecodeAttentionKernel
 
         ptx.Add("""
             add.u32 page, page, 1;
-            bra PAGE;
-            ATTENDED:
+            setp.lt.u32 again, page, endPage;
+            @again bra PAGE;
             """);
     }
 
