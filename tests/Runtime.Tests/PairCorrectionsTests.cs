@@ -56,15 +56,15 @@ public sealed class PairCorrectionsTests
         }
 
         PairCorrections corrections = new([reduction], Lanes);
-        PairCorrections.LaneList* lists = corrections.Lists(0);
-        PairCorrections.Entry* entry = corrections.Entries(0);
+        PairCorrections.PanelLists lists = corrections.Panel(0);
+        PairCorrections.Entry* entry = lists.Entries;
         List<int> lanes = [];
         for (int i = 0; i < Lanes; i++)
         {
-            lanes.Add(lists[i].Lane);
-            Assert.True(i == 0 || lists[i].Count <= lists[i - 1].Count);
-            Assert.Equal(reduction.Entries(lists[i].Lane).Length, lists[i].Count);
-            for (int j = 0; j < lists[i].Count; j++, entry++)
+            lanes.Add(lists.Lanes[i]);
+            Assert.True(i == 0 || lists.Counts[i] <= lists.Counts[i - 1]);
+            Assert.Equal(reduction.Entries(lists.Lanes[i]).Length, lists.Counts[i]);
+            for (int j = 0; j < lists.Counts[i]; j++, entry++)
             {
                 Assert.InRange(Math.Abs((int)entry->Delta0) + Math.Abs((int)entry->Delta1), 0, Limit);
                 Assert.InRange(Math.Abs((int)entry->Delta2) + Math.Abs((int)entry->Delta3), 0, Limit);

@@ -142,13 +142,13 @@ internal sealed unsafe class TransposedActivations : IDisposable
     private void SumLanes<TParts>(byte* values, PairCorrections corrections, int panel, Vector256<int>* sums)
         where TParts : IParts
     {
-        PairCorrections.LaneList* list = corrections.Lists(panel);
-        PairCorrections.Entry* entry = corrections.Entries(panel);
-        for (PairCorrections.LaneList* end = list + corrections.Width; list < end; list++)
+        PairCorrections.PanelLists lists = corrections.Panel(panel);
+        PairCorrections.Entry* entry = lists.Entries;
+        for (int list = 0; list < corrections.Width; list++)
         {
-            int lane = list->Lane;
-            SumLane<TParts>(values, _columnShift, entry, list->Count, sums + (lane / 8 * GroupRows) + (lane % 8));
-            entry += list->Count;
+            int lane = lists.Lanes[list], count = lists.Counts[list];
+            SumLane<TParts>(values, _columnShift, entry, count, sums + (lane / 8 * GroupRows) + (lane % 8));
+            entry += count;
         }
 
         GC.KeepAlive(corrections);

@@ -9,8 +9,8 @@ namespace KernelGen.Quantization;
 /// bits. The product with what was taken is added afterwards: the sum is exact.
 /// </summary>
 /// <remarks>
-/// One block of memory, panel after panel as they are multiplied: the lists of a panel's weight rows, the longest first, so that a loop over one mostly is
-/// as long as the one before, and then what they list.
+/// One block of memory, panel after panel as they are multiplied: the lengths of the lists of a panel's weight rows, the longest first, so that a loop over one
+/// mostly is as long as the one before, then whose they are, a byte each, then what they list.
 /// </remarks>
 internal sealed unsafe class PairCorrections
 {
@@ -45,12 +45,14 @@ internal sealed unsafe class PairCorrections
         for (int panel = 0; panel < panels.Length; panel++)
         {
             PairReduction reduction = panels[panel];
-            Span<LaneList> lists = MemoryMarshal.Cast<Entry, LaneList>(_memory.AsSpan(_starts[panel], listEntries))[..width];
+            Span<Entry> header = _memory.AsSpan(_starts[panel], listEntries);
+            Span<ushort> counts = MemoryMarshal.Cast<Entry, ushort>(header)[..width];
+            Span<byte> lanes = MemoryMarshal.AsBytes(header).Slice(width * sizeof(ushort), width);
             int at = _starts[panel] + listEntries, next = 0;
             foreach (int lane in Enumerable.Range(0, width).OrderByDescending(lane => reduction.Entries(lane).Length))
             {
                 ReadOnlySpan<Entry> entries = reduction.Entries(lane);
-                lists[next++] = new LaneList(checked((ushort)entries.Length), (ushort)lane);
+                (counts[next], lanes[next++]) = (checked((ushort)entries.Length), (byte)lane);
                 entries.CopyTo(_memory.AsSpan(at));
                 at += entries.Length;
             }
@@ -73,16 +75,17 @@ internal sealed unsafe class PairCorrections
     /// <summary>Bytes in memory.</summary>
     public long Bytes => ((long)_memory.Length * sizeof(Entry)) + ((long)_starts.Length * sizeof(int));
 
-    private int ListEntries => ((_width * sizeof(LaneList)) + sizeof(Entry) - 1) / sizeof(Entry);
+    private int ListEntries => ((_width * (sizeof(ushort) + sizeof(byte))) + sizeof(Entry) - 1) / sizeof(Entry);
 
     /// <summary>The same elsewhere in memory.</summary>
     public PairCorrections Copy() => new(this);
 
-    /// <summary>The lists of a panel's weight rows, as many as it has, the longest first. Valid as long as this object is referred to.</summary>
-    public LaneList* Lists(int panel) => (LaneList*)((Entry*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory)) + _starts[panel]);
-
-    /// <summary>What a panel's lists list, in their order. Valid as long as this object is referred to.</summary>
-    public Entry* Entries(int panel) => (Entry*)Lists(panel) + ListEntries;
+    /// <summary>The lists of a panel's weight rows. Valid as long as this object is referred to.</summary>
+    public PanelLists Panel(int panel)
+    {
+        Entry* first = (Entry*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_memory)) + _starts[panel];
+        return new PanelLists((ushort*)first, (byte*)((ushort*)first + _width), first + ListEntries);
+    }
 
     /// <summary>Asks for a panel's part, which is needed when the panel is multiplied.</summary>
     public void Prefetch(int panel) => CpuVectors.Prefetch(ref _memory[_starts[panel]], _starts[panel + 1] - _starts[panel]);
@@ -96,13 +99,13 @@ internal sealed unsafe class PairCorrections
     /// <param name="sums">The panel's sums of the row.</param>
     public void AddProducts(int panel, byte* activations, int* sums)
     {
-        LaneList* list = Lists(panel);
-        Entry* entry = Entries(panel);
-        for (LaneList* end = list + _width; list < end && list->Count > 0; list++)
+        PanelLists lists = Panel(panel);
+        Entry* entry = lists.Entries;
+        for (int list = 0; list < _width && lists.Counts[list] > 0; list++)
         {
             byte* at = activations;
             int sum = 0;
-            for (int i = list->Count; i > 0; i--, entry++)
+            for (int i = lists.Counts[list]; i > 0; i--, entry++)
             {
                 at += entry->Gap0;
                 sum += *at * entry->Delta0;
@@ -114,8 +117,10 @@ internal sealed unsafe class PairCorrections
                 sum += *at * entry->Delta3;
             }
 
-            sums[list->Lane] += sum;
+            sums[lists.Lanes[list]] += sum;
         }
+
+        GC.KeepAlive(this);
     }
 
     /// <summary>Gives back to a weight row what was taken from it.</summary>
@@ -159,20 +164,27 @@ internal sealed unsafe class PairCorrections
 
     private ReadOnlySpan<Entry> List(int panel, int lane)
     {
-        LaneList* list = Lists(panel);
-        int first = _starts[panel] + ListEntries;
-        for (; list->Lane != lane; list++)
+        PanelLists lists = Panel(panel);
+        int first = _starts[panel] + ListEntries, list = 0;
+        for (; lists.Lanes[list] != lane; list++)
         {
-            first += list->Count;
+            first += lists.Counts[list];
         }
 
-        return _memory.AsSpan(first, list->Count);
+        int count = lists.Counts[list];
+        GC.KeepAlive(this);
+        return _memory.AsSpan(first, count);
     }
 
-    /// <summary>How many entries a weight row has.</summary>
-    /// <param name="Count">Entries.</param>
-    /// <param name="Lane">The weight row's index in the panel.</param>
-    public readonly record struct LaneList(ushort Count, ushort Lane);
+    /// <summary>A panel's lists, one per weight row, the longest first: how many entries each has, the weight row's index in the panel, the entries of all.</summary>
+    public readonly struct PanelLists(ushort* counts, byte* lanes, Entry* entries)
+    {
+        public readonly ushort* Counts = counts;
+
+        public readonly byte* Lanes = lanes;
+
+        public readonly Entry* Entries = entries;
+    }
 
     /// <summary>
     /// Four weights of a row in eight bytes: how many columns each is behind the one before, from column 0, and what was taken from it. Where columns are
