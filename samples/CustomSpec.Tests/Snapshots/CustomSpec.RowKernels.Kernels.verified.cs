@@ -44,6 +44,6 @@ partial class RowKernels
             new global::KernelGen.DroppedVariant[]
             {
             },
-            "0.1.0+50f14353");
+            "0.1.0+02bd2d81");
     }
 }
