@@ -37,7 +37,7 @@ public sealed class Int8Weights : IDisposable
             _ when outlierWeights == OutlierWeights.Original && source is not QuantizedWeightSource =>
                 new OutlierColumnStore(source, Math.Max(64, InputFeatures / 8)),
 
-            // A panel that was just multiplied is in the cache, and its columns are quickly read, unless they have to be put together.
+            // As many columns as come back in every batch, for a sixty-fourth of the memory or less; of others, a panel that was just multiplied is in the cache.
             _ => new OutlierColumnStore(new PackedWeightSource(this), Math.Max(Family.PairLimit > 0 ? 32 : 8, InputFeatures / 64)),
         };
     }

@@ -91,7 +91,7 @@ internal sealed unsafe class PairCorrections
     public void Prefetch(int panel) => CpuVectors.Prefetch(ref _memory[_starts[panel]], _starts[panel + 1] - _starts[panel]);
 
     /// <summary>
-    /// Adds the products of one row of activations with what was taken from a panel. One row has no vectors to make: it reads its values where the
+    /// Adds the products of one row of activations with what was taken from a panel. Few rows make no vectors: each reads its values where the
     /// panel's product has just read them.
     /// </summary>
     /// <param name="panel">The panel.</param>

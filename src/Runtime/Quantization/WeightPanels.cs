@@ -79,7 +79,7 @@ internal sealed unsafe class WeightPanels : IDisposable
     {
         int count = Math.Min(Family.PanelWidth, _rows - (index * Family.PanelWidth));
         ArgumentOutOfRangeException.ThrowIfNotEqual(source.Length, count * rowLength);
-        if (_reductions is not null)
+        if (Family.PairLimit > 0)
         {
             PackReduced(index, source, count, rowLength);
             return;
@@ -184,6 +184,7 @@ internal sealed unsafe class WeightPanels : IDisposable
     /// <summary>Packs a panel's part of the slice as the family's multiply instruction can take it.</summary>
     private void PackReduced(int panel, ReadOnlySpan<sbyte> source, int rows, int rowLength)
     {
+        PairReduction[] reductions = _reductions ?? throw new InvalidOperationException("The panels are complete: what was taken from their weights is put together already.");
         sbyte[] reduced = new sbyte[rows * Columns];
         int[] taken = new int[rows];
         PairReduction reduction = new();
@@ -206,6 +207,6 @@ internal sealed unsafe class WeightPanels : IDisposable
             starts[i] -= 128 * taken[i];
         }
 
-        _reductions![panel] = reduction;
+        reductions[panel] = reduction;
     }
 }

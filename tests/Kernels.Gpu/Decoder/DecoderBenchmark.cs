@@ -94,7 +94,7 @@ internal sealed class DecoderBenchmark : IDisposable
             {
                 ulong positions = data.Upload([.. Enumerable.Repeat((uint)context - 1, rows)]);
                 double time = Report(output, $"decode attention, {rows} rows, context {context}", _ => kernels.AttentionDecode(
-                    stream, rows, shape, View(0), View(1), View(2), positions, sequences, pages, context, new(results, ElementFormat.Float16, Hidden), workspace));
+                    stream, rows, shape, View(0), View(1), View(2), positions, sequences, pages, context, new(results, ElementFormat.Float16, Hidden), workspace, settled: true));
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)rows * context * Hidden * 4 / time / 1e6:F2} TB/s"));
             }
         }

@@ -37,10 +37,9 @@ internal sealed class LayerBenchmark : IDisposable
     {
         Products = 0,
         Norms = 1,
-        Gate = 2,
-        Attention = 4,
-        Quantization = 8,
-        All = 15,
+        Attention = 2,
+        Quantization = 4,
+        All = 7,
     }
 
     public void Run(TextWriter output)
@@ -87,7 +86,7 @@ internal sealed class LayerBenchmark : IDisposable
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)Shapes[i].N * Shapes[i].K / time / 1e6:F2} TB/s"));
             }
 
-            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Gate, Parts.All & ~Parts.Quantization, Parts.All })
+            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Attention, Parts.All })
             {
                 Layer(output, name, matMul, biasAt, parts);
             }
@@ -134,7 +133,7 @@ internal sealed class LayerBenchmark : IDisposable
             Product(matMul, weights[0], rows, wide);
             if (parts.HasFlag(Parts.Attention))
             {
-                kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention);
+                kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention, settled: true);
             }
 
             if (parts.HasFlag(Parts.Quantization))
@@ -144,10 +143,10 @@ internal sealed class LayerBenchmark : IDisposable
 
             Product(matMul, weights[1], rows, rows);
             Norm(weights[2]);
-            Product(matMul, weights[2], rows, inner);
-            if (parts.HasFlag(Parts.Gate))
+            Product(matMul, weights[2], rows, inner, Activation.Relu);
+            if (parts.HasFlag(Parts.Quantization))
             {
-                kernels.Gate(stream, Activation.Relu, 1, FeedForward, between, default, between, positions, matMul.QuantizeTarget(space, 1, weights[3]));
+                matMul.QuantizeActivations(space, between, 1, weights[3]);
             }
 
             Product(matMul, weights[3], inner, rows);
@@ -164,12 +163,12 @@ internal sealed class LayerBenchmark : IDisposable
         CudaHeads View(int part) => new(wide + (ulong)(part * Hidden * 2), 3 * Hidden, Size);
     }
 
-    private void Product(CudaInt8MatMul matMul, CudaInt8Weights weights, ulong input, ulong output)
+    private void Product(CudaInt8MatMul matMul, CudaInt8Weights weights, ulong input, ulong output, Activation activation = Activation.None)
     {
         CudaMatrix from = new(input == 0 ? Scratch() : input, ElementFormat.Float16, weights.InputFeatures);
         CudaMatrix to = new(output == 0 ? Scratch() : output, ElementFormat.Float16, weights.OutputFeatures);
         CudaKernelVariant gemm = matMul.Choose(1, weights.OutputFeatures, weights.InputFeatures, ElementFormat.Float16);
-        matMul.Gemm(space, from, 1, weights, to, 0, Activation.None, gemm, early: true);
+        matMul.Gemm(space, from, 1, weights, to, 0, activation, gemm, early: true);
     }
 
     private ulong scratch;

@@ -333,7 +333,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
         bool isLong = kBlocks >= LongK;
 
-        // Clusters stay within a group of multiprocessors, and larger ones do not divide it: of four blocks, 62 fit into 264 slots, and the 64th would be a second wave.
+        // Clusters stay within a group of multiprocessors, and those of more than two do not divide it: of four blocks, 62 fit into 264 slots, and the 64th would be a second wave.
         long clusterSlots = slots * 3 / 4;
         for (int more = 2; isLong && more <= StreamTile.MostRanks(tokens) && kBlocks / more >= LeastRankBlocks && more * tiles <= (more == 2 ? slots : clusterSlots); more++)
         {

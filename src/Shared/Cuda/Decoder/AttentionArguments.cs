@@ -69,7 +69,7 @@ internal struct AttentionArguments
     /// <summary>Decoding: blocks per row and group of heads.</summary>
     public uint Splits;
 
-    /// <summary>Decoding: 1 if what the kernel ahead still writes is at most the queries and the rows' own keys and values.</summary>
+    /// <summary>Decoding: 1 if what kernels since the last copy or wait may still write is at most the queries and the rows' own keys and values.</summary>
     public uint Settled;
 
     /// <summary>Factor of the scores, times log2(e): exponentials are powers of two.</summary>
