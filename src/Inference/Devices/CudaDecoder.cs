@@ -199,9 +199,10 @@ internal sealed class CudaDecoder : IDisposable
 
         if (rows.IsDecoding)
         {
-            // A pass begins with a copy of its positions: all passes before it are complete by then.
+            // A pass begins with a copy of its positions: all passes before it are complete by then. Steps of an int8 cache lie eight to a sector, the row's own among
+            // them, and no oracle has seen that read early.
             _kernels.AttentionDecode(
-                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8, settled: true);
+                _stream, rows.Rows, shape, queries, stores ? default : keys, stores ? default : values, _inputs.Positions, _inputs.Sequences, pages, rows.LongestContext, _buffers.Attended, _attention, int8, settled: int8 is null);
         }
         else
         {
@@ -234,8 +235,7 @@ internal sealed class CudaDecoder : IDisposable
         CudaMatrix inner = _buffers.Inner with { RowStride = layer.Up.Plan.OutputFeatures };
         if (rows.Rows == 1 && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu && _multiplication.Activates(layer.Up))
         {
-            // Rounding does not move a sign: the product can do what else the gate does, bit for bit, and one row is quantized faster by who does nothing else. It always
-            // holds a token.
+            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit, and a kernel that only quantizes is faster for one row, which always holds a token.
             _multiplication.Multiply(layer.Up, _buffers.Normed, rows.Rows, inner, _prepared, Activation.Relu);
             _multiplication.Multiply(layer.Down, inner, rows.Rows, _buffers.MlpBranch);
             return;

@@ -149,8 +149,7 @@ internal static class StreamGemm
     }
 
     /// <summary>
-    /// One thread orders all loads. It fills the ring with weights before it waits for the kernel ahead, whose result the activations are. What it computes between
-    /// two orders is kept short: a block alone on its multiprocessor streams no faster than that.
+    /// One thread orders all loads. It fills the ring with weights before it waits for the kernel ahead, whose result the activations are.
     /// </summary>
     private static void Producer(PtxWriter ptx, StreamGemmPlan plan)
     {
@@ -178,10 +177,9 @@ internal static class StreamGemm
             @atEnd bra PRELOADED;
             """);
         OrderWeights(ptx, plan);
-        ptx.Add($"""
-            add.u32 preloaded, preloaded, 1;
-            add.u32 stageBase, stageBase, {plan.StageBytes};
-            add.u32 full, full, 16;
+        ptx.Add("add.u32 preloaded, preloaded, 1;");
+        NextSlot(ptx, plan);
+        ptx.Add("""
             bra PRELOAD;
             PRELOADED:
             griddepcontrol.wait;
@@ -193,10 +191,9 @@ internal static class StreamGemm
             @atEnd bra FOLLOWED;
             """);
         OrderActivations(ptx);
-        ptx.Add($"""
-            sub.u32 preload, preload, 1;
-            add.u32 stageBase, stageBase, {plan.StageBytes};
-            add.u32 full, full, 16;
+        ptx.Add("sub.u32 preload, preload, 1;");
+        NextSlot(ptx, plan);
+        ptx.Add("""
             bra FOLLOW;
             FOLLOWED:
             mov.u32 emptyPhase, 0;
@@ -214,10 +211,9 @@ internal static class StreamGemm
             """);
         OrderWeights(ptx, plan);
         OrderActivations(ptx);
+        ptx.Add("sub.u32 unitsLeft, unitsLeft, 1;");
+        NextSlot(ptx, plan);
         ptx.Add($"""
-            sub.u32 unitsLeft, unitsLeft, 1;
-            add.u32 stageBase, stageBase, {plan.StageBytes};
-            add.u32 full, full, 16;
             add.u32 stage, stage, 1;
             setp.ne.u32 again, stage, {plan.Stages};
             @again bra PRODUCE;
@@ -229,6 +225,11 @@ internal static class StreamGemm
     private static void StartRing(PtxWriter ptx) => ptx.Add("""
         mov.u32 stageBase, shared;
         mov.u32 full, barriers;
+        """);
+
+    private static void NextSlot(PtxWriter ptx, StreamGemmPlan plan) => ptx.Add($"""
+        add.u32 stageBase, stageBase, {plan.StageBytes};
+        add.u32 full, full, 16;
         """);
 
     /// <summary>The weights at kElement of the tile's output features to the stage, and on to the next ones.</summary>
