@@ -27,13 +27,24 @@ public class GenerationEngineTests
     [Fact]
     public async Task Many_callers_at_once_each_get_their_own_text()
     {
-        FakeExecutor executor = new();
+        const int Requests = 200, Callers = 24;
+        int begun = 0, ended = 0;
+
+        // A step of the fake takes no time: without this it is done with a text before the next caller has come, on a machine that is busy.
+        FakeExecutor executor = new()
+        {
+            BeforeStep = () => SpinWait.SpinUntil(
+                () => Volatile.Read(ref begun) - Volatile.Read(ref ended) >= Math.Min(Callers, Requests - Volatile.Read(ref ended)), TimeSpan.FromSeconds(10)),
+        };
         await using GenerationEngine engine = new(Description, executor);
-        await Parallel.ForEachAsync(Enumerable.Range(0, 200), new ParallelOptions { MaxDegreeOfParallelism = 24 }, async (i, cancellation) =>
+        await Parallel.ForEachAsync(Enumerable.Range(0, Requests), new ParallelOptions { MaxDegreeOfParallelism = Callers }, async (i, cancellation) =>
         {
             int[] prompt = Prompt(1 + (i % 30), i);
             int count = 1 + (i % 17);
-            List<int> tokens = await Read(engine.GenerateAsync(prompt, new() { MaxNewTokens = count }, cancellation));
+            Task<List<int>> text = Read(engine.GenerateAsync(prompt, new() { MaxNewTokens = count }, cancellation));
+            Interlocked.Increment(ref begun);
+            List<int> tokens = await text;
+            Interlocked.Increment(ref ended);
             Assert.Equal(FakeExecutor.Text(prompt, count), tokens);
         });
         Assert.Contains(executor.Slots, executor.Batches);
