@@ -19,7 +19,8 @@ internal sealed class CudaCase : IDisposable
     /// <param name="k">Input features.</param>
     /// <param name="format">The activations' type.</param>
     /// <param name="seed">Of the values and of where the outliers are.</param>
-    public CudaCase(CudaContext context, CudaStream stream, Int8KernelSet set, int m, int n, int k, ElementFormat format, int seed)
+    /// <param name="activations">[m, k] in place of what is drawn.</param>
+    public CudaCase(CudaContext context, CudaStream stream, Int8KernelSet set, int m, int n, int k, ElementFormat format, int seed, float[]? activations = null)
     {
         this.stream = stream;
         (M, N, K, Format, Set) = (m, n, k, format, set);
@@ -42,7 +43,7 @@ internal sealed class CudaCase : IDisposable
             A[(5 * k) + 7] = 1000;
         }
 
-        byte[] encoded = Encode(A, format);
+        byte[] encoded = Encode(activations ?? A, format);
         A = Decode(encoded, format);
         float[] weights = new float[n * k];
         for (int i = 0; i < weights.Length; i++)
@@ -105,23 +106,22 @@ internal sealed class CudaCase : IDisposable
         new(input.Address + (ulong)((long)firstRow * K * (Format == ElementFormat.Float32 ? 4 : 2)), Format, K);
 
     /// <summary>Results in float32 before the activation function.</summary>
-    public float[] Expected()
+    public float[] Expected() => Expected(A, M);
+
+    /// <summary>Those of a row that is multiplied alone.</summary>
+    public float[] ExpectedAlone(int row) => Expected(A[(row * K)..((row + 1) * K)], 1);
+
+    private float[] Expected(float[] a, int rows)
     {
-        CudaOracle oracle = new(Set.Spec, A, M, K, fixedColumns);
+        CudaOracle oracle = new(Set.Spec, a, rows, K, fixedColumns);
         float[] steps = Array.ConvertAll(Weights.Absmax.ToArray(), absmax => Quantization.AbsmaxScaling.Step(absmax));
-        float[] result = new float[M * N];
-        Parallel.For(0, M, m =>
-        {
-            for (int n = 0; n < N; n++)
-            {
-                result[(m * N) + n] = oracle.Result(A, m, Quantized, steps, n, Originals, Bias);
-            }
-        });
+        float[] result = new float[rows * N];
+        Parallel.For(0, rows * N, i => result[i] = oracle.Result(a, i / N, Quantized, steps, i % N, Originals, Bias));
         return result;
     }
 
     /// <summary>Multiplies some rows with one kernel; the output is poisoned first.</summary>
-    public byte[] Multiply(CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, ElementFormat output, Activation activation, CudaKernelVariant kernel, int firstRow = 0, int? rows = null)
+    public byte[] Multiply(CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, ElementFormat output, Activation activation, CudaKernelVariant? kernel, int firstRow = 0, int? rows = null)
     {
         int count = rows ?? M;
         byte[] result = new byte[count * N * (output == ElementFormat.Float32 ? 4 : 2)];

@@ -5,6 +5,7 @@ using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
 // decoder                    the decoder's kernels alone
+// rows                       the multiplication of single rows alone
 // host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // lost                       what becomes of a lost device alone; suite and prove end with it
@@ -90,6 +91,10 @@ if (args is not ["lost"])
     if (args is ["decoder"])
     {
         suite.RunDecoder();
+    }
+    else if (args is ["rows"])
+    {
+        suite.RunSingleRows();
     }
     else if (args is ["host"])
     {

@@ -32,8 +32,11 @@ internal sealed class CudaDecoder : IDisposable
     private readonly CudaAttentionWorkspace _attention;
     private readonly CudaStream _stream;
 
-    /// <summary>What the norm ahead has done for the multiplication that comes next.</summary>
-    private Prepared _prepared;
+    /// <summary>What the norm ahead leaves to the multiplication that comes next.</summary>
+    private ProductInput _input;
+
+    /// <summary>The residual stream as far as the pass is queued.</summary>
+    private CudaMatrix _residual;
 
     public CudaDecoder(DecoderPlan plan, DeviceMemoryPlan memory, CudaParameters parameters, DecoderInputs inputs, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
@@ -57,7 +60,7 @@ internal sealed class CudaDecoder : IDisposable
         _attention.Dispose();
     }
 
-    /// <summary>The residual stream, f32 [rows, hidden].</summary>
+    /// <summary>The residual stream between two devices, f32 [rows, hidden].</summary>
     public CudaMatrix Residual => _buffers.Residual;
 
     private bool IsWhole => _memory.IsHome && _memory.Layers.Count == _plan.Layers.Count;
@@ -68,6 +71,7 @@ internal sealed class CudaDecoder : IDisposable
     /// </summary>
     public void Queue(DecoderRows rows)
     {
+        _residual = _buffers.Residual;
         if (_memory.IsHome)
         {
             Embed(rows);
@@ -94,12 +98,16 @@ internal sealed class CudaDecoder : IDisposable
         }
         else if (carried is not null || addends.First.Address != 0)
         {
-            _ = Normalize(rows, carried, addends, null, replace: carried is not null, round: false);
+            _ = Normalize(rows, carried, addends, null, replace: carried is not null, round: false, sum: _buffers.Residual);
         }
     }
 
     /// <summary>Queues what follows the last layer, from the residual stream that another device gave back.</summary>
-    public void QueueEnd(DecoderRows rows) => Finish(rows, null, default);
+    public void QueueEnd(DecoderRows rows)
+    {
+        _residual = _buffers.Residual;
+        Finish(rows, null, default);
+    }
 
     /// <summary>The final hidden states, f16 [rows, width of the token embedding].</summary>
     public CudaMatrix Hidden => _parameters.ProjectOut is null ? _buffers.Normed : _buffers.Embedded;
@@ -126,7 +134,7 @@ internal sealed class CudaDecoder : IDisposable
         if (_parameters.ProjectIn is { } projection)
         {
             _kernels.Embed(_stream, rows.Rows, _inputs.Tokens, _inputs.Positions, _parameters.Tokens, vocabulary, default, 0, 0, 1, size, _buffers.Embedded);
-            _multiplication.Multiply(projection, _buffers.Embedded, rows.Rows, _buffers.Residual);
+            _multiplication.Multiply(projection, new ProductInput(_buffers.Embedded), rows.Rows, _buffers.Residual);
             if (positionRows > 0)
             {
                 _kernels.Embed(
@@ -150,7 +158,7 @@ internal sealed class CudaDecoder : IDisposable
     {
         DecoderLayerDescription description = layer.Plan.Description;
         CudaMatrixWeights next = layer.QueryKeyValue;
-        _prepared = description.Residual switch
+        _input = description.Residual switch
         {
             ResidualForm.PostNorm => Normalize(rows, carried, addends, next, replace: carried is not null),
             _ => Normalize(rows, Norm(description.AttentionNorm), Settle(rows, carried, addends), next, replace: description.Residual == ResidualForm.PreNormReplacing),
@@ -173,7 +181,7 @@ internal sealed class CudaDecoder : IDisposable
     {
         DecoderDescription description = _plan.Description;
         AttentionDescription attention = layer.Plan.Description.Attention;
-        _multiplication.Multiply(layer.QueryKeyValue, _buffers.Normed, rows.Rows, _buffers.QueryKeyValue, _prepared);
+        _multiplication.Multiply(layer.QueryKeyValue, _input, rows.Rows, _buffers.QueryKeyValue);
         int size = description.HeadSize, stride = _plan.QueryKeyValueWidth;
         CudaHeads queries = Heads(0), keys = Heads(description.Heads), values = Heads(description.Heads + description.KeyValueHeads);
         CudaAttentionShape shape = new(description.Heads, description.KeyValueHeads, size, attention.Scale, attention.Window ?? 0, _parameters.Slopes);
@@ -209,7 +217,7 @@ internal sealed class CudaDecoder : IDisposable
             _kernels.AttentionPrefill(_stream, _inputs.Tiles, rows.Tiles, shape, queries, pages, _buffers.Attended);
         }
 
-        _multiplication.Multiply(layer.Output, _buffers.Attended, rows.Rows, _buffers.AttentionBranch);
+        _multiplication.Multiply(layer.Output, new ProductInput(_buffers.Attended), rows.Rows, _buffers.AttentionBranch);
 
         CudaHeads Heads(int first) => new(_buffers.QueryKeyValue.Address + (ulong)((long)first * size * sizeof(ushort)), stride, size);
     }
@@ -219,7 +227,7 @@ internal sealed class CudaDecoder : IDisposable
     {
         DecoderLayerDescription description = layer.Plan.Description;
         Addends attention = new(_buffers.AttentionBranch, default);
-        _prepared = description.Residual switch
+        _input = description.Residual switch
         {
             // The MLP's input is the stream before attention is added.
             ResidualForm.Parallel => Normalize(rows, Norm(description.MlpNorm), default, layer.Up, replace: false),
@@ -235,17 +243,17 @@ internal sealed class CudaDecoder : IDisposable
         CudaMatrix inner = _buffers.Inner with { RowStride = layer.Up.Plan.OutputFeatures };
         if (rows.Rows == 1 && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu && _multiplication.Activates(layer.Up))
         {
-            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit, and a kernel that only quantizes is faster for one row, which always holds a token.
-            _multiplication.Multiply(layer.Up, _buffers.Normed, rows.Rows, inner, _prepared, Activation.Relu);
-            _multiplication.Multiply(layer.Down, inner, rows.Rows, _buffers.MlpBranch);
+            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit, and nothing stands between two products of one row, which always holds a token.
+            _multiplication.Multiply(layer.Up, _input, rows.Rows, inner, Activation.Relu);
+            _multiplication.Multiply(layer.Down, new ProductInput(inner), rows.Rows, _buffers.MlpBranch);
             return;
         }
 
-        _multiplication.Multiply(layer.Up, _buffers.Normed, rows.Rows, inner, _prepared);
+        _multiplication.Multiply(layer.Up, _input, rows.Rows, inner);
         CudaMatrix factor = mlp.Gate is null ? default : inner with { Address = inner.Address + (ulong)((long)width * sizeof(ushort)) };
         Prepared prepared = _multiplication.Prepare(layer.Down, rows.Rows, target =>
             _kernels.Gate(_stream, ActivationOf(mlp.Activation), rows.Rows, width, inner, factor, inner, _inputs.Positions, target));
-        _multiplication.Multiply(layer.Down, inner, rows.Rows, _buffers.MlpBranch, prepared);
+        _multiplication.Multiply(layer.Down, new ProductInput(inner, prepared), rows.Rows, _buffers.MlpBranch);
     }
 
     private void Finish(DecoderRows rows, CudaNormWeights? carried, Addends addends)
@@ -253,27 +261,36 @@ internal sealed class CudaDecoder : IDisposable
         CudaMatrixWeights? next = _parameters.ProjectOut;
         if (_plan.Description.FinalNorm is { } norm)
         {
-            _prepared = Normalize(rows, Norm(norm), Settle(rows, carried, addends), next, replace: false);
+            _input = Normalize(rows, Norm(norm), Settle(rows, carried, addends), next, replace: false);
         }
         else
         {
-            _prepared = Normalize(rows, carried, addends, next, replace: false);
+            _input = Normalize(rows, carried, addends, next, replace: false);
         }
 
         if (next is not null)
         {
-            _multiplication.Multiply(next, _buffers.Normed, rows.Rows, _buffers.Embedded, _prepared);
+            _multiplication.Multiply(next, _input, rows.Rows, _buffers.Embedded);
         }
     }
 
-    /// <summary>Adds to the residual stream, and normalizes it or, without a norm, rounds it, for a matrix that comes next.</summary>
-    private Prepared Normalize(DecoderRows rows, CudaNormWeights? norm, Addends addends, CudaMatrixWeights? next, bool replace, bool round = true) =>
-        _multiplication.Prepare(next, rows.Rows, target => _kernels.Norm(
+    /// <summary>
+    /// Adds to the residual stream, and normalizes it or, without a norm, rounds it, for a matrix that comes next; or leaves that to the product with it.
+    /// </summary>
+    private ProductInput Normalize(
+        DecoderRows rows, CudaNormWeights? norm, Addends addends, CudaMatrixWeights? next, bool replace, bool round = true, CudaMatrix sum = default)
+    {
+        if (rows.Rows == 1 && norm is { } weights && !replace && next is not null && _multiplication.Normalizes(next, _buffers.Normed))
+        {
+            return new ProductInput(_buffers.Normed, Norm: Leave(weights, addends));
+        }
+
+        return new ProductInput(_buffers.Normed, _multiplication.Prepare(next, rows.Rows, target => _kernels.Norm(
             _stream,
             norm?.Kind ?? CudaNorm.None,
             rows.Rows,
             _plan.Description.HiddenSize,
-            _buffers.Residual.Address,
+            _residual.Address,
             addends.First,
             addends.Second,
             norm?.Weight ?? 0,
@@ -282,7 +299,23 @@ internal sealed class CudaDecoder : IDisposable
             round ? _buffers.Normed : default,
             _inputs.Positions,
             target,
-            replace));
+            replace,
+            sum.Address)));
+    }
+
+    /// <summary>The norm of a single row, which always holds a token, for the product that comes next; where something is added, the residual stream moves.</summary>
+    private CudaNormInput Leave(CudaNormWeights norm, Addends addends)
+    {
+        CudaMatrix from = _residual;
+        bool adds = addends.First.Address != 0 || addends.Second.Address != 0;
+        if (adds)
+        {
+            _residual = from.Address == _buffers.Residual.Address ? _buffers.OtherResidual : _buffers.Residual;
+        }
+
+        return new CudaNormInput(
+            norm.Kind, from.Address, adds ? _residual.Address : 0, addends.First.Address, addends.Second.Address, norm.Weight, norm.Bias, norm.Description.Epsilon);
+    }
 
     private static Activation ActivationOf(ActivationFunction function) => function switch
     {

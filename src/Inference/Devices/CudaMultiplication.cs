@@ -15,6 +15,12 @@ internal enum Prepared
     Quantized,
 }
 
+/// <summary>The rows that a product takes.</summary>
+/// <param name="Rows">f16; where there is a norm, what it would round them to.</param>
+/// <param name="Prepared">What of them is in the multiplication's workspace already.</param>
+/// <param name="Norm">What makes the one row, where the product is to do that itself.</param>
+internal readonly record struct ProductInput(CudaMatrix Rows, Prepared Prepared = Prepared.Nothing, CudaNormInput? Norm = null);
+
 /// <summary>The products with a model's matrices, in int8, in float16, or of both, as the scheme has it: one path for all.</summary>
 internal sealed class CudaMultiplication : IDisposable
 {
@@ -65,28 +71,42 @@ internal sealed class CudaMultiplication : IDisposable
     /// <summary>Whether <see cref="Multiply"/> by these weights can apply an activation.</summary>
     public bool Activates(CudaMatrixWeights weights) => _int8 is not null && weights.Int8 is not null;
 
+    /// <summary>Whether <see cref="Multiply"/> by these weights can normalize a single row of so many float16 values itself.</summary>
+    public bool Normalizes(CudaMatrixWeights weights, CudaMatrix row) => _int8 is not null && weights.Int8 is { } int8 && _int8.SingleRow(row, int8, row.Format, normed: true) is not null;
+
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, without an activation unless <see cref="Activates"/>.</summary>
-    public void Multiply(
-        CudaMatrixWeights weights, CudaMatrix input, int rows, CudaMatrix output, Prepared prepared = Prepared.Nothing, Activation activation = Activation.None)
+    public void Multiply(CudaMatrixWeights weights, ProductInput input, int rows, CudaMatrix output, Activation activation = Activation.None)
     {
         if (weights.Int8 is not { } int8)
         {
-            _kernels.FloatGemm(_stream, input, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias);
+            _kernels.FloatGemm(_stream, input.Rows, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias);
             return;
         }
 
         if (_int8 is null)
         {
-            _kernels.FloatGemm(_stream, input, rows, int8, output, weights.Bias);
+            _kernels.FloatGemm(_stream, input.Rows, rows, int8, output, weights.Bias);
             return;
         }
 
-        if (prepared != Prepared.Quantized)
+        if (input.Norm is { } norm)
         {
-            _int8.QuantizeActivations(_workspace!, input, rows, int8, marked: prepared == Prepared.Marked);
+            _int8.MultiplyRow(_workspace!, input.Rows, norm, int8, output, weights.Bias, activation, _int8.SingleRow(input.Rows, int8, output.Format, normed: true)!);
+            return;
+        }
+
+        if (input.Prepared == Prepared.Nothing)
+        {
+            _int8.Multiply(_workspace!, input.Rows, rows, int8, output, weights.Bias, activation);
+            return;
+        }
+
+        if (input.Prepared == Prepared.Marked)
+        {
+            _int8.QuantizeActivations(_workspace!, input.Rows, rows, int8, marked: true);
         }
 
         CudaKernelVariant gemm = _int8.Choose(rows, int8.OutputFeatures, int8.InputFeatures, output.Format);
-        _int8.Gemm(_workspace!, input, rows, int8, output, weights.Bias, activation, gemm, early: true);
+        _int8.Gemm(_workspace!, input.Rows, rows, int8, output, weights.Bias, activation, gemm, early: true);
     }
 }

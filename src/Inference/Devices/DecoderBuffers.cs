@@ -15,6 +15,7 @@ internal sealed class DecoderBuffers : IDisposable
         try
         {
             Residual = Allocate(description.HiddenSize, ElementFormat.Float32);
+            OtherResidual = Own(new CudaBuffer(context, SingleRowBytes(plan)), description.HiddenSize, ElementFormat.Float32);
             Normed = Allocate(description.HiddenSize);
             QueryKeyValue = Allocate(plan.QueryKeyValueWidth);
             Attended = Allocate(description.Heads * description.HeadSize);
@@ -42,6 +43,12 @@ internal sealed class DecoderBuffers : IDisposable
     /// <summary>The residual stream, in float32: it sums dozens of branches, and its outlier features are far larger than the rest.</summary>
     public CudaMatrix Residual { get; }
 
+    /// <summary>
+    /// A single row of the residual stream, by turns with the first one: a product that adds to the stream leaves the sum in the other, since all its blocks
+    /// read the one.
+    /// </summary>
+    public CudaMatrix OtherResidual { get; }
+
     /// <summary>The normalized input of a branch.</summary>
     public CudaMatrix Normed { get; }
 
@@ -65,7 +72,10 @@ internal sealed class DecoderBuffers : IDisposable
 
     public CudaMatrix Logits { get; }
 
-    /// <summary>Bytes of a row of all buffers but the logits.</summary>
+    /// <summary>Bytes of what has one row whatever the batch.</summary>
+    public static long SingleRowBytes(DecoderPlan plan) => sizeof(float) * (long)plan.Description.HiddenSize;
+
+    /// <summary>Bytes of a row of all other buffers but the logits.</summary>
     public static long BytesPerRow(DecoderPlan plan, bool isHome)
     {
         DecoderDescription description = plan.Description;

@@ -196,7 +196,7 @@ internal sealed class DeviceMemoryPlan
     private void AddBuffers(DecoderPlan plan)
     {
         DecoderDescription description = plan.Description;
-        _parts.Add(("activations", Rows * DecoderBuffers.BytesPerRow(plan, IsHome)));
+        _parts.Add(("activations", (Rows * DecoderBuffers.BytesPerRow(plan, IsHome)) + DecoderBuffers.SingleRowBytes(plan)));
         if (IsHome)
         {
             _parts.Add(("logits", (long)LogitRows * description.VocabularySize * sizeof(float)));

@@ -27,6 +27,12 @@ public enum CudaKernelRole
     /// <summary>Multiplies few rows, streaming the weights: wgmma with the operands swapped.</summary>
     StreamGemm,
 
+    /// <summary>Quantizes a single row and multiplies it, streaming the weights.</summary>
+    StreamRow,
+
+    /// <summary>Adds to a single row of the residual stream, normalizes, quantizes and multiplies it, streaming the weights.</summary>
+    StreamNormedRow,
+
     /// <summary>Multiplies with mma.sync m16n8k32.</summary>
     MmaGemm,
 

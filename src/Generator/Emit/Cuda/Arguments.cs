@@ -6,4 +6,6 @@ namespace KernelGen.Generator.Emit.Cuda;
 internal static class Arguments
 {
     public static int Size { get; } = Marshal.SizeOf<GemmArguments>();
+
+    public static int RowSize { get; } = Marshal.SizeOf<StreamRowArguments>();
 }

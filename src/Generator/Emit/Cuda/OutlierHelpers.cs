@@ -77,7 +77,7 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, ptx.Label("REFILL"), filled);
+        FillList(ptx, ptx.Label("REFILL"), filled, StreamInput.Quantized);
         ptx.Add("mov.pred listKept, maskDone;");
     }
 
@@ -90,7 +90,8 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
+    /// <param name="input">Where the mask and the outliers are: in global memory, unless the block itself has quantized the row.</param>
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input = StreamInput.Quantized)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
@@ -103,7 +104,7 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, refill, filled);
+        FillList(ptx, refill, filled, input);
         ptx.Add($"""
             setp.eq.u32 listKept, listOrdinal, 0;
             and.pred listKept, listKept, maskDone;
@@ -116,7 +117,7 @@ internal static class OutlierHelpers
             min.u32 chunkColumns, chunkColumns, {Chunk};
             """);
         AwaitEmpty(ptx);
-        GatherColumns(ptx, numbers, blockM, blockN);
+        GatherColumns(ptx, numbers, blockM, blockN, input);
         ptx.Add("selp.u32 item, 1, 0, isLast;");
         Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
@@ -235,8 +236,9 @@ internal static class OutlierHelpers
     }
 
     /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
-    private static void FillList(PtxWriter ptx, string refill, string filled)
+    private static void FillList(PtxWriter ptx, string refill, string filled, StreamInput input)
     {
+        bool isShared = input != StreamInput.Quantized;
         string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
         ptx.Add($"""
             {refill}:
@@ -274,15 +276,14 @@ internal static class OutlierHelpers
             setp.ne.u32 more, item, 0;
             @more bra {ahead};
             add.u32 item, maskBase, helperLane;
-            mul.wide.u32 offset, item, 4;
-            add.u64 address, mask, offset;
+            {(isShared ? "mad.lo.u32 storeAddress, item, 4, rowMask;" : "mul.wide.u32 offset, item, 4;\nadd.u64 address, mask, offset;")}
             """);
         for (int i = 0; i < WordsAhead; i++)
         {
             ptx.Add($"""
                 setp.lt.u32 inRange, item, maskWords;
                 mov.u32 wordAhead{i}, 0;
-                @inRange ld.relaxed.gpu.global.u32 wordAhead{i}, [address+{i * Lanes * 4}];
+                @inRange {(isShared ? "ld.shared.u32" : "ld.relaxed.gpu.global.u32")} wordAhead{i}, [{(isShared ? "storeAddress" : "address")}+{i * Lanes * 4}];
                 add.u32 item, item, {Lanes};
                 """);
         }
@@ -309,7 +310,7 @@ internal static class OutlierHelpers
     /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
     /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
     /// </summary>
-    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
+    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input)
     {
         int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
         ptx.Add("""
@@ -351,8 +352,13 @@ internal static class OutlierHelpers
                 shl.b64 offset, offset, originalShift;
                 """);
             CopyWords(ptx, weights, "nTotal", 0);
+            ptx.Add($"{copied}:");
+            if (input == StreamInput.Norm)
+            {
+                return;
+            }
+
             ptx.Add($"""
-                {copied}:
                 shfl.sync.idx.b32 gatherColumn, listColumn, listSlot, 31, 0xFFFFFFFF;
                 mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -409,6 +415,19 @@ internal static class OutlierHelpers
                 add.u32 row, tileRow, helperLane;
                 setp.lt.u32 isMine, helperLane, {blockM};
                 """);
+            if (input == StreamInput.Norm)
+            {
+                // The row lies in shared memory, and is the only one.
+                ptx.Add($"""
+                    mad.lo.u32 item, gatherColumn, 2, rowHalves;
+                    ld.shared.b16 halfBits, [item];
+                    cvt.f32.f16 value, halfBits;
+                    selp.f32 value, value, 0f00000000, isLane0;
+                    @isMine st.shared.f32 [storeAddress+{Chunk * blockN * 4}], value;
+                    """);
+                return;
+            }
+
             for (int i = 0; i < rows; i++)
             {
                 int at = (Chunk * blockN * 4) + (i * Lanes * 4);

@@ -39,10 +39,10 @@ internal sealed class PtxWriter
     public PtxWriter Argument(string register, string field, string type) => Argument<GemmArguments>(register, field, type);
 
     /// <summary>Loads a field of a parameter block.</summary>
-    public PtxWriter Argument<T>(string register, string field, string type)
+    public PtxWriter Argument<T>(string register, string field, string type, string block = "args")
     {
         int offset = (int)Marshal.OffsetOf<T>(field);
-        return Add($"ld.param.{type} {register}, [args+{offset.ToString(CultureInfo.InvariantCulture)}];");
+        return Add($"ld.param.{type} {register}, [{block}+{offset.ToString(CultureInfo.InvariantCulture)}];");
     }
 
     /// <summary>Declares registers.</summary>

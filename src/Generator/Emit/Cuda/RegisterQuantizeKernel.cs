@@ -7,8 +7,7 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <summary>
 /// Quantization of 16-bit rows that stay in registers between their one reading and their writing. A block holds several rows, each of one warp or
 /// more: the columns in which its rows have outliers are collected in shared memory, so that systematic outliers don't make every row of A ask for
-/// the same atomic. Magnitudes are compared two at a time as they are stored, so what a value costs is a conversion, a product and a rounding. A value is rounded by
-/// adding 1.5 * 2^23 to the product, which leaves the nearest integer, ties to even, in the low byte.
+/// the same atomic.
 /// Outlier columns need no launch of their own where registers hold all rows at once: the blocks mark them, wait for each other, and quantize what they
 /// still hold. Few rows' blocks are one cluster and reach each other's shared memory; others meet at a barrier in global memory.
 /// </summary>
@@ -16,8 +15,6 @@ internal static class RegisterQuantizeKernel
 {
     /// <summary>Values of one 16-byte load, and loads that a thread keeps.</summary>
     private const int Group = 8, Groups = QuantizePlan.RegisterGroups;
-
-    private const string Rounder = "0f4B400000";
 
     public static string Emit(QuantizePlan plan)
     {
@@ -45,7 +42,7 @@ internal static class RegisterQuantizeKernel
             """);
         for (int i = 0; i < Groups; i++)
         {
-            ptx.Registers("b32", Raw(i));
+            ptx.Registers("b32", HeldRow.Raw(i));
         }
 
         bool lists = QuantizeKernel.ListsRows(plan);
@@ -192,8 +189,6 @@ internal static class RegisterQuantizeKernel
 
     private static bool InCluster(QuantizePlan plan) => plan.Stage == QuantizeStage.DetectAndQuantizeInCluster;
 
-    private static string[] Raw(int group) => Enumerable.Range(0, Group / 2).Select(pair => $"raw{group}_{pair}").ToArray();
-
     private static void GroupNumber(PtxWriter ptx, int i) => ptx.Add(i == 0 ? "mov.u32 group, thread;" : "add.u32 group, group, rowThreads;");
 
     /// <summary>All of a thread's loads are under way before the first is used; the last values of a row that are no whole load come one by one.</summary>
@@ -201,39 +196,8 @@ internal static class RegisterQuantizeKernel
     {
         for (int i = 0; i < Groups; i++)
         {
-            string next = ptx.Label("NEXT_LOAD");
             GroupNumber(ptx, i);
-            foreach (string raw in Raw(i))
-            {
-                ptx.Add($"mov.b32 {raw}, 0;");
-            }
-
-            ptx.Add($$"""
-                setp.lt.u32 inRow{{i}}, group, groups;
-                shl.b32 element, group, 3;
-                add.u32 scratch, element, {{Group}};
-                setp.le.u32 full, scratch, k;
-                setp.lt.u32 tail, element, k;
-                mul.wide.u32 offset, element, 2;
-                add.u64 pointer, input, offset;
-                @full ld.global.v4.b32 {{{string.Join(", ", Raw(i))}}}, [pointer];
-                xor.pred tail, tail, full;
-                @!tail bra {{next}};
-                """);
-            for (int j = 0; j < Group; j++)
-            {
-                ptx.Add($"add.u32 scratch, element, {j};")
-                   .Add("setp.lt.u32 present, scratch, k;")
-                   .Add($"mov.b16 h{j}, 0;")
-                   .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
-            }
-
-            for (int pair = 0; pair < Group / 2; pair++)
-            {
-                ptx.Add($"mov.b32 {Raw(i)[pair]}, {{h{2 * pair}, h{(2 * pair) + 1}}};");
-            }
-
-            ptx.Add($"{next}:");
+            HeldRow.Load(ptx, i);
         }
     }
 
@@ -267,42 +231,7 @@ internal static class RegisterQuantizeKernel
                     """);
         }
 
-        for (int pair = 0; pair < Group / 2; pair++)
-        {
-            string raw = Raw(i)[pair];
-            ptx.Add($"""
-                and.b32 magnitude, {raw}, 0x7FFF7FFF;
-                max.NaN.{type} largestPair, largestPair, magnitude;
-                """);
-            if (byThreshold)
-            {
-                ptx.Add($"""
-                    set.lt.u32.{type} keeps, magnitude, thresholds;
-                    not.b32 bits, keeps;
-                    and.b32 bits, bits, {0x00100001 << pair};
-                    or.b32 groupOutliers, groupOutliers, bits;
-                    """);
-                if (plan.ExcludesElements)
-                {
-                    ptx.Add($"""
-                        and.b32 {raw}, {raw}, keeps;
-                        and.b32 magnitude, magnitude, keeps;
-                        max.{type} keptPair, keptPair, magnitude;
-                        """);
-                }
-            }
-        }
-
-        if (byThreshold)
-        {
-            // Bits 0 to 3 and 20 to 23 to one byte.
-            ptx.Add("""
-                shr.u32 bits, groupOutliers, 16;
-                or.b32 groupOutliers, groupOutliers, bits;
-                and.b32 groupOutliers, groupOutliers, 0xFF;
-                """);
-        }
-
+        HeldRow.Measure(ptx, plan.Input, i, byThreshold, plan.ExcludesElements);
         if (byMask)
         {
             string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
@@ -315,15 +244,15 @@ internal static class RegisterQuantizeKernel
                 ptx.Add($"""
                     and.b32 scratch, groupOutliers, {1 << (2 * pair)};
                     setp.ne.u32 isZero, scratch, 0;
-                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0xFFFF0000;
+                    @isZero and.b32 {HeldRow.Raw(i)[pair]}, {HeldRow.Raw(i)[pair]}, 0xFFFF0000;
                     and.b32 scratch, groupOutliers, {2 << (2 * pair)};
                     setp.ne.u32 isZero, scratch, 0;
-                    @isZero and.b32 {Raw(i)[pair]}, {Raw(i)[pair]}, 0x0000FFFF;
+                    @isZero and.b32 {HeldRow.Raw(i)[pair]}, {HeldRow.Raw(i)[pair]}, 0x0000FFFF;
                     """);
             }
 
             ptx.Add($"{unmasked}:");
-            foreach (string raw in Raw(i))
+            foreach (string raw in HeldRow.Raw(i))
             {
                 ptx.Add($"""
                     and.b32 magnitude, {raw}, 0x7FFF7FFF;
@@ -356,10 +285,10 @@ internal static class RegisterQuantizeKernel
     {
         string reduced = ptx.Label("REDUCED");
         bool all = plan.Outliers == OutlierPolicy.None;
-        WarpMaximum(ptx, "largest", "largestPair");
+        HeldRow.WarpMaximum(ptx, "largest", "largestPair");
         if (!all)
         {
-            WarpMaximum(ptx, "kept", "keptPair");
+            HeldRow.WarpMaximum(ptx, "kept", "keptPair");
         }
         else
         {
@@ -387,13 +316,6 @@ internal static class RegisterQuantizeKernel
             setp.lt.u32 isFinite, largest, infinity;
             """);
     }
-
-    private static void WarpMaximum(PtxWriter ptx, string result, string pair) => ptx.Add($"""
-        and.b32 {result}, {pair}, 0xFFFF;
-        shr.u32 scratch, {pair}, 16;
-        max.u32 {result}, {result}, scratch;
-        redux.sync.max.u32 {result}, {result}, 0xFFFFFFFF;
-        """);
 
     /// <summary>
     /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any. Those that
@@ -455,24 +377,6 @@ internal static class RegisterQuantizeKernel
         }
 
         ptx.Add($"bra {next};").Add($"{done}:");
-    }
-
-    /// <summary>A pair of values to two of x0 to x7.</summary>
-    private static void Widen(PtxWriter ptx, QuantizePlan plan, int i, int pair)
-    {
-        string raw = Raw(i)[pair], low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-        ptx.Add(plan.Input == ElementFormat.BFloat16
-            ? $"""
-                shl.b32 scratch, {raw}, 16;
-                mov.b32 {low}, scratch;
-                and.b32 scratch, {raw}, 0xFFFF0000;
-                mov.b32 {high}, scratch;
-                """
-            : $$"""
-                mov.b32 {halfLow, halfHigh}, {{raw}};
-                cvt.f32.f16 {{low}}, halfLow;
-                cvt.f32.f16 {{high}}, halfHigh;
-                """);
     }
 
     /// <summary>
@@ -593,36 +497,8 @@ internal static class RegisterQuantizeKernel
     {
         string skip = ptx.Label("BEYOND_ROW");
         ptx.Add($"@!inRow{i} bra {skip};");
-        for (int pair = 0; pair < Group / 2; pair++)
-        {
-            string low = $"x{2 * pair}", high = $"x{(2 * pair) + 1}";
-            Widen(ptx, plan, i, pair);
-            if (plan.Input == ElementFormat.BFloat16)
-            {
-                ptx.Add($"mul.rn.f32 {low}, {low}, prescale;").Add($"mul.rn.f32 {high}, {high}, prescale;");
-            }
-
-            foreach (string x in new[] { low, high })
-            {
-                ptx.Add($"mul.rn.f32 {x}, {x}, scale;").Add($"add.rn.f32 {x}, {x}, {Rounder};");
-            }
-        }
-
+        HeldRow.Quantize(ptx, plan.Input, i);
         ptx.Add($$"""
-            mov.b32 bits, x0;
-            mov.b32 packedLow, x1;
-            prmt.b32 bits, bits, packedLow, 0x0040;
-            mov.b32 packedLow, x2;
-            mov.b32 packedHigh, x3;
-            prmt.b32 packedLow, packedLow, packedHigh, 0x0040;
-            prmt.b32 packedLow, bits, packedLow, 0x5410;
-            mov.b32 bits, x4;
-            mov.b32 packedHigh, x5;
-            prmt.b32 bits, bits, packedHigh, 0x0040;
-            mov.b32 packedHigh, x6;
-            mov.b32 scratch, x7;
-            prmt.b32 packedHigh, packedHigh, scratch, 0x0040;
-            prmt.b32 packedHigh, bits, packedHigh, 0x5410;
             selp.b32 packedLow, packedLow, 0, isFinite;
             selp.b32 packedHigh, packedHigh, 0, isFinite;
             mul.wide.u32 offset, group, 8;

@@ -7,6 +7,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// multiprocessors stream to the end. A tile that two blocks share is summed with integer atomics, whose order cannot show in the result;
 /// the block that adds the last K block finishes the tile and leaves the workspace zeroed. Where the launch gives every tile a cluster of its own, the
 /// cluster's first block gets the others' sums in its shared memory instead, which takes no way through global memory.
+/// A single row may come unquantized (<see cref="StreamRow"/>): it is multiplied from where every block leaves it as int8, wgmma's other seven rows being what
+/// happens to follow.
 /// </summary>
 internal static class StreamGemm
 {
@@ -20,14 +22,14 @@ internal static class StreamGemm
             .target sm_90a
             .address_size 64
             .extern .shared .align 1024 .b8 dynamicShared[];
-            .visible .entry {{plan.Name}}(.param .align 64 .b8 paramMapA[128], .param .align 64 .b8 paramMapB[128], .param .align 64 .b8 paramMapC[128], .param .align 8 .b8 args[{{Arguments.Size}}])
-            .maxntid {{StreamGemmPlan.Threads}}, 1, 1
-            .minnctapersm 1
+            .visible .entry {{plan.Name}}(.param .align 64 .b8 paramMapA[128], .param .align 64 .b8 paramMapB[128], .param .align 64 .b8 paramMapC[128], .param .align 8 .b8 args[{{Arguments.Size}}]{{(plan.QuantizesRow ? $", .param .align 8 .b8 rowArgs[{Arguments.RowSize}]" : "")}})
+            .maxntid {{plan.Threads}}, 1, 1
+            .minnctapersm {{(plan.QuantizesRow ? 2 : 1)}}
             {
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
-           .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "kBlock", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
-           .Registers("b32", "ranks", "rank", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
+           .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
+           .Registers("b32", "ranks", "rank", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh", "descriptorHighB")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
@@ -42,6 +44,11 @@ internal static class StreamGemm
         if (numbers.HasOutliers)
         {
             OutlierHelpers.Declare(ptx);
+        }
+
+        if (plan.QuantizesRow)
+        {
+            StreamRow.Declare(ptx, plan);
         }
 
         Prologue(ptx, plan);
@@ -121,6 +128,13 @@ internal static class StreamGemm
             shr.u32 warpgroup, thread, 7;
             mov.u32 stage, 0;
             mov.u32 phase, 0;
+            """);
+        if (plan.QuantizesRow)
+        {
+            StreamRow.Locate(ptx, plan);
+        }
+
+        ptx.Add("""
             setp.ne.u32 isProducer, warpgroup, 0;
             @isProducer bra CONSUMER;
             """);
@@ -163,8 +177,6 @@ internal static class StreamGemm
             sub.u32 kElement, unit, kElement;
             shl.b32 kElement, kElement, 7;
             shl.b32 tileColumn, tile, 6;
-            mov.u32 tileRow, 0;
-            mov.u32 activationElement, kElement;
             sub.u32 unitsLeft, unitEnd, unit;
             min.u32 preload, unitsLeft, {{plan.Stages}};
             sub.u32 unitsLeft, unitsLeft, preload;
@@ -182,20 +194,13 @@ internal static class StreamGemm
         ptx.Add("""
             bra PRELOAD;
             PRELOADED:
-            griddepcontrol.wait;
             """);
-        StartRing(ptx);
+        if (!plan.QuantizesRow)
+        {
+            FollowWeights(ptx, plan);
+        }
+
         ptx.Add("""
-            FOLLOW:
-            setp.eq.u32 atEnd, preload, 0;
-            @atEnd bra FOLLOWED;
-            """);
-        OrderActivations(ptx);
-        ptx.Add("sub.u32 preload, preload, 1;");
-        NextSlot(ptx, plan);
-        ptx.Add("""
-            bra FOLLOW;
-            FOLLOWED:
             mov.u32 emptyPhase, 0;
             LAP:
             """);
@@ -210,7 +215,11 @@ internal static class StreamGemm
             @!ready bra WAIT_STAGE_EMPTY;
             """);
         OrderWeights(ptx, plan);
-        OrderActivations(ptx);
+        if (!plan.QuantizesRow)
+        {
+            OrderActivations(ptx);
+        }
+
         ptx.Add("sub.u32 unitsLeft, unitsLeft, 1;");
         NextSlot(ptx, plan);
         ptx.Add($"""
@@ -219,6 +228,32 @@ internal static class StreamGemm
             @again bra PRODUCE;
             xor.b32 emptyPhase, emptyPhase, 1;
             bra LAP;
+            """);
+    }
+
+    /// <summary>The activations to the weights that fill the ring, once the kernel ahead has quantized them.</summary>
+    private static void FollowWeights(PtxWriter ptx, StreamGemmPlan plan)
+    {
+        ptx.Add("""
+            griddepcontrol.wait;
+            mov.u32 tileRow, 0;
+            div.u32 tile, unit, kBlocks;
+            mul.lo.u32 activationElement, tile, kBlocks;
+            sub.u32 activationElement, unit, activationElement;
+            shl.b32 activationElement, activationElement, 7;
+            """);
+        StartRing(ptx);
+        ptx.Add("""
+            FOLLOW:
+            setp.eq.u32 atEnd, preload, 0;
+            @atEnd bra FOLLOWED;
+            """);
+        OrderActivations(ptx);
+        ptx.Add("sub.u32 preload, preload, 1;");
+        NextSlot(ptx, plan);
+        ptx.Add("""
+            bra FOLLOW;
+            FOLLOWED:
             """);
     }
 
@@ -261,6 +296,13 @@ internal static class StreamGemm
             add.u32 outlierBuffer, shared, {plan.OutlierOffset};
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan)};
             griddepcontrol.wait;
+            """);
+        if (plan.QuantizesRow)
+        {
+            StreamRow.AwaitMask(ptx);
+        }
+
+        ptx.Add("""
             setp.ne.u32 again, rank, 0;
             @again bra HELPED;
             HELP_SEGMENT:
@@ -268,19 +310,25 @@ internal static class StreamGemm
             @atEnd bra HELPED;
             """);
         LocateSegment(ptx);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, plan.Input);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
             bra HELP_SEGMENT;
             HELPED:
             """);
-        OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
+        if (!plan.QuantizesRow)
+        {
+            OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
+        }
+
         ptx.Add("bra END;");
     }
 
     private static void Consumer(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
     {
-        const int High = (1024 >> 4) | (1 << 30);
+        // Eight rows of 128 bytes, swizzled. A single row is not: its next 16 bytes are those of the next row and, 16 bytes being the distance of the
+        // descriptor, of the next column too. In a cluster an address has the block's rank above its 18 bits, which must not get there.
+        const int High = (1024 >> 4) | (1 << 30), HighOfRow = 128 >> 4;
         ptx.Add("CONSUMER:")
            .Argument("output", nameof(GemmArguments.Output), "u64")
            .Argument("rowSteps", nameof(GemmArguments.RowSteps), "u64")
@@ -301,6 +349,7 @@ internal static class StreamGemm
             add.u32 scratchSlot, scratchSlot, shared;
             add.u32 scratchSlot, scratchSlot, {plan.ScratchOffset};
             mov.u32 descriptorHigh, {High};
+            mov.u32 descriptorHighB, {(plan.QuantizesRow ? HighOfRow : High)};
             """);
         if (plan.Numbers.HasOutliers)
         {
@@ -311,8 +360,16 @@ internal static class StreamGemm
                 """);
         }
 
+        if (plan.QuantizesRow)
+        {
+            StreamRow.Quantize(ptx, plan);
+        }
+        else
+        {
+            ptx.Add("griddepcontrol.wait;");
+        }
+
         ptx.Add("""
-            griddepcontrol.wait;
             CONSUME_SEGMENT:
             setp.ge.u32 atEnd, unit, unitEnd;
             @atEnd bra END;
@@ -330,6 +387,15 @@ internal static class StreamGemm
             setp.lt.u32 validFeature1, total, nTotal;
             """);
         LoadVectors(ptx, plan);
+        if (plan.QuantizesRow)
+        {
+            ptx.Add("""
+                mul.lo.u32 rowCursor, tile, kBlocks;
+                sub.u32 rowCursor, unit, rowCursor;
+                mad.lo.u32 rowCursor, rowCursor, 128, rowAt;
+                """);
+        }
+
         ptx.Add($"""
             mov.u32 segmentLeft, segmentUnits;
             mov.u32 releaseBarrier, 0;
@@ -340,10 +406,10 @@ internal static class StreamGemm
             mbarrier.try_wait.parity.shared::cta.b64 ready, [full], phase;
             @!ready bra WAIT_STAGE_FULL;
             mad.lo.u32 stageBase, stage, {plan.StageBytes}, shared;
-            add.u32 stageB, stageBase, {StreamGemmPlan.BlockN * StreamGemmPlan.BlockK};
-            shr.u32 descriptorA, stageBase, 4;
+            {(plan.QuantizesRow ? "mov.u32 stageB, rowCursor;\nadd.u32 rowCursor, rowCursor, 128;" : $"add.u32 stageB, stageBase, {StreamGemmPlan.BlockN * StreamGemmPlan.BlockK};")}
+            bfe.u32 descriptorA, stageBase, 4, 14;
             or.b32 descriptorA, descriptorA, 0x10000;
-            shr.u32 descriptorB, stageB, 4;
+            bfe.u32 descriptorB, stageB, 4, 14;
             or.b32 descriptorB, descriptorB, 0x10000;
             wgmma.fence.sync.aligned;
             """);
@@ -352,7 +418,7 @@ internal static class StreamGemm
         {
             ptx.Add($$"""
                 mov.b64 descA, {descriptorA, descriptorHigh};
-                mov.b64 descB, {descriptorB, descriptorHigh};
+                mov.b64 descB, {descriptorB, descriptorHighB};
                 add.u64 descA, descA, {{2 * k}};
                 add.u64 descB, descB, {{2 * k}};
                 wgmma.mma_async.sync.aligned.m64n{{plan.Tokens}}k32.s32.s8.s8 {{{registers}}}, descA, descB, 1;
@@ -498,6 +564,18 @@ internal static class StreamGemm
             @hasBias ld.global.nc.f32 bias0, [biasAt];
             @hasBias ld.global.nc.f32 bias1, [biasAt+32];
             {(zeroPoint ? "ld.global.nc.b32 weightSum0, [weightSumsAt];\nld.global.nc.b32 weightSum1, [weightSumsAt+32];" : "")}
+            """);
+        if (plan.QuantizesRow)
+        {
+            for (int token = 0; token < plan.Tokens / 4; token++)
+            {
+                ptx.Add($"mov.f32 tokenStep{token}, rowStep;");
+            }
+
+            return;
+        }
+
+        ptx.Add($"""
             mul.wide.u32 pointer, laneColumn, 4;
             {(zeroPoint ? "add.u64 pointerRow, pointer, rowZeros;" : "")}
             add.u64 pointer, pointer, rowSteps;

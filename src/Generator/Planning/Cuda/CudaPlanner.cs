@@ -6,7 +6,7 @@ namespace KernelGen.Generator.Planning.Cuda;
 /// <param name="Capability">The lowest compute capability, times ten.</param>
 /// <param name="ArchitectureSpecific">Whether it runs on that capability alone.</param>
 /// <param name="Format">Input type of a quantization kernel, output type of a GEMM.</param>
-/// <param name="BlockM">Rows per tile, or 0.</param>
+/// <param name="BlockM">Rows per tile, or 0; of a GEMM that quantizes its single row the longest one.</param>
 /// <param name="BlockN">Output features per tile; of a quantization kernel the longest row, or 0 for any.</param>
 /// <param name="Alternating">Whether two consumer warpgroups take alternate tiles.</param>
 /// <param name="Threads">Threads per block, or 0 where the launch decides.</param>
@@ -42,6 +42,9 @@ internal static class CudaPlanner
 
     /// <summary>Rings that let two blocks and those of a small kernel share a multiprocessor: what comes next is there when they end.</summary>
     private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 7), (32, 6), (64, 4) };
+
+    /// <summary>The ring of the kernels that quantize a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
+    private const int OneRowStages = 8;
 
     /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
     private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };
@@ -94,7 +97,14 @@ internal static class CudaPlanner
             {
                 StreamGemmPlan plan = new(tokens, stages, numbers);
                 plans.Add(new CudaKernelPlan(
-                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, StreamGemmPlan.Threads, plan.SharedBytes, plan));
+                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
+            }
+
+            foreach (StreamInput input in OneRowInputs(spec, output))
+            {
+                StreamGemmPlan plan = new(StreamTile.LeastTokens, OneRowStages, numbers, input);
+                plans.Add(new CudaKernelPlan(
+                    plan.Name, input == StreamInput.Norm ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow, 90, true, output, plan.LongestRow, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
             }
 
             foreach ((int m, int n, int warpRows, int stages) in MmaTiles)
@@ -106,6 +116,24 @@ internal static class CudaPlanner
         }
 
         return plans;
+    }
+
+    /// <summary>
+    /// A single row needs no kernel ahead where its own values say how it is quantized. What follows a norm is float16: a decoder's activations.
+    /// </summary>
+    private static IEnumerable<StreamInput> OneRowInputs(Int8Spec spec, ElementFormat output)
+    {
+        bool standsAlone = spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
+        if (!standsAlone || output == ElementFormat.Float32)
+        {
+            yield break;
+        }
+
+        yield return StreamInput.Row;
+        if (output == ElementFormat.Float16)
+        {
+            yield return StreamInput.Norm;
+        }
     }
 
     private static void Add(List<CudaKernelPlan> plans, CudaKernelRole role, int capability, ElementFormat output, GridGemmPlan plan) =>

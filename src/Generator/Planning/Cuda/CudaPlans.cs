@@ -112,6 +112,19 @@ internal sealed record QuantizePlan(
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
 }
 
+/// <summary>What a kernel that streams weights finds the rows of A as.</summary>
+internal enum StreamInput
+{
+    /// <summary>Quantized, with steps and the mask of outlier columns.</summary>
+    Quantized,
+
+    /// <summary>A single 16-bit row. Every block quantizes it, while its first weights come.</summary>
+    Row,
+
+    /// <summary>A single row of the residual stream in float32. Every block adds to it, normalizes and quantizes it, while its first weights come.</summary>
+    Norm,
+}
+
 /// <summary>
 /// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features are its M,
 /// the tokens its N), two blocks per multiprocessor. K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
@@ -119,11 +132,28 @@ internal sealed record QuantizePlan(
 /// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
 /// <param name="Stages">Depth of the ring.</param>
 /// <param name="Numbers">What it computes.</param>
-internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers)
+/// <param name="Input">What the rows of A are; a single row, of the output's type, unless a kernel ahead has quantized them.</param>
+internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers, StreamInput Input = StreamInput.Quantized)
 {
-    public const int BlockN = 64, BlockK = 128, Threads = 256, ScratchSlots = 4;
+    public const int BlockN = 64, BlockK = 128, ScratchSlots = 4;
 
-    public int StageBytes => (BlockN + Tokens) * BlockK;
+    /// <summary>Threads that quantize a single row: the consumers and as many again, which have nothing else to do.</summary>
+    public const int RowThreads = 256;
+
+    /// <summary>Threads beside the consumers: the producer's warp and three that gather outliers.</summary>
+    private const int FrontThreads = 128, ConsumerThreads = 128;
+
+    public bool QuantizesRow => Input != StreamInput.Quantized;
+
+    public int Threads => FrontThreads + (QuantizesRow ? RowThreads : ConsumerThreads);
+
+    /// <summary>Groups of eight values that a thread keeps of a single row.</summary>
+    public int RowGroups => Input == StreamInput.Norm ? 2 : 10;
+
+    /// <summary>The longest single row, in values.</summary>
+    public int LongestRow => RowThreads * RowGroups * StreamTile.RowGroup;
+
+    public int StageBytes => (BlockN + (QuantizesRow ? 0 : Tokens)) * BlockK;
 
     public int ScratchOffset => Stages * StageBytes;
 
@@ -133,10 +163,14 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int BarrierOffset => OutlierOffset + OutlierBytes;
 
-    /// <summary>Ring barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums.</summary>
-    public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
+    /// <summary>Behind the ring's barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums; see <see cref="StreamTile.RowBytes"/>.</summary>
+    public int RowOffset => (BarrierOffset + (16 * Stages) + 32 + 16 + 127) / 128 * 128;
 
-    public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
+    /// <summary>Without what a single row takes, which its length decides.</summary>
+    public int SharedBytes => (QuantizesRow ? RowOffset : BarrierOffset + (16 * Stages) + 32 + 16) + 1024;
+
+    public string Name =>
+        $"int8_gemm_s8t_s8n_s32_{(QuantizesRow ? 1 : Tokens)}x{BlockN}x{BlockK}_s{Stages}_stream{Input switch { StreamInput.Row => "_row", StreamInput.Norm => "_norm", _ => "" }}_{Numbers.Suffix}_sm90a";
 }
 
 /// <summary>A GEMM without TMA, a tile per thread block: every thread holds a grid of results.</summary>

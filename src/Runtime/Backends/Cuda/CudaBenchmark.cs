@@ -71,7 +71,7 @@ internal sealed class CudaBenchmark : IDisposable
         // What quantizes does not depend on what multiplies.
         IEnumerable<CudaKernelVariant> variants = operation == CudaOperation.Quantize
             ? [matMul.Choose(m, n, k, ElementFormat.Float16)]
-            : matMul.CandidatesFor(m, ElementFormat.Float16);
+            : matMul.CandidatesFor(m, ElementFormat.Float16).Concat(operation == CudaOperation.Layer && m == 1 ? workload.SingleRow : []);
         List<CudaBenchmarkResult> results = [];
         foreach (CudaKernelVariant variant in variants)
         {

@@ -67,7 +67,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// <param name="output">[rows, N].</param>
     /// <param name="bias">Address of N float32 values padded to <see cref="CudaInt8Weights.Padded"/>, or 0.</param>
     /// <param name="activation">Applied before rounding.</param>
-    /// <param name="gemm">The kernel that multiplies; null for the one that <see cref="Choose"/> takes.</param>
+    /// <param name="gemm">
+    /// The kernel that multiplies; null for the one that <see cref="Choose"/> takes or, where that one streams, <see cref="SingleRow"/>.
+    /// </param>
     public void Multiply(
         CudaMatMulWorkspace workspace,
         CudaMatrix input,
@@ -83,8 +85,14 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             return;
         }
 
-        gemm ??= Choose(rows, weights.OutputFeatures, weights.InputFeatures, output.Format);
+        gemm ??= ChooseFor(input, rows, weights, output.Format);
         Reserve(workspace, gemm, rows, weights);
+        if (gemm.Role == CudaKernelRole.StreamRow)
+        {
+            MultiplyRow(workspace, input, null, weights, output, bias, activation, gemm);
+            return;
+        }
+
         QuantizeActivations(workspace, input, rows, weights);
         Gemm(workspace, input, rows, weights, output, bias, activation, gemm, early: true);
     }
@@ -92,9 +100,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// <summary>Makes room for a multiplication, as <see cref="Multiply"/> does.</summary>
     public static void Reserve(CudaMatMulWorkspace workspace, CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
     {
-        bool streams = gemm.Role == CudaKernelRole.StreamGemm;
-        long tiles = streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
-        workspace.Reserve(rows, weights.KPadded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
+        long tiles = gemm.Streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
+        workspace.Reserve(rows, weights.KPadded, tiles * gemm.Tokens * gemm.BlockN * 4, tiles);
     }
 
     /// <summary>
@@ -221,41 +228,8 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         bool early)
     {
         CudaKernel kernel = Kernel(gemm);
-        bool fixedColumns = spec.Outliers == OutlierPolicy.Fixed;
-        bool bulkStores = output.Address % 16 == 0 && (long)output.RowStride * output.ElementBytes % 16 == 0;
-        GemmArguments arguments = new()
-        {
-            Quantized = workspace.Quantized,
-            Weights = weights.Quantized.Address,
-            Output = output.Address,
-            RowSteps = workspace.RowSteps,
-            ColumnSteps = weights.ColumnSteps,
-            RowZeros = workspace.RowZeros,
-            WeightSums = weights.WeightSums,
-            Bias = bias,
-            Activations = input.Address,
-            OutlierMask = MaskOf(workspace, weights),
-            OutlierTicket = workspace.OutlierTicket,
-            KeepMask = fixedColumns ? 1u : 0u,
-            RowOutliers = workspace.RowOutliers(rows),
-            RowOutlierPitch = workspace.RowOutlierPitch,
-            Originals = weights.Originals,
-            Partials = workspace.Partials,
-            PartialTickets = workspace.PartialTickets,
-            M = (uint)rows,
-            N = (uint)weights.OutputFeatures,
-            KPadded = (uint)weights.KPadded,
-            ActivationStride = (uint)input.RowStride,
-            OutputStride = (uint)output.RowStride,
-            InputFormat = (uint)input.Format,
-            OriginalFormat = (uint)weights.OriginalFormat,
-            OriginalStride = (uint)weights.OriginalStride,
-            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
-            Activation = (uint)activation,
-            MaskWords = (uint)(weights.KPadded / 32),
-            Threshold = spec.OutlierThreshold,
-            StoreDirectly = bulkStores ? 0u : 1u,
-        };
+        bool bulkStores = IsAligned(output);
+        GemmArguments arguments = Arguments(workspace, input, rows, weights, output, bias, activation);
         bool usesTma = gemm.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm;
         if (!usesTma)
         {
@@ -267,11 +241,10 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
         try
         {
-            bool streams = gemm.Role == CudaKernelRole.StreamGemm;
             context.Use();
             TensorMap.Encode(&maps[0], workspace.Quantized, rows, weights.KPadded, weights.KPadded, gemm.BlockM, null);
             TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
-            if (bulkStores && !streams)
+            if (bulkStores && !gemm.Streams)
             {
                 // What one warpgroup stores at a time.
                 int storedRows = gemm.Alternating ? gemm.BlockM : gemm.BlockM / 2;
@@ -281,6 +254,66 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
             (uint grid, uint cluster) = PersistentGrid(gemm, rows, weights);
             kernel.Launch(workspace.Stream, grid, (uint)gemm.Threads, gemm.SharedBytes, parameters, early, cluster);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(maps);
+        }
+    }
+
+    /// <summary>
+    /// The kernel that multiplies a single row which nothing has quantized; null where there is none for it: on other devices, for zero-points or a scale of all
+    /// rows, where input and output differ in type, or the row is not aligned or too long.
+    /// </summary>
+    /// <param name="input">The row; where it is to be normalized, what the norm rounds it to.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="output">The results' type.</param>
+    /// <param name="normed">Whether it is to be normalized.</param>
+    public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, bool normed = false)
+    {
+        CudaKernelRole role = normed ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow;
+        return input.Format == output && input.Address % 16 == 0
+            ? usable.Find(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
+                && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock)
+            : null;
+    }
+
+    /// <summary>Queues the multiplication of a single row, quantization and what may be ahead of it included.</summary>
+    /// <param name="workspace">Reserved; its stream takes the work.</param>
+    /// <param name="input">[1, K]; not read where there is a norm.</param>
+    /// <param name="norm">What makes the row, or null.</param>
+    /// <param name="weights">[N, K].</param>
+    /// <param name="output">[1, N].</param>
+    /// <param name="bias">As in <see cref="Multiply"/>.</param>
+    /// <param name="activation">Applied before rounding.</param>
+    /// <param name="kernel">What <see cref="SingleRow"/> found.</param>
+    public void MultiplyRow(
+        CudaMatMulWorkspace workspace, CudaMatrix input, CudaNormInput? norm, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation, CudaKernelVariant kernel)
+    {
+        GemmArguments arguments = Arguments(workspace, input, 1, weights, output, bias, activation);
+        StreamRowArguments row = new() { K = (uint)weights.InputFeatures, ThresholdPair = ThresholdPair(spec.OutlierThreshold, output.Format) };
+        if (norm is { } made)
+        {
+            row.Norm = (uint)made.Norm;
+            row.Residual = made.Residual;
+            row.Sum = made.Sum;
+            row.First = made.First;
+            row.Second = made.Second;
+            row.Weight = made.Weight;
+            row.Bias = made.Bias;
+            row.Epsilon = made.Epsilon;
+        }
+
+        int shared = SharedBytes(kernel, weights);
+        Kernel(kernel).AllowShared(shared);
+        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
+        try
+        {
+            context.Use();
+            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, kernel.BlockN, null);
+            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments, &row };
+            (uint grid, uint cluster) = PersistentGrid(kernel, 1, weights);
+            Kernel(kernel).Launch(workspace.Stream, grid, (uint)kernel.Threads, shared, parameters, early: true, cluster);
         }
         finally
         {
@@ -305,6 +338,53 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
 
+    /// <summary>The kernel for a shape, where nothing has quantized the rows yet.</summary>
+    private CudaKernelVariant ChooseFor(CudaMatrix input, int rows, CudaInt8Weights weights, ElementFormat output)
+    {
+        CudaKernelVariant gemm = Choose(rows, weights.OutputFeatures, weights.InputFeatures, output);
+        return rows == 1 && gemm.Role == CudaKernelRole.StreamGemm ? SingleRow(input, weights, output) ?? gemm : gemm;
+    }
+
+    /// <summary>Shared memory of a block that holds a single row.</summary>
+    private int SharedBytes(CudaKernelVariant kernel, CudaInt8Weights weights) =>
+        kernel.SharedBytes + StreamTile.RowBytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.Role == CudaKernelRole.StreamNormedRow);
+
+    private GemmArguments Arguments(
+        CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation) =>
+        new()
+        {
+            Quantized = workspace.Quantized,
+            Weights = weights.Quantized.Address,
+            Output = output.Address,
+            RowSteps = workspace.RowSteps,
+            ColumnSteps = weights.ColumnSteps,
+            RowZeros = workspace.RowZeros,
+            WeightSums = weights.WeightSums,
+            Bias = bias,
+            Activations = input.Address,
+            OutlierMask = MaskOf(workspace, weights),
+            OutlierTicket = workspace.OutlierTicket,
+            KeepMask = spec.Outliers == OutlierPolicy.Fixed ? 1u : 0u,
+            RowOutliers = workspace.RowOutliers(rows),
+            RowOutlierPitch = workspace.RowOutlierPitch,
+            Originals = weights.Originals,
+            Partials = workspace.Partials,
+            PartialTickets = workspace.PartialTickets,
+            M = (uint)rows,
+            N = (uint)weights.OutputFeatures,
+            KPadded = (uint)weights.KPadded,
+            ActivationStride = (uint)input.RowStride,
+            OutputStride = (uint)output.RowStride,
+            InputFormat = (uint)input.Format,
+            OriginalFormat = (uint)weights.OriginalFormat,
+            OriginalStride = (uint)weights.OriginalStride,
+            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
+            Activation = (uint)activation,
+            MaskWords = (uint)(weights.KPadded / 32),
+            Threshold = spec.OutlierThreshold,
+            StoreDirectly = IsAligned(output) ? 0u : 1u,
+        };
+
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
 
@@ -312,10 +392,10 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     {
         int multiprocessors = context.Device.Multiprocessors;
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
-        if (gemm.Role == CudaKernelRole.StreamGemm)
+        if (gemm.Streams)
         {
-            bool sharesCheaply = gemm.BlockM <= 8 && spec.Outliers == OutlierPolicy.None;
-            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM, sharesCheaply, multiprocessors);
+            bool sharesCheaply = gemm.Tokens <= StreamTile.LeastTokens && spec.Outliers == OutlierPolicy.None;
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.Tokens, sharesCheaply, multiprocessors);
         }
 
         long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;

@@ -14,7 +14,7 @@ public delegate ReadOnlySpan<byte> CudaPtx();
 /// <param name="Capability">The lowest compute capability, times ten.</param>
 /// <param name="ArchitectureSpecific">Whether it runs on exactly that capability (the "a" of sm_90a), not on later ones.</param>
 /// <param name="Format">The type of its input (quantization) or output (GEMM).</param>
-/// <param name="BlockM">Rows of A per tile; 0 where it has none.</param>
+/// <param name="BlockM">Rows of A per tile; 0 where it has none. Of a kernel that quantizes its single row the longest one.</param>
 /// <param name="BlockN">Output features per tile; of a quantization kernel that keeps aligned 16-bit rows in registers the longest row, else 0.</param>
 /// <param name="Alternating">Whether two groups of warps take alternate tiles, one finishing while the other multiplies.</param>
 /// <param name="Threads">Threads per block; 0 where the launch decides.</param>
@@ -39,8 +39,14 @@ public sealed record CudaKernelVariant(
         CultureInfo.InvariantCulture,
         $"compute capability {Capability / 10}.{Capability % 10}{(ArchitectureSpecific ? "" : " or later")}{(SharedBytes > 0 ? $", {SharedBytes} bytes of shared memory" : "")}");
 
-    /// <summary>Whether it multiplies.</summary>
+    /// <summary>Whether it multiplies quantized rows.</summary>
     internal bool IsGemm => Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm;
+
+    /// <summary>Whether it streams the weights, of which it reads every one once.</summary>
+    internal bool Streams => Role is CudaKernelRole.StreamGemm or CudaKernelRole.StreamRow or CudaKernelRole.StreamNormedRow;
+
+    /// <summary>Rows of A that sums are kept for, where it streams.</summary>
+    internal int Tokens => Role == CudaKernelRole.StreamGemm ? BlockM : StreamTile.LeastTokens;
 
     /// <summary>Whether it can multiply so many rows.</summary>
     internal bool Takes(int rows) => Role != CudaKernelRole.StreamGemm || rows <= BlockM;

@@ -104,6 +104,9 @@ internal sealed class CudaWorkload : IDisposable
         }
     }
 
+    /// <summary>The kernel that multiplies a single row which nothing has quantized, where there is one.</summary>
+    public IEnumerable<CudaKernelVariant> SingleRow => matMul.SingleRow(data[0].Input, data[0].Weights, data[0].Output.Format) is { } kernel ? [kernel] : [];
+
     /// <summary>Microseconds of device time a multiplication; every call measures anew.</summary>
     /// <param name="variant">The kernel.</param>
     /// <param name="microseconds">The least time to spend.</param>

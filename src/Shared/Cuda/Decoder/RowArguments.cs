@@ -6,8 +6,11 @@ namespace KernelGen;
 [StructLayout(LayoutKind.Sequential)]
 internal struct RowArguments
 {
-    /// <summary>f32 [rows, Width]: the residual stream, read and, where something is added or Replace is 1, written. Norms only.</summary>
+    /// <summary>f32 [rows, Width]: the residual stream. Norms only.</summary>
     public ulong Residual;
+
+    /// <summary>f32 [rows, Width]: receives the residual stream where something is added or Replace is 1; may be Residual.</summary>
+    public ulong Sum;
 
     /// <summary>f16 [rows, Width] with a row every AddStride elements, added to the residual stream first; or 0. For a gate: what is activated.</summary>
     public ulong First;

@@ -44,7 +44,7 @@ internal static class DecodeAttentionKernel
            .Registers("b32", "position", "sequence", "start", "firstPage", "pageCount", "parts", "pagesPerPart", "page", "endPage", "pageId", "at", "scratch", "head", "query", "item", "ticket", "dimension", "strideRow", "strideHead", "distance32")
            .Registers("b64", "queries", "newKeys", "newValues", "positions", "sequences", "keyPages", "valuePages", "pageTable", "slopes", "output", "partials", "tickets", "pointer", "offset", "pageBase", "keyAddress", "valueAddress", "keyStepAddress", "valueStepAddress", "stepBase", "newKey", "newValue", "ticketAddress")
            .Registers("f32", "scale", "high", "newHigh", "safe", "decay", "remote", "distance", "total", "weight", "value", "sum", "slope")
-           .Registers("pred", "isActive", "hasNew", "isIdle", "isOwn", "waited", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
+           .Registers("pred", "isActive", "hasNew", "isIdle", "isOther", "waited", "again", "valid", "present", "isFirst", "hasSlopes", "writesNew", "isEmpty")
            .Registers("b16", "halfLow", "halfHigh")
            .Registers("f32", Names("x", 8))
            .Registers("f32", Names("piece", Pieces)).Registers("f32", Names("pieceHigh", Pieces)).Registers("f32", Names("pieceTotal", Pieces))
@@ -329,9 +329,9 @@ internal static class DecodeAttentionKernel
         string done = ptx.Label("OWN_LOADED"), cached = ptx.Label("OWN_CACHED");
         ptx.Add($"""
             add.u32 scratch, at, {pass * shape.Groups};
-            setp.ne.u32 isOwn, scratch, position;
-            or.pred isOwn, isOwn, isIdle;
-            @isOwn bra {done};
+            setp.ne.u32 isOther, scratch, position;
+            or.pred isOther, isOther, isIdle;
+            @isOther bra {done};
             setp.eq.u32 present, scratch, position;
             """);
         if (!shape.Int8Cache)

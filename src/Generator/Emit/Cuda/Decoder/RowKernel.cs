@@ -29,7 +29,7 @@ internal static class RowKernel
             .shared .align 4 .f32 squareScratch[32];
             """)
            .Registers("b32", "function", "replace", "position", "strideFirst", "strideSecond", "strideOutput", "item")
-           .Registers("b64", "residual", "first", "second", "weight", "biasAt", "outputAt", "positions", "rowOffset", "address")
+           .Registers("b64", "residual", "sumAt", "first", "second", "weight", "biasAt", "outputAt", "positions", "rowOffset", "address")
            .Registers("f32", "sum", "mean", "factor", "epsilon", "widthFloat", "term")
            .Registers("f32", Y).Registers("f32", W).Registers("f32", B)
            .Registers("b16", "halfLow", "halfHigh")
@@ -131,6 +131,7 @@ internal static class RowKernel
     private static void Load(PtxWriter ptx, RowPlan row)
     {
         ptx.Argument<RowArguments>("residual", nameof(RowArguments.Residual), "u64")
+           .Argument<RowArguments>("sumAt", nameof(RowArguments.Sum), "u64")
            .Argument<RowArguments>("first", nameof(RowArguments.First), "u64")
            .Argument<RowArguments>("second", nameof(RowArguments.Second), "u64")
            .Argument<RowArguments>("weight", nameof(RowArguments.Weight), "u64")
@@ -178,6 +179,7 @@ internal static class RowKernel
             mul.wide.u32 offset, row, k;
             shl.b64 offset, offset, 2;
             add.u64 residual, residual, offset;
+            add.u64 sumAt, sumAt, offset;
             """);
         if (!row.Gate)
         {
@@ -380,6 +382,8 @@ internal static class RowKernel
         ClearInactive(ptx);
         ptx.Add($$"""
             and.pred writes, writes, isActive;
+            mul.wide.u32 offset, element, 4;
+            add.u64 pointer, sumAt, offset;
             @writes st.global.v4.f32 [pointer], {x0, x1, x2, x3};
             @writes st.global.v4.f32 [pointer+16], {x4, x5, x6, x7};
             @!isLayer bra {{squares}};
@@ -467,7 +471,7 @@ internal static class RowKernel
         ptx.Add($$"""
             {{plain}}:
             mul.wide.u32 offset, element, 4;
-            add.u64 pointer, residual, offset;
+            add.u64 pointer, sumAt, offset;
             @replaces st.global.v4.f32 [pointer], {x0, x1, x2, x3};
             @replaces st.global.v4.f32 [pointer+16], {x4, x5, x6, x7};
             {{done}}:

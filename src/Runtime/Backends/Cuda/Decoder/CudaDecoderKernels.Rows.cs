@@ -49,7 +49,7 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <param name="norm">The norm; <see cref="CudaNorm.None"/> adds and rounds alone, without weight and bias.</param>
     /// <param name="rows">Rows, at least 1.</param>
     /// <param name="width">Values per row, a multiple of 8, at most <see cref="MaxWidth"/>.</param>
-    /// <param name="residual">f32 [rows, width]; written where something is added or <paramref name="replace"/> is set.</param>
+    /// <param name="residual">f32 [rows, width]; written where something is added or <paramref name="replace"/> is set, and <paramref name="sum"/> is 0.</param>
     /// <param name="add">f16 [rows, width], a branch's result, or an address of 0.</param>
     /// <param name="addSecond">Another one, or an address of 0.</param>
     /// <param name="weight">f32 [width], or 0 for ones.</param>
@@ -59,15 +59,17 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <param name="positions">u32 [rows]: inactive rows give zeros; 0 where all are active.</param>
     /// <param name="target">Where the rounded rows are quantized, bit for bit as <see cref="CudaInt8MatMul.QuantizeActivations"/> does; or null.</param>
     /// <param name="replace">Whether the normalized row becomes the residual stream (a norm after the addition).</param>
+    /// <param name="sum">f32 [rows, width]: receives the residual stream in place of <paramref name="residual"/>; or 0.</param>
     /// <returns>
     /// Whether the rows are quantized. Under <see cref="OutlierPolicy.Columns"/> with more than one row they are only marked:
     /// <see cref="CudaInt8MatMul.QuantizeActivations"/> with <c>marked: true</c> must follow.
     /// </returns>
     public bool Norm(
-        CudaStream stream, CudaNorm norm, int rows, int width, ulong residual, CudaMatrix add, CudaMatrix addSecond, ulong weight, ulong bias, float epsilon, CudaMatrix output, ulong positions = 0, CudaQuantizeTarget? target = null, bool replace = false) =>
+        CudaStream stream, CudaNorm norm, int rows, int width, ulong residual, CudaMatrix add, CudaMatrix addSecond, ulong weight, ulong bias, float epsilon, CudaMatrix output, ulong positions = 0, CudaQuantizeTarget? target = null, bool replace = false, ulong sum = 0) =>
         Row(stream, gate: false, rows, target, new RowArguments
         {
             Residual = residual,
+            Sum = sum != 0 ? sum : residual,
             First = add.Address,
             Second = addSecond.Address,
             Weight = weight,
