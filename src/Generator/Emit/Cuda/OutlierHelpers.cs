@@ -14,8 +14,6 @@ internal static class OutlierHelpers
 
     public const int Lanes = 32;
 
-    private const int Chunk = GemmNumbers.OutlierChunk;
-
     /// <summary>Words of the mask that a lane asks for at once: beside streams of weights an answer takes a microsecond.</summary>
     private const int WordsAhead = 8;
 
@@ -30,7 +28,7 @@ internal static class OutlierHelpers
         .Registers("f32", "threshold", "magnitude", "value")
         .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
-        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept", "isTaken");
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -90,11 +88,15 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    /// <param name="input">Where the mask and the outliers are: in global memory, unless the block itself has quantized the row.</param>
+    /// <param name="input">
+    /// Where the mask and the outliers are: in global memory, unless the block itself has quantized the row. The consumers then bring the first chunk's weights
+    /// where <c>takesWeights</c>.
+    /// </param>
     public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input = StreamInput.Quantized)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
+        int columns = ChunkOf(input);
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
@@ -112,16 +114,24 @@ internal static class OutlierHelpers
             mov.u32 chunkFirst, 0;
             {chunk}:
             sub.u32 chunkColumns, listCount, chunkFirst;
-            setp.le.u32 isLast, chunkColumns, {Chunk};
+            setp.le.u32 isLast, chunkColumns, {columns};
             and.pred isLast, isLast, maskDone;
-            min.u32 chunkColumns, chunkColumns, {Chunk};
+            min.u32 chunkColumns, chunkColumns, {columns};
             """);
+        if (input != StreamInput.Quantized)
+        {
+            ptx.Add("""
+                add.u32 item, listOrdinal, chunkFirst;
+                setp.eq.and.u32 isTaken, item, 0, takesWeights;
+                """);
+        }
+
         AwaitEmpty(ptx);
         GatherColumns(ptx, numbers, blockM, blockN, input);
         ptx.Add("selp.u32 item, 1, 0, isLast;");
         Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
-            add.u32 chunkFirst, chunkFirst, {Chunk};
+            add.u32 chunkFirst, chunkFirst, {columns};
             @isLast bra {done};
             setp.lt.u32 more, chunkFirst, listCount;
             @more bra {chunk};
@@ -129,6 +139,8 @@ internal static class OutlierHelpers
             {done}:
             """);
     }
+
+    private static int ChunkOf(StreamInput input) => input == StreamInput.Quantized ? GemmNumbers.OutlierChunk : GemmNumbers.RowOutlierChunk;
 
     /// <summary>Waits until the consumers have read what was in the buffer.</summary>
     public static void AwaitEmpty(PtxWriter ptx)
@@ -312,7 +324,7 @@ internal static class OutlierHelpers
     /// </summary>
     private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input)
     {
-        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
+        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes, rowsAt = ChunkOf(input) * blockN * 4;
         ptx.Add("""
             add.u32 row, tileColumn, helperLane;
             mul.wide.u32 address, row, 4;
@@ -326,6 +338,11 @@ internal static class OutlierHelpers
         ForSlots(ptx, "COPY_COLUMN", () =>
         {
             string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
+            if (input != StreamInput.Quantized)
+            {
+                ptx.Add($"@isTaken bra {copied};");
+            }
+
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -373,11 +390,17 @@ internal static class OutlierHelpers
                 shl.b64 offset, offset, inputShift;
                 setp.lt.u32 isMine, helperLane, {blockM};
                 """);
-            CopyWords(ptx, rows, "mTotal", Chunk * blockN * 4, blockM < Lanes ? "@isMine " : "");
+            CopyWords(ptx, rows, "mTotal", rowsAt, blockM < Lanes ? "@isMine " : "");
         });
         ptx.Add("cp.async.wait_all;");
         ForSlots(ptx, "CONVERT_COLUMN", () =>
         {
+            string taken = ptx.Label("WEIGHTS_TAKEN");
+            if (input != StreamInput.Quantized)
+            {
+                ptx.Add($"@isTaken bra {taken};");
+            }
+
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -408,6 +431,11 @@ internal static class OutlierHelpers
                     """);
             }
 
+            if (input != StreamInput.Quantized)
+            {
+                ptx.Add($"{taken}:");
+            }
+
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -423,14 +451,14 @@ internal static class OutlierHelpers
                     ld.shared.b16 halfBits, [item];
                     cvt.f32.f16 value, halfBits;
                     selp.f32 value, value, 0f00000000, isLane0;
-                    @isMine st.shared.f32 [storeAddress+{Chunk * blockN * 4}], value;
+                    @isMine st.shared.f32 [storeAddress+{rowsAt}], value;
                     """);
                 return;
             }
 
             for (int i = 0; i < rows; i++)
             {
-                int at = (Chunk * blockN * 4) + (i * Lanes * 4);
+                int at = rowsAt + (i * Lanes * 4);
                 string mine = blockM < Lanes ? "@isMine " : "";
                 ptx.Add($"""
                     mov.b32 loaded, 0;

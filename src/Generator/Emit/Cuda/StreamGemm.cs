@@ -49,6 +49,10 @@ internal static class StreamGemm
         if (plan.QuantizesRow)
         {
             StreamRow.Declare(ptx, plan);
+            if (numbers.HasOutliers)
+            {
+                StreamOutlierWeights.Declare(ptx);
+            }
         }
 
         Prologue(ptx, plan);
@@ -310,6 +314,11 @@ internal static class StreamGemm
             @atEnd bra HELPED;
             """);
         LocateSegment(ptx);
+        if (plan.QuantizesRow)
+        {
+            StreamOutlierWeights.Decide(ptx, "hasOriginals");
+        }
+
         OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, plan.Input);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
@@ -369,7 +378,10 @@ internal static class StreamGemm
             ptx.Add("griddepcontrol.wait;");
         }
 
+        // Another block's shared memory may be written to once that block is known to run.
         ptx.Add("""
+            setp.ne.u32 again, rank, 0;
+            @again barrier.cluster.wait.acquire;
             CONSUME_SEGMENT:
             setp.ge.u32 atEnd, unit, unitEnd;
             @atEnd bra END;
@@ -394,6 +406,10 @@ internal static class StreamGemm
                 sub.u32 rowCursor, unit, rowCursor;
                 mad.lo.u32 rowCursor, rowCursor, 128, rowAt;
                 """);
+            if (plan.Numbers.HasOutliers)
+            {
+                StreamOutlierWeights.Start(ptx);
+            }
         }
 
         ptx.Add($"""
@@ -426,8 +442,13 @@ internal static class StreamGemm
         }
 
         // A stage is given back while the next one is multiplied: a block alone on its multiprocessor has nothing else to hide the multiplication behind.
+        ptx.Add("wgmma.commit_group.sync.aligned;");
+        if (plan.QuantizesRow && plan.Numbers.HasOutliers)
+        {
+            StreamOutlierWeights.Take(ptx);
+        }
+
         ptx.Add("""
-            wgmma.commit_group.sync.aligned;
             wgmma.wait_group.sync.aligned 1;
             setp.eq.u32 isLeader, groupThread, 0;
             setp.ne.and.u32 isFirst, releaseBarrier, 0, isLeader;
@@ -503,7 +524,6 @@ internal static class StreamGemm
             COMBINE_RANKS:
             setp.eq.u32 isFinal, rank, 0;
             @isFinal bra TAKE_RANKS;
-            barrier.cluster.wait.acquire;
             sub.u32 total, rank, 1;
             mad.lo.u32 remote, total, {rankBytes}, scratchSlot;
             mapa.shared::cluster.u32 remote, remote, 0;
@@ -602,6 +622,11 @@ internal static class StreamGemm
 
         if (numbers.HasOutliers)
         {
+            if (plan.QuantizesRow)
+            {
+                StreamOutlierWeights.Meet(ptx);
+            }
+
             SumOutliers(ptx, plan, accumulators);
         }
 
@@ -654,7 +679,7 @@ internal static class StreamGemm
         for (int group = 0; group < plan.Tokens / 8; group++)
         {
             ptx.Add($$"""
-                ld.shared.v2.f32 {tokenOutlier0, tokenOutlier1}, [outlierRows+{{(GemmNumbers.OutlierChunk * StreamGemmPlan.BlockN * 4) + (group * 32)}}];
+                ld.shared.v2.f32 {tokenOutlier0, tokenOutlier1}, [outlierRows+{{(plan.OutlierChunk * StreamGemmPlan.BlockN * 4) + (group * 32)}}];
                 """);
             for (int i = 0; i < 4; i++)
             {

@@ -6,8 +6,8 @@ namespace KernelGen.Generator.Planning.Cuda;
 /// <param name="Output">The type that results are rounded to.</param>
 internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, ElementFormat Output)
 {
-    /// <summary>Columns that one pass of the outlier sum takes.</summary>
-    public const int OutlierChunk = 8;
+    /// <summary>Columns that one pass of the outlier sum takes, and those where there is a single row: a second pass would begin when all else is done.</summary>
+    public const int OutlierChunk = 8, RowOutlierChunk = 16;
 
     public bool HasOutliers => Outliers != OutlierPolicy.None;
 
@@ -159,7 +159,9 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int OutlierOffset => ScratchOffset + StreamTile.ScratchBytes;
 
-    public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
+    public int OutlierChunk => QuantizesRow ? GemmNumbers.RowOutlierChunk : GemmNumbers.OutlierChunk;
+
+    public int OutlierBytes => Numbers.HasOutliers ? OutlierChunk * (BlockN + Tokens) * 4 : 0;
 
     public int BarrierOffset => OutlierOffset + OutlierBytes;
 
