@@ -21,14 +21,18 @@ internal static class StreamTile
     /// <summary>How far beyond a row the multiplication reads: the rows that are not there are the row itself, 16 bytes further each time.</summary>
     private const int RowSlack = 128;
 
+    /// <summary>Kernels for rows up to this length keep the row as it is, for its outliers.</summary>
+    public const int LongestKeptRow = 4096;
+
     /// <summary>
-    /// Shared memory of a block that holds a single row of A: int8 [KPadded], where there may be outliers a bit per column, and, where they are nowhere
-    /// else, f16 [KPadded].
+    /// Shared memory of a block that holds a single row of A: int8 [KPadded], where there may be outliers a bit per column, and, where the row is kept, its
+    /// 16-bit values [KPadded].
     /// </summary>
     /// <param name="kPadded">K rounded up to whole K blocks.</param>
     /// <param name="outliers">Whether there may be outliers.</param>
-    /// <param name="normed">Whether the row is the result of a norm.</param>
-    public static int RowBytes(int kPadded, bool outliers, bool normed) => kPadded + (outliers ? (kPadded / 8) + (normed ? kPadded * 2 : 0) : 0) + RowSlack;
+    /// <param name="longest">The longest row that the kernel takes.</param>
+    public static int RowBytes(int kPadded, bool outliers, int longest) =>
+        kPadded + (outliers ? (kPadded / 8) + (longest <= LongestKeptRow ? kPadded * 2 : 0) : 0) + RowSlack;
 
     /// <summary>Bytes of the sums of a block, [64 output features][tokens] of int32.</summary>
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>

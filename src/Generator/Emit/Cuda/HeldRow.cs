@@ -14,15 +14,33 @@ internal static class HeldRow
     /// <summary>The registers of a thread's group, two values each.</summary>
     public static string[] Raw(int group) => Enumerable.Range(0, Group / 2).Select(pair => $"raw{group}_{pair}").ToArray();
 
-    /// <summary>Asks for the thread's i-th group, number <c>group</c> of the row at <c>input</c>; the last values of a row that are no whole load come one by one.</summary>
-    public static void Load(PtxWriter ptx, int i)
+    /// <summary>Asks for the thread's i-th group, number <c>group</c> of the row at <c>input</c>, whose length is whole groups.</summary>
+    public static void LoadWhole(PtxWriter ptx, int i)
     {
-        string next = ptx.Label("NEXT_LOAD");
+        Clear(ptx, i);
+        ptx.Add($$"""
+            setp.lt.u32 inRow{{i}}, group, groups;
+            shl.b32 element, group, 3;
+            setp.lt.u32 full, element, k;
+            mul.wide.u32 offset, element, 2;
+            add.u64 pointer, input, offset;
+            @full ld.global.v4.b32 {{{string.Join(", ", Raw(i))}}}, [pointer];
+            """);
+    }
+
+    private static void Clear(PtxWriter ptx, int i)
+    {
         foreach (string raw in Raw(i))
         {
             ptx.Add($"mov.b32 {raw}, 0;");
         }
+    }
 
+    /// <summary>The same for a row of any length: its last values, if they are no whole load, come one by one.</summary>
+    public static void Load(PtxWriter ptx, int i)
+    {
+        string next = ptx.Label("NEXT_LOAD");
+        Clear(ptx, i);
         ptx.Add($$"""
             setp.lt.u32 inRow{{i}}, group, groups;
             shl.b32 element, group, 3;

@@ -28,7 +28,7 @@ internal static class OutlierHelpers
         .Registers("f32", "threshold", "magnitude", "value")
         .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
-        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept", "isTaken");
+        .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
 
     /// <summary>Loads what the helper needs from the arguments.</summary>
     public static void Load(PtxWriter ptx) => ptx
@@ -75,7 +75,7 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, ptx.Label("REFILL"), filled, StreamInput.Quantized);
+        FillList(ptx, ptx.Label("REFILL"), filled, isShared: false);
         ptx.Add("mov.pred listKept, maskDone;");
     }
 
@@ -88,15 +88,12 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    /// <param name="input">
-    /// Where the mask and the outliers are: in global memory, unless the block itself has quantized the row. The consumers then bring the first chunk's weights
-    /// where <c>takesWeights</c>.
-    /// </param>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input = StreamInput.Quantized)
+    /// <param name="plan">The kernel, where it quantizes its single row itself: the mask is in shared memory then. Or null.</param>
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamGemmPlan? plan = null)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
-        int columns = ChunkOf(input);
+        int columns = plan?.OutlierChunk ?? GemmNumbers.OutlierChunk;
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
@@ -106,28 +103,27 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, refill, filled, input);
+        FillList(ptx, refill, filled, plan is not null);
         ptx.Add($"""
             setp.eq.u32 listKept, listOrdinal, 0;
             and.pred listKept, listKept, maskDone;
             {chunks}:
             mov.u32 chunkFirst, 0;
+            """);
+        if (plan is not null)
+        {
+            StreamOutliers.SkipTaken(ptx);
+        }
+
+        ptx.Add($"""
             {chunk}:
             sub.u32 chunkColumns, listCount, chunkFirst;
             setp.le.u32 isLast, chunkColumns, {columns};
             and.pred isLast, isLast, maskDone;
             min.u32 chunkColumns, chunkColumns, {columns};
             """);
-        if (input != StreamInput.Quantized)
-        {
-            ptx.Add("""
-                add.u32 item, listOrdinal, chunkFirst;
-                setp.eq.and.u32 isTaken, item, 0, takesWeights;
-                """);
-        }
-
         AwaitEmpty(ptx);
-        GatherColumns(ptx, numbers, blockM, blockN, input);
+        GatherColumns(ptx, numbers, blockM, blockN, columns, plan is { KeepsHalves: true });
         ptx.Add("selp.u32 item, 1, 0, isLast;");
         Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
@@ -139,8 +135,6 @@ internal static class OutlierHelpers
             {done}:
             """);
     }
-
-    private static int ChunkOf(StreamInput input) => input == StreamInput.Quantized ? GemmNumbers.OutlierChunk : GemmNumbers.RowOutlierChunk;
 
     /// <summary>Waits until the consumers have read what was in the buffer.</summary>
     public static void AwaitEmpty(PtxWriter ptx)
@@ -248,9 +242,8 @@ internal static class OutlierHelpers
     }
 
     /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
-    private static void FillList(PtxWriter ptx, string refill, string filled, StreamInput input)
+    private static void FillList(PtxWriter ptx, string refill, string filled, bool isShared)
     {
-        bool isShared = input != StreamInput.Quantized;
         string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
         ptx.Add($"""
             {refill}:
@@ -322,9 +315,9 @@ internal static class OutlierHelpers
     /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
     /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
     /// </summary>
-    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamInput input)
+    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, int chunk, bool rowIsShared)
     {
-        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes, rowsAt = ChunkOf(input) * blockN * 4;
+        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes, rowsAt = chunk * blockN * 4;
         ptx.Add("""
             add.u32 row, tileColumn, helperLane;
             mul.wide.u32 address, row, 4;
@@ -338,11 +331,6 @@ internal static class OutlierHelpers
         ForSlots(ptx, "COPY_COLUMN", () =>
         {
             string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
-            if (input != StreamInput.Quantized)
-            {
-                ptx.Add($"@isTaken bra {copied};");
-            }
-
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -370,7 +358,7 @@ internal static class OutlierHelpers
                 """);
             CopyWords(ptx, weights, "nTotal", 0);
             ptx.Add($"{copied}:");
-            if (input == StreamInput.Norm)
+            if (rowIsShared)
             {
                 return;
             }
@@ -395,12 +383,6 @@ internal static class OutlierHelpers
         ptx.Add("cp.async.wait_all;");
         ForSlots(ptx, "CONVERT_COLUMN", () =>
         {
-            string taken = ptx.Label("WEIGHTS_TAKEN");
-            if (input != StreamInput.Quantized)
-            {
-                ptx.Add($"@isTaken bra {taken};");
-            }
-
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockN}, weightLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -431,11 +413,6 @@ internal static class OutlierHelpers
                     """);
             }
 
-            if (input != StreamInput.Quantized)
-            {
-                ptx.Add($"{taken}:");
-            }
-
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -443,13 +420,13 @@ internal static class OutlierHelpers
                 add.u32 row, tileRow, helperLane;
                 setp.lt.u32 isMine, helperLane, {blockM};
                 """);
-            if (input == StreamInput.Norm)
+            if (rowIsShared)
             {
                 // The row lies in shared memory, and is the only one.
                 ptx.Add($"""
                     mad.lo.u32 item, gatherColumn, 2, rowHalves;
-                    ld.shared.b16 halfBits, [item];
-                    cvt.f32.f16 value, halfBits;
+                    ld.shared.u16 half, [item];
+                    {(numbers.Output == ElementFormat.BFloat16 ? "shl.b32 half, half, 16;\nmov.b32 value, half;" : "cvt.u16.u32 halfBits, half;\ncvt.f32.f16 value, halfBits;")}
                     selp.f32 value, value, 0f00000000, isLane0;
                     @isMine st.shared.f32 [storeAddress+{rowsAt}], value;
                     """);

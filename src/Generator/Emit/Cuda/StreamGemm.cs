@@ -51,7 +51,7 @@ internal static class StreamGemm
             StreamRow.Declare(ptx, plan);
             if (numbers.HasOutliers)
             {
-                StreamOutlierWeights.Declare(ptx);
+                StreamOutliers.Declare(ptx);
             }
         }
 
@@ -316,10 +316,15 @@ internal static class StreamGemm
         LocateSegment(ptx);
         if (plan.QuantizesRow)
         {
-            StreamOutlierWeights.Decide(ptx, "hasOriginals");
+            StreamOutliers.BringValues(ptx, plan);
+            OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, plan);
+            ptx.Add("HELPED_SEGMENT:");
+        }
+        else
+        {
+            OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
         }
 
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, plan.Input);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
             bra HELP_SEGMENT;
@@ -408,7 +413,7 @@ internal static class StreamGemm
                 """);
             if (plan.Numbers.HasOutliers)
             {
-                StreamOutlierWeights.Start(ptx);
+                StreamOutliers.Start(ptx);
             }
         }
 
@@ -445,7 +450,7 @@ internal static class StreamGemm
         ptx.Add("wgmma.commit_group.sync.aligned;");
         if (plan.QuantizesRow && plan.Numbers.HasOutliers)
         {
-            StreamOutlierWeights.Take(ptx);
+            StreamOutliers.Take(ptx);
         }
 
         ptx.Add("""
@@ -624,7 +629,7 @@ internal static class StreamGemm
         {
             if (plan.QuantizesRow)
             {
-                StreamOutlierWeights.Meet(ptx);
+                StreamOutliers.Meet(ptx);
             }
 
             SumOutliers(ptx, plan, accumulators);
@@ -672,6 +677,29 @@ internal static class StreamGemm
             add.u32 outlierRows, outlierRows, outlierBuffer;
             setp.eq.u32 again, columnsLeft, 0;
             @again bra CHUNK_SUMMED;
+            """);
+        if (plan.QuantizesRow)
+        {
+            StreamOutliers.SumColumns(ptx, plan, accumulators);
+        }
+        else
+        {
+            SumColumns(ptx, plan, accumulators);
+        }
+
+        ptx.Add("""
+            CHUNK_SUMMED:
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
+            bar.warp.sync 0xFFFFFFFF;
+            xor.b32 outlierPhase, outlierPhase, 1;
+            setp.eq.u32 again, lastChunk, 0;
+            @again bra OUTLIER_CHUNK;
+            """);
+    }
+
+    private static void SumColumns(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
+    {
+        ptx.Add("""
             OUTLIER_COLUMN:
             ld.shared.f32 weight0, [outlierWeights];
             ld.shared.f32 weight1, [outlierWeights+32];
@@ -694,12 +722,6 @@ internal static class StreamGemm
             sub.u32 columnsLeft, columnsLeft, 1;
             setp.ne.u32 again, columnsLeft, 0;
             @again bra OUTLIER_COLUMN;
-            CHUNK_SUMMED:
-            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
-            bar.warp.sync 0xFFFFFFFF;
-            xor.b32 outlierPhase, outlierPhase, 1;
-            setp.eq.u32 again, lastChunk, 0;
-            @again bra OUTLIER_CHUNK;
             """);
     }
 

@@ -54,8 +54,7 @@ internal static class StreamRow
            .Registers("f32", "high", "prescale", "scale", "scaledHigh")
            .Registers("f32", DecoderFrame.Names("x", 8))
            .Registers("b16", "halfLow", "halfHigh")
-           .Registers("b16", DecoderFrame.Names("h", 8))
-           .Registers("pred", "present", "full", "tail", "isRowLeader", "isFinite", "isZero")
+           .Registers("pred", "present", "full", "isRowLeader", "isFinite", "isZero")
            .Registers("pred", DecoderFrame.Names("inRow", groups));
         for (int i = 0; i < groups; i++)
         {
@@ -84,7 +83,12 @@ internal static class StreamRow
             for (int i = 0; i < groups; i++)
             {
                 ptx.Add($"add.u32 group, rowThread, {i * StreamGemmPlan.RowThreads};");
-                HeldRow.Load(ptx, i);
+                HeldRow.LoadWhole(ptx, i);
+                if (outliers && plan.KeepsHalves)
+                {
+                    ptx.Add("mad.lo.u32 address32, group, 16, rowHalves;")
+                       .Add($"@inRow{i} st.shared.v4.b32 [address32], {DecoderFrame.Vector(HeldRow.Raw(i))};");
+                }
             }
         }
 
@@ -177,7 +181,9 @@ internal static class StreamRow
         ptx.Add("add.u32 address32, rowMask, rowThread;");
         for (int i = 0; i < groups; i++)
         {
+            string beyond = ptx.Label("BEYOND_MASK");
             ptx.Add($"""
+                @!inRow{i} bra {beyond};
                 bfe.u32 bits, marks{i / 4}, {i % 4 * 8}, 8;
                 shl.b32 scratch, bits, 4;
                 or.b32 bits, bits, scratch;
@@ -191,7 +197,8 @@ internal static class StreamRow
                 shr.u32 scratch, bits, 7;
                 or.b32 bits, bits, scratch;
                 selp.b32 bits, bits, 0, isFinite;
-                @inRow{i} st.shared.u8 [address32+{i * StreamGemmPlan.RowThreads}], bits;
+                st.shared.u8 [address32+{i * StreamGemmPlan.RowThreads}], bits;
+                {beyond}:
                 """);
         }
     }

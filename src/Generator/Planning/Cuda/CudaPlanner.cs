@@ -46,6 +46,9 @@ internal static class CudaPlanner
     /// <summary>The ring of the kernels that quantize a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
     private const int OneRowStages = 8;
 
+    /// <summary>Of rows of 4,096 and of 20,480 values.</summary>
+    private const int ShortRowGroups = 2, LongRowGroups = 10;
+
     /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
     private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };
 
@@ -100,9 +103,9 @@ internal static class CudaPlanner
                     plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
             }
 
-            foreach (StreamInput input in OneRowInputs(spec, output))
+            foreach ((StreamInput input, int groups) in OneRowInputs(spec, output))
             {
-                StreamGemmPlan plan = new(StreamTile.LeastTokens, OneRowStages, numbers, input);
+                StreamGemmPlan plan = new(StreamTile.LeastTokens, OneRowStages, numbers, input, groups);
                 plans.Add(new CudaKernelPlan(
                     plan.Name, input == StreamInput.Norm ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow, 90, true, output, plan.LongestRow, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
             }
@@ -119,9 +122,10 @@ internal static class CudaPlanner
     }
 
     /// <summary>
-    /// A single row needs no kernel ahead where its own values say how it is quantized. What follows a norm is float16: a decoder's activations.
+    /// A single row needs no kernel ahead where its own values say how it is quantized. What follows a norm is float16: a decoder's activations. A kernel for
+    /// short rows is short itself, which shows where it is all that a launch does.
     /// </summary>
-    private static IEnumerable<StreamInput> OneRowInputs(Int8Spec spec, ElementFormat output)
+    private static IEnumerable<(StreamInput Input, int RowGroups)> OneRowInputs(Int8Spec spec, ElementFormat output)
     {
         bool standsAlone = spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
         if (!standsAlone || output == ElementFormat.Float32)
@@ -129,10 +133,11 @@ internal static class CudaPlanner
             yield break;
         }
 
-        yield return StreamInput.Row;
+        yield return (StreamInput.Row, ShortRowGroups);
+        yield return (StreamInput.Row, LongRowGroups);
         if (output == ElementFormat.Float16)
         {
-            yield return StreamInput.Norm;
+            yield return (StreamInput.Norm, ShortRowGroups);
         }
     }
 

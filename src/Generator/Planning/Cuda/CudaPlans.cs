@@ -133,7 +133,8 @@ internal enum StreamInput
 /// <param name="Stages">Depth of the ring.</param>
 /// <param name="Numbers">What it computes.</param>
 /// <param name="Input">What the rows of A are; a single row, of the output's type, unless a kernel ahead has quantized them.</param>
-internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers, StreamInput Input = StreamInput.Quantized)
+/// <param name="RowGroups">Groups of eight values of a single row that a thread keeps in registers.</param>
+internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers, StreamInput Input = StreamInput.Quantized, int RowGroups = 0)
 {
     public const int BlockN = 64, BlockK = 128, ScratchSlots = 4;
 
@@ -147,11 +148,11 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int Threads => FrontThreads + (QuantizesRow ? RowThreads : ConsumerThreads);
 
-    /// <summary>Groups of eight values that a thread keeps of a single row.</summary>
-    public int RowGroups => Input == StreamInput.Norm ? 2 : 10;
-
     /// <summary>The longest single row, in values.</summary>
     public int LongestRow => RowThreads * RowGroups * StreamTile.RowGroup;
+
+    /// <summary>Whether a single row stays in shared memory as it is, for its outliers.</summary>
+    public bool KeepsHalves => QuantizesRow && LongestRow <= StreamTile.LongestKeptRow;
 
     public int StageBytes => (BlockN + (QuantizesRow ? 0 : Tokens)) * BlockK;
 
@@ -172,7 +173,7 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
     public int SharedBytes => (QuantizesRow ? RowOffset : BarrierOffset + (16 * Stages) + 32 + 16) + 1024;
 
     public string Name =>
-        $"int8_gemm_s8t_s8n_s32_{(QuantizesRow ? 1 : Tokens)}x{BlockN}x{BlockK}_s{Stages}_stream{Input switch { StreamInput.Row => "_row", StreamInput.Norm => "_norm", _ => "" }}_{Numbers.Suffix}_sm90a";
+        $"int8_gemm_s8t_s8n_s32_{(QuantizesRow ? 1 : Tokens)}x{BlockN}x{BlockK}_s{Stages}_stream{Input switch { StreamInput.Row => $"_row{LongestRow}", StreamInput.Norm => $"_norm{LongestRow}", _ => "" }}_{Numbers.Suffix}_sm90a";
 }
 
 /// <summary>A GEMM without TMA, a tile per thread block: every thread holds a grid of results.</summary>

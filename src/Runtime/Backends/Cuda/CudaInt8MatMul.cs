@@ -263,7 +263,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     /// <summary>
     /// The kernel that multiplies a single row which nothing has quantized; null where there is none for it: on other devices, for zero-points or a scale of all
-    /// rows, where input and output differ in type, or the row is not aligned or too long.
+    /// rows, where input and output differ in type, or the row is not aligned, not a multiple of eight values or too long.
     /// </summary>
     /// <param name="input">The row; where it is to be normalized, what the norm rounds it to.</param>
     /// <param name="weights">[N, K].</param>
@@ -272,9 +272,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, bool normed = false)
     {
         CudaKernelRole role = normed ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow;
-        return input.Format == output && input.Address % 16 == 0
-            ? usable.Find(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
-                && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock)
+        return input.Format == output && input.Address % 16 == 0 && weights.InputFeatures % StreamTile.RowGroup == 0
+            ? usable.Where(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
+                && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock).MinBy(static variant => variant.BlockM)
             : null;
     }
 
@@ -347,7 +347,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     /// <summary>Shared memory of a block that holds a single row.</summary>
     private int SharedBytes(CudaKernelVariant kernel, CudaInt8Weights weights) =>
-        kernel.SharedBytes + StreamTile.RowBytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.Role == CudaKernelRole.StreamNormedRow);
+        kernel.SharedBytes + StreamTile.RowBytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.BlockM);
 
     private GemmArguments Arguments(
         CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation) =>
