@@ -18,7 +18,7 @@ internal static class StreamGemm
         GemmNumbers numbers = plan.Numbers;
         string[] accumulators = Enumerable.Range(0, plan.Tokens / 2).Select(i => $"acc{i}").ToArray();
         ptx.Add($$"""
-            .version 8.0
+            .version 8.1
             .target sm_90a
             .address_size 64
             .extern .shared .align 1024 .b8 dynamicShared[];
@@ -29,7 +29,7 @@ internal static class StreamGemm
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
            .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
-           .Registers("b32", "ranks", "rank", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh", "descriptorHighB")
+           .Registers("b32", "ranks", "rank", "ranksBarrier", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh", "descriptorHighB")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
@@ -70,9 +70,12 @@ internal static class StreamGemm
             """).ToString();
     }
 
+    /// <summary>Whether the consumers read stages themselves.</summary>
+    private static bool TakesOutliers(StreamGemmPlan plan) => plan.QuantizesRow && plan.Numbers.HasOutliers;
+
     private static int OutlierBarrier(StreamGemmPlan plan) => plan.Stages * 16;
 
-    /// <summary>Counts the threads of the cluster's other blocks whose sums are here.</summary>
+    /// <summary>Counts the bytes that the cluster's other blocks leave here.</summary>
     private static int RanksBarrier(StreamGemmPlan plan) => OutlierBarrier(plan) + 40;
 
     private static void Prologue(PtxWriter ptx, StreamGemmPlan plan)
@@ -114,20 +117,18 @@ internal static class StreamGemm
         {
             ptx.Add($"""
                 mbarrier.init.shared::cta.b64 [barriers+{stage * 16}], 1;
-                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], 1;
+                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], {(TakesOutliers(plan) ? StreamOutliers.TakerWarps : 1)};
                 """);
         }
 
         ptx.Add($"""
             mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan)}], {OutlierHelpers.Threads};
             mbarrier.init.shared::cta.b64 [barriers+{OutlierBarrier(plan) + 8}], 128;
-            sub.u32 total, ranks, 1;
-            shl.b32 total, total, 7;
-            @!isAlone mbarrier.init.shared::cta.b64 [barriers+{RanksBarrier(plan)}], total;
+            mbarrier.init.shared::cta.b64 [barriers+{RanksBarrier(plan)}], 1;
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
             bar.sync 0;
-            @!isAlone barrier.cluster.arrive.release;
+            @!isAlone barrier.cluster.arrive.relaxed;
             griddepcontrol.launch_dependents;
             shr.u32 warpgroup, thread, 7;
             mov.u32 stage, 0;
@@ -384,7 +385,9 @@ internal static class StreamGemm
         }
 
         // Another block's shared memory may be written to once that block is known to run.
-        ptx.Add("""
+        ptx.Add($"""
+            add.u32 ranksBarrier, barriers, {RanksBarrier(plan)};
+            mapa.shared::cluster.u32 ranksBarrier, ranksBarrier, 0;
             setp.ne.u32 again, rank, 0;
             @again barrier.cluster.wait.acquire;
             CONSUME_SEGMENT:
@@ -397,7 +400,7 @@ internal static class StreamGemm
             ptx.Add($"mov.b32 {accumulator}, 0;");
         }
 
-        ptx.Add($"""
+        ptx.Add("""
             add.u32 feature, featureLocal, tileColumn;
             setp.lt.u32 validFeature0, feature, nTotal;
             add.u32 total, feature, 8;
@@ -406,12 +409,17 @@ internal static class StreamGemm
         LoadVectors(ptx, plan);
         if (plan.QuantizesRow)
         {
+            for (int token = 0; token < plan.Tokens / 4; token++)
+            {
+                ptx.Add($"mov.f32 tokenStep{token}, rowStep;");
+            }
+
             ptx.Add("""
                 mul.lo.u32 rowCursor, tile, kBlocks;
                 sub.u32 rowCursor, unit, rowCursor;
                 mad.lo.u32 rowCursor, rowCursor, 128, rowAt;
                 """);
-            if (plan.Numbers.HasOutliers)
+            if (TakesOutliers(plan))
             {
                 StreamOutliers.Start(ptx);
             }
@@ -448,14 +456,14 @@ internal static class StreamGemm
 
         // A stage is given back while the next one is multiplied: a block alone on its multiprocessor has nothing else to hide the multiplication behind.
         ptx.Add("wgmma.commit_group.sync.aligned;");
-        if (plan.QuantizesRow && plan.Numbers.HasOutliers)
+        if (TakesOutliers(plan))
         {
             StreamOutliers.Take(ptx);
         }
 
-        ptx.Add("""
+        ptx.Add($"""
             wgmma.wait_group.sync.aligned 1;
-            setp.eq.u32 isLeader, groupThread, 0;
+            {(TakesOutliers(plan) ? StreamOutliers.IsTakersLeader : "setp.eq.u32 isLeader, groupThread, 0;")}
             setp.ne.and.u32 isFirst, releaseBarrier, 0, isLeader;
             @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             add.u32 releaseBarrier, full, 8;
@@ -520,7 +528,10 @@ internal static class StreamGemm
         ptx.Add("COMBINED:");
     }
 
-    /// <summary>The sums of the cluster's other blocks, thread by thread, to the first block, which goes on alone.</summary>
+    /// <summary>
+    /// The sums of the cluster's other blocks, thread by thread, to the first block, which goes on alone. They count themselves as they arrive: a store and a
+    /// release behind it would wait for all that the block has under way in global memory.
+    /// </summary>
     private static void CombineRanks(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
     {
         const int VectorBytes = 128 * 16;
@@ -535,17 +546,26 @@ internal static class StreamGemm
             """);
         for (int i = 0; i < vectors; i++)
         {
-            ptx.Add($"st.shared::cluster.v4.b32 [remote+{i * VectorBytes}], {{{string.Join(", ", accumulators.Skip(4 * i).Take(4))}}};");
+            ptx.Add($"st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [remote+{i * VectorBytes}], {{{string.Join(", ", accumulators.Skip(4 * i).Take(4))}}}, [ranksBarrier];");
         }
 
         ptx.Add($"""
-            add.u32 remote, barriers, {RanksBarrier(plan)};
-            mapa.shared::cluster.u32 remote, remote, 0;
-            mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];
             bra END;
             TAKE_RANKS:
+            sub.u32 total, ranks, 1;
+            mul.lo.u32 total, total, {vectors * VectorBytes};
+            """);
+        if (TakesOutliers(plan))
+        {
+            StreamOutliers.CountOthers(ptx);
+        }
+
+        ptx.Add($"""
+            setp.eq.u32 isLeader, groupThread, 0;
+            @isLeader mbarrier.arrive.expect_tx.shared::cta.b64 _, [barriers+{RanksBarrier(plan)}], total;
+            AWAIT_RANKS:
             mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 ready, [barriers+{RanksBarrier(plan)}], 0;
-            @!ready bra TAKE_RANKS;
+            @!ready bra AWAIT_RANKS;
             mov.u32 remote, scratchSlot;
             mov.u32 total, 1;
             TAKE_RANK:
@@ -592,11 +612,6 @@ internal static class StreamGemm
             """);
         if (plan.QuantizesRow)
         {
-            for (int token = 0; token < plan.Tokens / 4; token++)
-            {
-                ptx.Add($"mov.f32 tokenStep{token}, rowStep;");
-            }
-
             return;
         }
 
@@ -627,7 +642,7 @@ internal static class StreamGemm
 
         if (numbers.HasOutliers)
         {
-            if (plan.QuantizesRow)
+            if (TakesOutliers(plan))
             {
                 StreamOutliers.Meet(ptx);
             }

@@ -14,14 +14,20 @@ internal static class StreamOutliers
     /// <summary>Columns that are summed at a time: their values and weights are on the way together.</summary>
     private const int ColumnsAtOnce = 4;
 
+    /// <summary>Consumer warps that read stages: a thread per output feature.</summary>
+    public const int TakerWarps = StreamGemmPlan.BlockN / 32;
+
+    /// <summary>isLeader: the threads that give a stage back for all that have read it.</summary>
+    public const string IsTakersLeader = "setp.eq.and.u32 isLeader, lane, 0, isTaker;";
+
     private static readonly string[] Words = DecoderFrame.Names("maskWord", 4);
 
     public static void Declare(PtxWriter ptx) => ptx
-        .Registers("b32", "takenOrdinal", "takenAt", "takenFeature", "takenAddress", "maskCursor", "maskItem", "maskLimit", "maskBit", "maskBlock", "maskCount", "maskSum")
+        .Registers("b32", "takenOrdinal", "takenAt", "takenFeature", "takenAddress", "maskCursor", "maskItem", "maskLimit", "maskBit", "maskBlock", "maskCount", "maskSum", "takenTotal")
         .Registers("b32", Words)
-        .Registers("f32", "takenScale", "takenValue")
+        .Registers("f32", "takenValue", "takenFactor0", "takenFactor1")
         .Registers("f32", DecoderFrame.Names("takenRow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenLow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenHigh", ColumnsAtOnce))
-        .Registers("pred", "takesWeights", "takesNone", "isTaker", "wordDone");
+        .Registers("pred", "takesWeights", "takesNone", "isTaker", "takesColumns", "sumsTaken", "wordDone", "isRemote", "isSent", "isFirstRank");
 
     /// <summary>
     /// The helpers bring the values of a tile's first outliers, and are done with it, at HELPED_SEGMENT, if there are no others; where nobody takes their weights,
@@ -109,30 +115,34 @@ internal static class StreamOutliers
 
     /// <summary>
     /// Before a segment's K blocks: the ordinal of its first outlier column, and where this thread's feature of the first block's buffer is, which all threads
-    /// have read for the tile before.
+    /// have read for the tile before. takenTotal, for a cluster's first block: outliers of the row.
     /// </summary>
     public static void Start(PtxWriter ptx)
     {
         string count = ptx.Label("COUNT_AHEAD"), counted = ptx.Label("COUNTED_AHEAD"), none = ptx.Label("TAKE_NONE");
         ptx.Argument("pointer", nameof(GemmArguments.Originals), "u64").Add("setp.ne.u64 again, pointer, 0;");
         Decide(ptx, "again");
-        ptx.Argument("pointer", nameof(GemmArguments.ColumnSteps), "u64").Add($"""
+        ptx.Add($"""
             bar.sync 1, 128;
             mov.u32 takenOrdinal, 0;
+            mov.u32 takenTotal, 0;
             mov.u32 maskCursor, rowMask;
-            @!takesWeights bra {none};
             and.b32 takenFeature, groupThread, {StreamGemmPlan.BlockN - 1};
             setp.lt.u32 isTaker, groupThread, {StreamGemmPlan.BlockN};
-            add.u32 maskItem, takenFeature, tileColumn;
-            mul.wide.u32 pointerRow, maskItem, 4;
-            add.u64 pointer, pointer, pointerRow;
-            ld.global.nc.f32 takenScale, [pointer];
+            and.pred takesColumns, takesWeights, isTaker;
+            and.pred sumsTaken, takesWeights, takesWeights;
+            @!takesWeights bra {none};
             mad.lo.u32 takenAt, takenFeature, 4, outlierBuffer;
-            @!isAlone mapa.shared::cluster.u32 takenAt, takenAt, 0;
+            setp.ne.u32 isRemote, rank, 0;
+            @isRemote mapa.shared::cluster.u32 takenAt, takenAt, 0;
             mul.lo.u32 maskLimit, tile, kBlocks;
             sub.u32 maskLimit, unit, maskLimit;
             shl.b32 maskLimit, maskLimit, 2;
             mad.lo.u32 maskCursor, maskLimit, 4, rowMask;
+            setp.eq.u32 isFirstRank, rank, 0;
+            not.pred again, isAlone;
+            and.pred isFirstRank, isFirstRank, again;
+            @isFirstRank shl.b32 maskLimit, kBlocks, 2;
             mov.u32 maskItem, lane;
             {count}:
             setp.ge.u32 again, maskItem, maskLimit;
@@ -145,6 +155,8 @@ internal static class StreamOutliers
             bra {count};
             {counted}:
             redux.sync.add.s32 takenOrdinal, takenOrdinal, 0xFFFFFFFF;
+            mov.u32 takenTotal, takenOrdinal;
+            @isFirstRank mov.u32 takenOrdinal, 0;
             {none}:
             """);
     }
@@ -159,7 +171,7 @@ internal static class StreamOutliers
             or.b32 maskItem, maskWord0, maskWord1;
             or.b32 maskBit, maskWord2, maskWord3;
             or.b32 maskItem, maskItem, maskBit;
-            setp.ne.and.u32 again, maskItem, 0, takesWeights;
+            setp.ne.and.u32 again, maskItem, 0, takesColumns;
             @!again bra {{done}};
             """);
         for (int word = 0; word < Words.Length; word++)
@@ -168,37 +180,56 @@ internal static class StreamOutliers
             ptx.Add($"{column}:");
             NextBit(ptx, word, next);
 
-            // TMA has swizzled the stage: a feature's 16-byte pieces stand at their number xor the feature's.
+            // TMA has swizzled the stage: a feature's 16-byte pieces stand at their number xor the feature's. The values stay int8: a feature's step is at hand where they are multiplied.
             ptx.Add($"""
                 mad.lo.u32 takenAddress, takenFeature, {StreamGemmPlan.BlockK}, stageBase;
                 and.b32 maskItem, takenFeature, 7;
                 shl.b32 maskItem, maskItem, 4;
                 xor.b32 maskItem, maskItem, maskBit;
                 add.u32 takenAddress, takenAddress, maskItem;
-                setp.lt.and.u32 again, takenOrdinal, {GemmNumbers.RowOutlierChunk}, isTaker;
+                setp.lt.u32 again, takenOrdinal, {GemmNumbers.RowOutlierChunk};
                 @again ld.shared.s8 maskItem, [takenAddress];
                 cvt.rn.f32.s32 takenValue, maskItem;
-                mul.rn.f32 takenValue, takenValue, takenScale;
                 mad.lo.u32 takenAddress, takenOrdinal, {StreamGemmPlan.BlockN * 4}, takenAt;
-                @again st.shared::cluster.f32 [takenAddress], takenValue;
+                and.pred isSent, again, isRemote;
+                @isSent st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [takenAddress], takenValue, [ranksBarrier];
+                not.pred isSent, isRemote;
+                and.pred isSent, isSent, again;
+                @isSent st.shared.f32 [takenAddress], takenValue;
                 add.u32 takenOrdinal, takenOrdinal, 1;
                 bra {column};
                 {next}:
                 """);
         }
 
-        // The stage is not given back before all have read it.
-        ptx.Add("bar.sync 1, 128;").Add($"{done}:");
+        // The warp's first lane gives the stage back later, for all lanes.
+        ptx.Add("bar.warp.sync 0xFFFFFFFF;").Add($"{done}:");
     }
+
+    /// <summary>The bytes that the cluster's other blocks leave in this one's buffer, to <c>total</c>.</summary>
+    public static void CountOthers(PtxWriter ptx) => ptx.Add($"""
+        min.u32 takenTotal, takenTotal, {GemmNumbers.RowOutlierChunk};
+        min.u32 maskItem, takenOrdinal, {GemmNumbers.RowOutlierChunk};
+        sub.u32 takenTotal, takenTotal, maskItem;
+        mad.lo.u32 total, takenTotal, {StreamGemmPlan.BlockN * 4}, total;
+        """);
 
     /// <summary>What this block's threads have taken is there for all of them.</summary>
     public static void Meet(PtxWriter ptx) => ptx.Add("bar.sync 1, 128;");
 
-    /// <summary>The buffer's columns, ascending, to the sums of the row.</summary>
+    /// <summary>
+    /// The buffer's columns, ascending, to the sums of the row. Weights that were taken are int8 values still, which their feature's step makes what
+    /// the helpers gather.
+    /// </summary>
     public static void SumColumns(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
     {
         string columns = ptx.Label("OUTLIER_COLUMNS");
-        ptx.Add($"add.u32 outlierRows, outlierBuffer, {plan.OutlierChunk * StreamGemmPlan.BlockN * 4};").Add($"{columns}:");
+        ptx.Add($"""
+            add.u32 outlierRows, outlierBuffer, {plan.OutlierChunk * StreamGemmPlan.BlockN * 4};
+            selp.f32 takenFactor0, columnStep0, {PtxWriter.F32(1)}, sumsTaken;
+            selp.f32 takenFactor1, columnStep1, {PtxWriter.F32(1)}, sumsTaken;
+            {columns}:
+            """);
         for (int i = 0; i < ColumnsAtOnce; i++)
         {
             ptx.Add($"""
@@ -212,6 +243,8 @@ internal static class StreamOutliers
         {
             ptx.Add($"""
                 setp.gt.u32 again, columnsLeft, {i};
+                mul.rn.f32 takenLow{i}, takenLow{i}, takenFactor0;
+                mul.rn.f32 takenHigh{i}, takenHigh{i}, takenFactor1;
                 @again fma.rn.f32 {accumulators[0]}, takenRow{i}, takenLow{i}, {accumulators[0]};
                 @again fma.rn.f32 {accumulators[2]}, takenRow{i}, takenHigh{i}, {accumulators[2]};
                 """);
@@ -223,6 +256,7 @@ internal static class StreamOutliers
             setp.gt.u32 again, columnsLeft, {ColumnsAtOnce};
             sub.u32 columnsLeft, columnsLeft, {ColumnsAtOnce};
             @again bra {columns};
+            setp.ne.u32 sumsTaken, columnsLeft, columnsLeft;
             """);
     }
 

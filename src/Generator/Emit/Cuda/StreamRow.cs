@@ -47,7 +47,7 @@ internal static class StreamRow
         bool outliers = plan.Numbers.HasOutliers, isNorm = plan.Input == StreamInput.Norm;
         int groups = plan.RowGroups;
         ptx.Add("{")
-           .Registers("b32", "rowThread", "rowLane", "rowWarp", "group", "groups", "element", "scratch", "address32", "k", "thresholds", "largest", "kept", "largestPair", "keptPair")
+           .Registers("b32", "rowThread", "rowLane", "rowWarp", "group", "groups", "ownFirst", "ownEnd", "element", "scratch", "address32", "k", "thresholds", "largest", "kept", "largestPair", "keptPair")
            .Registers("b32", "infinity", "magnitude", "keeps", "bits", "groupOutliers", "packedLow", "packedHigh", "zeroPoint")
            .Registers("b32", Enumerable.Range(0, (groups + 3) / 4).Select(static i => $"marks{i}").ToArray())
            .Registers("b64", "input", "offset", "pointer")
@@ -73,6 +73,7 @@ internal static class StreamRow
             mov.u32 keptPair, 0;
             mov.u32 infinity, {(plan.Numbers.Output == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
             """);
+        LocateOwn(ptx);
         if (isNorm)
         {
             Normalize(ptx, plan);
@@ -122,7 +123,11 @@ internal static class StreamRow
         for (int i = 0; i < groups; i++)
         {
             string beyond = ptx.Label("BEYOND_ROW");
-            ptx.Add($"@!inRow{i} bra {beyond};");
+            ptx.Add($"""
+                setp.le.s32 present, ownFirst, {i * StreamGemmPlan.RowThreads};
+                setp.gt.and.s32 present, ownEnd, {i * StreamGemmPlan.RowThreads}, present;
+                @!present bra {beyond};
+                """);
             HeldRow.Quantize(ptx, plan.Numbers.Output, i);
             ptx.Add($$"""
                 selp.b32 packedLow, packedLow, 0, isFinite;
@@ -145,6 +150,20 @@ internal static class StreamRow
             @present bra END;
             """).Add("}");
     }
+
+    /// <summary>ownFirst and ownEnd: the groups that this block multiplies, all but where a cluster's blocks share K, less this thread's number.</summary>
+    private static void LocateOwn(PtxWriter ptx) => ptx.Add("""
+        div.u32 ownFirst, unit, kBlocks;
+        mul.lo.u32 ownFirst, ownFirst, kBlocks;
+        sub.u32 ownEnd, unitEnd, ownFirst;
+        sub.u32 ownFirst, unit, ownFirst;
+        shl.b32 ownFirst, ownFirst, 4;
+        shl.b32 ownEnd, ownEnd, 4;
+        @isAlone mov.u32 ownFirst, 0;
+        @isAlone mov.u32 ownEnd, groups;
+        sub.u32 ownFirst, ownFirst, rowThread;
+        sub.u32 ownEnd, ownEnd, rowThread;
+        """);
 
     /// <summary>largest, kept and isFinite of the row to all its threads.</summary>
     private static void Reduce(PtxWriter ptx, bool outliers)

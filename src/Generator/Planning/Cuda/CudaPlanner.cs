@@ -46,8 +46,8 @@ internal static class CudaPlanner
     /// <summary>The ring of the kernels that quantize a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
     private const int OneRowStages = 8;
 
-    /// <summary>Of rows of 4,096 and of 20,480 values.</summary>
-    private const int ShortRowGroups = 2, LongRowGroups = 10;
+    /// <summary>Of rows of 4,096 and of 16,384 values; longer ones are quantized no later by a kernel of their own.</summary>
+    private const int ShortRowGroups = 2, LongRowGroups = 8;
 
     /// <summary>Tall tiles for prefill; one and four rows of fragments for few rows.</summary>
     private static readonly (int M, int N, int WarpRows, int Stages)[] MmaTiles = { (128, 128, 2, 3), (64, 128, 2, 3), (16, 128, 1, 4) };
