@@ -66,11 +66,8 @@ internal sealed class CudaStepExecutor(DecoderDescription description, DecoderPi
         }
     }
 
-    private void Choose(int rows, ulong positions)
-    {
-        _home.Kernels.Sample(_home.Stream, rows, _home.Decoder.Logits, description.VocabularySize, _inputs.Sampling, _inputs.Tokens, positions);
-        _inputs.DownloadChosen(_home.Stream, rows);
-    }
+    private void Choose(int rows, ulong positions) =>
+        _home.Kernels.Sample(_home.Stream, rows, _home.Decoder.Logits, description.VocabularySize, _inputs.Sampling, _inputs.ChosenAddress, positions);
 
     private int Chosen(int row) => _inputs.Chosen[row] == DecoderRow.NoToken ? IStepExecutor.NoToken : (int)_inputs.Chosen[row];
 

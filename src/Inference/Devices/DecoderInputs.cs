@@ -68,6 +68,9 @@ internal sealed unsafe class DecoderInputs : IDisposable
     public Span<CudaAttentionTile> HostTiles =>
         MemoryMarshal.Cast<byte, CudaAttentionTile>(_host.Span<byte>()[(Offset(3) + SamplingBytes(_batch))..])[..TileCount(_rows, _batch)];
 
+    /// <summary>Where a device leaves the tokens that it chooses: in <see cref="Chosen"/> itself, which takes less than a copy behind the last kernel.</summary>
+    public ulong ChosenAddress => (ulong)_chosen.Value;
+
     /// <summary>The tokens that the last step chose, once the stream is done.</summary>
     public ReadOnlySpan<uint> Chosen => _chosen.Span<uint>();
 
@@ -86,13 +89,6 @@ internal sealed unsafe class DecoderInputs : IDisposable
         Span<uint> line = _hostTable.Span<uint>().Slice(slot * _pagesPerSequence, _pagesPerSequence);
         MemoryMarshal.Cast<int, uint>(pages).CopyTo(line);
         _deviceTable.Upload<uint>(line[..pages.Length], stream, (long)slot * _pagesPerSequence * sizeof(uint));
-    }
-
-    /// <summary>Queues the copy of the first rows' chosen tokens to <see cref="Chosen"/>.</summary>
-    public void DownloadChosen(CudaStream stream, int rows)
-    {
-        stream.Context.Use();
-        CudaDriver.Check(CudaDriver.cuMemcpyDtoHAsync_v2((void*)_chosen.Value, Tokens, (nuint)(rows * sizeof(uint)), stream.Value));
     }
 
     public void Dispose()

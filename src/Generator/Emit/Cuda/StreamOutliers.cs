@@ -27,7 +27,7 @@ internal static class StreamOutliers
         .Registers("b32", Words)
         .Registers("f32", "takenValue", "takenFactor0", "takenFactor1")
         .Registers("f32", DecoderFrame.Names("takenRow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenLow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenHigh", ColumnsAtOnce))
-        .Registers("pred", "takesWeights", "takesNone", "isTaker", "takesColumns", "sumsTaken", "wordDone", "isRemote", "isSent", "isFirstRank");
+        .Registers("pred", "takesWeights", "takesNone", "isTaker", "takesColumns", "sumsTaken", "wordDone", "isRemote", "isSent");
 
     /// <summary>
     /// The helpers bring the values of a tile's first outliers, and are done with it, at HELPED_SEGMENT, if there are no others; where nobody takes their weights,
@@ -113,13 +113,51 @@ internal static class StreamOutliers
         @more mov.u32 chunkFirst, {GemmNumbers.RowOutlierChunk};
         """);
 
+    /// <summary>This thread's outliers of the row, and those of them ahead of the block's own K blocks, to the counts that a cluster's blocks need.</summary>
+    public static void Count(PtxWriter ptx, int groups)
+    {
+        string alone = ptx.Label("COUNTS_NOTHING");
+        ptx.Add($"""
+            @isAlone bra {alone};
+            mov.u32 keeps, 0;
+            mov.u32 magnitude, 0;
+            """);
+        for (int first = 0; first < groups; first += 4)
+        {
+            ptx.Add("mov.u32 scratch, 0;");
+            for (int i = first; i < Math.Min(groups, first + 4); i++)
+            {
+                ptx.Add($"setp.gt.s32 present, ownFirst, {i * StreamGemmPlan.RowThreads};").Add($"@present or.b32 scratch, scratch, 0x{0xFFu << (8 * (i - first)):X8};");
+            }
+
+            ptx.Add($"""
+                and.b32 scratch, scratch, marks{first / 4};
+                popc.b32 scratch, scratch;
+                add.u32 keeps, keeps, scratch;
+                popc.b32 scratch, marks{first / 4};
+                add.u32 magnitude, magnitude, scratch;
+                """);
+        }
+
+        ptx.Add($"""
+            selp.u32 keeps, keeps, 0, isFinite;
+            selp.u32 magnitude, magnitude, 0, isFinite;
+            redux.sync.add.s32 keeps, keeps, 0xFFFFFFFF;
+            redux.sync.add.s32 magnitude, magnitude, 0xFFFFFFFF;
+            mov.u32 address32, rowCounts;
+            @isRowLeader red.shared.add.u32 [address32], keeps;
+            @isRowLeader red.shared.add.u32 [address32+4], magnitude;
+            {alone}:
+            """);
+    }
+
     /// <summary>
     /// Before a segment's K blocks: the ordinal of its first outlier column, and where this thread's feature of the first block's buffer is, which all threads
-    /// have read for the tile before. takenTotal, for a cluster's first block: outliers of the row.
+    /// have read for the tile before. takenTotal, in a cluster: outliers of the row.
     /// </summary>
     public static void Start(PtxWriter ptx)
     {
-        string count = ptx.Label("COUNT_AHEAD"), counted = ptx.Label("COUNTED_AHEAD"), none = ptx.Label("TAKE_NONE");
+        string none = ptx.Label("TAKE_NONE");
         ptx.Argument("pointer", nameof(GemmArguments.Originals), "u64").Add("setp.ne.u64 again, pointer, 0;");
         Decide(ptx, "again");
         ptx.Add($"""
@@ -139,24 +177,10 @@ internal static class StreamOutliers
             sub.u32 maskLimit, unit, maskLimit;
             shl.b32 maskLimit, maskLimit, 2;
             mad.lo.u32 maskCursor, maskLimit, 4, rowMask;
-            setp.eq.u32 isFirstRank, rank, 0;
-            not.pred again, isAlone;
-            and.pred isFirstRank, isFirstRank, again;
-            @isFirstRank shl.b32 maskLimit, kBlocks, 2;
-            mov.u32 maskItem, lane;
-            {count}:
-            setp.ge.u32 again, maskItem, maskLimit;
-            @again bra {counted};
-            mad.lo.u32 takenAddress, maskItem, 4, rowMask;
-            ld.shared.u32 maskBit, [takenAddress];
-            popc.b32 maskBit, maskBit;
-            add.u32 takenOrdinal, takenOrdinal, maskBit;
-            add.u32 maskItem, maskItem, 32;
-            bra {count};
-            {counted}:
-            redux.sync.add.s32 takenOrdinal, takenOrdinal, 0xFFFFFFFF;
-            mov.u32 takenTotal, takenOrdinal;
-            @isFirstRank mov.u32 takenOrdinal, 0;
+            @isAlone bra {none};
+            mov.u32 takenAddress, rowCounts;
+            ld.shared.u32 takenOrdinal, [takenAddress];
+            ld.shared.u32 takenTotal, [takenAddress+4];
             {none}:
             """);
     }

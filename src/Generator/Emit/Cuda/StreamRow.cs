@@ -21,6 +21,7 @@ internal static class StreamRow
     {
         ptx.Add($"""
             .shared .align 8 .b64 rowLargest[{Warps}];
+            {(plan.Numbers.HasOutliers ? ".shared .align 8 .b32 rowCounts[2];" : "")}
             {(plan.Input == StreamInput.Norm ? ".shared .align 4 .f32 rowSums[32];\n.shared .align 4 .f32 rowSquares[32];" : "")}
             """)
            .Registers("b32", "rowAt", "rowMask", "rowHalves", "rowCursor")
@@ -71,6 +72,7 @@ internal static class StreamRow
             shr.u32 groups, kPadded, 3;
             mov.u32 largestPair, 0;
             mov.u32 keptPair, 0;
+            {(outliers ? "mov.u32 address32, rowCounts;\nsetp.eq.u32 present, rowThread, 0;\n@present st.shared.b64 [address32], 0;" : "")}
             mov.u32 infinity, {(plan.Numbers.Output == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
             """);
         LocateOwn(ptx);
@@ -140,6 +142,7 @@ internal static class StreamRow
         if (outliers)
         {
             StoreMask(ptx, groups);
+            StreamOutliers.Count(ptx, groups);
         }
 
         ptx.Add($"""

@@ -136,7 +136,7 @@ internal static class FewRowsGemmKernel
     /// <summary>The features' values at kAt into a set of registers; zeros beyond K and beyond the features.</summary>
     private static void LoadWeights(PtxWriter ptx, FewRowsGemmPlan shape, int set)
     {
-        const string Instruction = "ld.global.nc.L1::no_allocate.v4.b32";
+        const string Instruction = "ld.global.nc.L1::no_allocate.L2::256B.v4.b32";
         if (shape.Int8Weights)
         {
             // Rows are padded with zeros to whole blocks of 128: a piece that begins in K ends in the row.
