@@ -71,8 +71,8 @@ internal sealed class CudaMultiplication : IDisposable
     /// <summary>Whether <see cref="Multiply"/> by these weights can apply an activation.</summary>
     public bool Activates(CudaMatrixWeights weights) => _int8 is not null && weights.Int8 is not null;
 
-    /// <summary>Whether <see cref="Multiply"/> by these weights can normalize a single row of so many float16 values itself.</summary>
-    public bool Normalizes(CudaMatrixWeights weights, CudaMatrix row) => _int8 is not null && weights.Int8 is { } int8 && _int8.SingleRow(row, int8, row.Format, normed: true) is not null;
+    /// <summary>Whether <see cref="Multiply"/> by these weights, with no activation or ReLU, can normalize a single row itself.</summary>
+    public bool Normalizes(CudaMatrixWeights weights, CudaMatrix row) => _int8 is not null && weights.Int8 is { } int8 && _int8.SingleRow(row, int8, row.Format, Activation.Relu, normed: true) is not null;
 
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, without an activation unless <see cref="Activates"/>.</summary>
     public void Multiply(CudaMatrixWeights weights, ProductInput input, int rows, CudaMatrix output, Activation activation = Activation.None)
@@ -91,7 +91,7 @@ internal sealed class CudaMultiplication : IDisposable
 
         if (input.Norm is { } norm)
         {
-            _int8.MultiplyRow(_workspace!, input.Rows, norm, int8, output, weights.Bias, activation, _int8.SingleRow(input.Rows, int8, output.Format, normed: true)!);
+            _int8.MultiplyRow(_stream, input.Rows, norm, int8, output, weights.Bias, activation, _int8.SingleRow(input.Rows, int8, output.Format, activation, normed: true)!);
             return;
         }
 

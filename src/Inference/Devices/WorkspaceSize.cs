@@ -15,10 +15,10 @@ internal readonly record struct WorkspaceSize(int Rows, long KPadded, long Parti
     {
         long features = plan.Matrices.Max(static matrix => (long)matrix.OutputFeatures);
         long partials = 0, tickets = 0;
-        foreach (CudaKernelVariant kernel in kernels.CudaVariants.Where(static kernel => kernel.Streams))
+        foreach (CudaKernelVariant kernel in kernels.CudaVariants.Where(static kernel => kernel.Role == CudaKernelRole.StreamGemm))
         {
             long tiles = (features + kernel.BlockN - 1) / kernel.BlockN;
-            partials = Math.Max(partials, tiles * kernel.Tokens * kernel.BlockN * sizeof(int));
+            partials = Math.Max(partials, tiles * kernel.BlockM * kernel.BlockN * sizeof(int));
             tickets = Math.Max(tickets, tiles);
         }
 

@@ -28,10 +28,10 @@ public enum CudaKernelRole
     StreamGemm,
 
     /// <summary>Quantizes a single row and multiplies it, streaming the weights.</summary>
-    StreamRow,
+    RowGemm,
 
     /// <summary>Adds to a single row of the residual stream, normalizes, quantizes and multiplies it, streaming the weights.</summary>
-    StreamNormedRow,
+    NormedRowGemm,
 
     /// <summary>Multiplies with mma.sync m16n8k32.</summary>
     MmaGemm,

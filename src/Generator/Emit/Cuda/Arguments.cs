@@ -7,5 +7,5 @@ internal static class Arguments
 {
     public static int Size { get; } = Marshal.SizeOf<GemmArguments>();
 
-    public static int RowSize { get; } = Marshal.SizeOf<StreamRowArguments>();
+    public static int RowSize { get; } = Marshal.SizeOf<RowGemmArguments>();
 }

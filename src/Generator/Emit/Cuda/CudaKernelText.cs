@@ -9,6 +9,7 @@ internal static class CudaKernelText
     {
         WgmmaGemmPlan wgmma => WgmmaGemm.Emit(wgmma),
         StreamGemmPlan stream => StreamGemm.Emit(stream),
+        RowGemmPlan row => RowGemm.Emit(row),
         MmaGemmPlan mma => MmaGemm.Emit(mma),
         Dp4aGemmPlan dp4a => Dp4aGemm.Emit(dp4a),
         QuantizePlan { InRegisters: true } quantize => RegisterQuantizeKernel.Emit(quantize),

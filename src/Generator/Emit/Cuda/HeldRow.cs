@@ -70,8 +70,8 @@ internal static class HeldRow
     }
 
     /// <summary>
-    /// largestPair: the magnitudes too, NaN if one is. By threshold: the outliers' bits in groupOutliers, the pairs' first values before their second; where
-    /// they are left out of the row, they lose their values and keptPair is that of the others.
+    /// largestPair: the magnitudes too, NaN if one is. By threshold: the outliers' bits in groupOutliers; where they are left out of the row, they lose their
+    /// values and keptPair is that of the others.
     /// </summary>
     public static void Measure(PtxWriter ptx, ElementFormat format, int i, bool byThreshold, bool excludes)
     {
@@ -88,7 +88,7 @@ internal static class HeldRow
                 ptx.Add($"""
                     set.lt.u32.{type} keeps, magnitude, thresholds;
                     not.b32 bits, keeps;
-                    and.b32 bits, bits, {0x00100001 << pair};
+                    and.b32 bits, bits, {0x00020001 << (2 * pair)};
                     or.b32 groupOutliers, groupOutliers, bits;
                     """);
                 if (excludes)
@@ -104,7 +104,7 @@ internal static class HeldRow
 
         if (byThreshold)
         {
-            // Bits 0 to 3 and 20 to 23 to one byte.
+            // The first values' bits are in the low half, the second ones' in the high half.
             ptx.Add("""
                 shr.u32 bits, groupOutliers, 16;
                 or.b32 groupOutliers, groupOutliers, bits;

@@ -14,6 +14,8 @@ internal static class OutlierHelpers
 
     public const int Lanes = 32;
 
+    private const int Chunk = GemmNumbers.OutlierChunk;
+
     /// <summary>Words of the mask that a lane asks for at once: beside streams of weights an answer takes a microsecond.</summary>
     private const int WordsAhead = 8;
 
@@ -75,7 +77,7 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, ptx.Label("REFILL"), filled, isShared: false);
+        FillList(ptx, ptx.Label("REFILL"), filled);
         ptx.Add("mov.pred listKept, maskDone;");
     }
 
@@ -88,12 +90,10 @@ internal static class OutlierHelpers
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    /// <param name="plan">The kernel, where it quantizes its single row itself: the mask is in shared memory then. Or null.</param>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, StreamGemmPlan? plan = null)
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
-        int columns = plan?.OutlierChunk ?? GemmNumbers.OutlierChunk;
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
@@ -103,31 +103,24 @@ internal static class OutlierHelpers
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
             """);
-        FillList(ptx, refill, filled, plan is not null);
+        FillList(ptx, refill, filled);
         ptx.Add($"""
             setp.eq.u32 listKept, listOrdinal, 0;
             and.pred listKept, listKept, maskDone;
             {chunks}:
             mov.u32 chunkFirst, 0;
-            """);
-        if (plan is not null)
-        {
-            StreamOutliers.SkipTaken(ptx);
-        }
-
-        ptx.Add($"""
             {chunk}:
             sub.u32 chunkColumns, listCount, chunkFirst;
-            setp.le.u32 isLast, chunkColumns, {columns};
+            setp.le.u32 isLast, chunkColumns, {Chunk};
             and.pred isLast, isLast, maskDone;
-            min.u32 chunkColumns, chunkColumns, {columns};
+            min.u32 chunkColumns, chunkColumns, {Chunk};
             """);
         AwaitEmpty(ptx);
-        GatherColumns(ptx, numbers, blockM, blockN, columns, plan is { KeepsHalves: true });
+        GatherColumns(ptx, numbers, blockM, blockN, Chunk);
         ptx.Add("selp.u32 item, 1, 0, isLast;");
         Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
-            add.u32 chunkFirst, chunkFirst, {columns};
+            add.u32 chunkFirst, chunkFirst, {Chunk};
             @isLast bra {done};
             setp.lt.u32 more, chunkFirst, listCount;
             @more bra {chunk};
@@ -242,7 +235,7 @@ internal static class OutlierHelpers
     }
 
     /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
-    private static void FillList(PtxWriter ptx, string refill, string filled, bool isShared)
+    private static void FillList(PtxWriter ptx, string refill, string filled)
     {
         string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
         ptx.Add($"""
@@ -281,14 +274,15 @@ internal static class OutlierHelpers
             setp.ne.u32 more, item, 0;
             @more bra {ahead};
             add.u32 item, maskBase, helperLane;
-            {(isShared ? "mad.lo.u32 storeAddress, item, 4, rowMask;" : "mul.wide.u32 offset, item, 4;\nadd.u64 address, mask, offset;")}
+            mul.wide.u32 offset, item, 4;
+            add.u64 address, mask, offset;
             """);
         for (int i = 0; i < WordsAhead; i++)
         {
             ptx.Add($"""
                 setp.lt.u32 inRange, item, maskWords;
                 mov.u32 wordAhead{i}, 0;
-                @inRange {(isShared ? "ld.shared.u32" : "ld.relaxed.gpu.global.u32")} wordAhead{i}, [{(isShared ? "storeAddress" : "address")}+{i * Lanes * 4}];
+                @inRange ld.relaxed.gpu.global.u32 wordAhead{i}, [address+{i * Lanes * 4}];
                 add.u32 item, item, {Lanes};
                 """);
         }
@@ -315,9 +309,14 @@ internal static class OutlierHelpers
     /// Each warp takes every third column of the chunk, its lanes neighbouring rows. Whole 4-byte words that hold the values are copied
     /// asynchronously, all of them in flight at once; then each thread turns what it copied into float32 in place.
     /// </summary>
-    private static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, int chunk, bool rowIsShared)
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="numbers">What it computes.</param>
+    /// <param name="blockM">Rows of a tile; 0 for the weights alone.</param>
+    /// <param name="blockN">Output features of a tile.</param>
+    /// <param name="chunk">Columns that the buffer holds.</param>
+    public static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, int chunk)
     {
-        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes, rowsAt = chunk * blockN * 4;
+        int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
         ptx.Add("""
             add.u32 row, tileColumn, helperLane;
             mul.wide.u32 address, row, 4;
@@ -358,7 +357,7 @@ internal static class OutlierHelpers
                 """);
             CopyWords(ptx, weights, "nTotal", 0);
             ptx.Add($"{copied}:");
-            if (rowIsShared)
+            if (rows == 0)
             {
                 return;
             }
@@ -378,7 +377,7 @@ internal static class OutlierHelpers
                 shl.b64 offset, offset, inputShift;
                 setp.lt.u32 isMine, helperLane, {blockM};
                 """);
-            CopyWords(ptx, rows, "mTotal", rowsAt, blockM < Lanes ? "@isMine " : "");
+            CopyWords(ptx, rows, "mTotal", chunk * blockN * 4, blockM < Lanes ? "@isMine " : "");
         });
         ptx.Add("cp.async.wait_all;");
         ForSlots(ptx, "CONVERT_COLUMN", () =>
@@ -413,6 +412,11 @@ internal static class OutlierHelpers
                     """);
             }
 
+            if (rows == 0)
+            {
+                return;
+            }
+
             ptx.Add($"""
                 mad.lo.u32 storeAddress, slot, {blockM}, helperLane;
                 shl.b32 storeAddress, storeAddress, 2;
@@ -420,22 +424,9 @@ internal static class OutlierHelpers
                 add.u32 row, tileRow, helperLane;
                 setp.lt.u32 isMine, helperLane, {blockM};
                 """);
-            if (rowIsShared)
-            {
-                // The row lies in shared memory, and is the only one.
-                ptx.Add($"""
-                    mad.lo.u32 item, gatherColumn, 2, rowHalves;
-                    ld.shared.u16 half, [item];
-                    {(numbers.Output == ElementFormat.BFloat16 ? "shl.b32 half, half, 16;\nmov.b32 value, half;" : "cvt.u16.u32 halfBits, half;\ncvt.f32.f16 value, halfBits;")}
-                    selp.f32 value, value, 0f00000000, isLane0;
-                    @isMine st.shared.f32 [storeAddress+{rowsAt}], value;
-                    """);
-                return;
-            }
-
             for (int i = 0; i < rows; i++)
             {
-                int at = rowsAt + (i * Lanes * 4);
+                int at = (chunk * blockN * 4) + (i * Lanes * 4);
                 string mine = blockM < Lanes ? "@isMine " : "";
                 ptx.Add($"""
                     mov.b32 loaded, 0;

@@ -203,7 +203,7 @@ internal static class RegisterQuantizeKernel
 
     /// <summary>
     /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers and leave
-    /// a bit each in the group's byte of rowOutlierBytes: by threshold, those of the pairs' first values before those of their second.
+    /// a bit each in the group's byte of rowOutlierBytes.
     /// </summary>
     private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i, bool byThreshold, bool byMask)
     {
@@ -318,8 +318,7 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any. Those that
-    /// were found by threshold are in another order than those by mask.
+    /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any.
     /// </summary>
     private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, bool marks, bool lists)
     {
@@ -337,16 +336,6 @@ internal static class RegisterQuantizeKernel
             mad.lo.u32 group, group, rowThreads, thread;
             and.b32 bits, bits, 7;
             """);
-        if (marks)
-        {
-            // First values of the four pairs, then their second ones.
-            ptx.Add("""
-                shr.u32 scratch, bits, 2;
-                and.b32 bits, bits, 3;
-                mad.lo.u32 bits, bits, 2, scratch;
-                """);
-        }
-
         ptx.Add("mad.lo.u32 element, group, 8, bits;");
         if (marks)
         {

@@ -7,8 +7,6 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// multiprocessors stream to the end. A tile that two blocks share is summed with integer atomics, whose order cannot show in the result;
 /// the block that adds the last K block finishes the tile and leaves the workspace zeroed. Where the launch gives every tile a cluster of its own, the
 /// cluster's first block gets the others' sums in its shared memory instead, which takes no way through global memory.
-/// A single row may come unquantized (<see cref="StreamRow"/>): it is multiplied from where every block leaves it as int8, wgmma's other seven rows being what
-/// happens to follow.
 /// </summary>
 internal static class StreamGemm
 {
@@ -22,14 +20,14 @@ internal static class StreamGemm
             .target sm_90a
             .address_size 64
             .extern .shared .align 1024 .b8 dynamicShared[];
-            .visible .entry {{plan.Name}}(.param .align 64 .b8 paramMapA[128], .param .align 64 .b8 paramMapB[128], .param .align 64 .b8 paramMapC[128], .param .align 8 .b8 args[{{Arguments.Size}}]{{(plan.QuantizesRow ? $", .param .align 8 .b8 rowArgs[{Arguments.RowSize}]" : "")}})
-            .maxntid {{plan.Threads}}, 1, 1
-            .minnctapersm {{(plan.QuantizesRow ? 2 : 1)}}
+            .visible .entry {{plan.Name}}(.param .align 64 .b8 paramMapA[128], .param .align 64 .b8 paramMapB[128], .param .align 64 .b8 paramMapC[128], .param .align 8 .b8 args[{{Arguments.Size}}])
+            .maxntid {{StreamGemmPlan.Threads}}, 1, 1
+            .minnctapersm 1
             {
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
            .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
-           .Registers("b32", "ranks", "rank", "ranksBarrier", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh", "descriptorHighB")
+           .Registers("b32", "ranks", "rank", "ranksBarrier", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
@@ -44,15 +42,6 @@ internal static class StreamGemm
         if (numbers.HasOutliers)
         {
             OutlierHelpers.Declare(ptx);
-        }
-
-        if (plan.QuantizesRow)
-        {
-            StreamRow.Declare(ptx, plan);
-            if (numbers.HasOutliers)
-            {
-                StreamOutliers.Declare(ptx);
-            }
         }
 
         Prologue(ptx, plan);
@@ -70,12 +59,9 @@ internal static class StreamGemm
             """).ToString();
     }
 
-    /// <summary>Whether the consumers read stages themselves.</summary>
-    private static bool TakesOutliers(StreamGemmPlan plan) => plan.QuantizesRow && plan.Numbers.HasOutliers;
-
     private static int OutlierBarrier(StreamGemmPlan plan) => plan.Stages * 16;
 
-    /// <summary>Counts the bytes that the cluster's other blocks leave here.</summary>
+    /// <summary>Counts the bytes of sums that the cluster's other blocks leave here.</summary>
     private static int RanksBarrier(StreamGemmPlan plan) => OutlierBarrier(plan) + 40;
 
     private static void Prologue(PtxWriter ptx, StreamGemmPlan plan)
@@ -117,7 +103,7 @@ internal static class StreamGemm
         {
             ptx.Add($"""
                 mbarrier.init.shared::cta.b64 [barriers+{stage * 16}], 1;
-                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], {(TakesOutliers(plan) ? StreamOutliers.TakerWarps : 1)};
+                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], 1;
                 """);
         }
 
@@ -133,13 +119,6 @@ internal static class StreamGemm
             shr.u32 warpgroup, thread, 7;
             mov.u32 stage, 0;
             mov.u32 phase, 0;
-            """);
-        if (plan.QuantizesRow)
-        {
-            StreamRow.Locate(ptx, plan);
-        }
-
-        ptx.Add("""
             setp.ne.u32 isProducer, warpgroup, 0;
             @isProducer bra CONSUMER;
             """);
@@ -182,6 +161,8 @@ internal static class StreamGemm
             sub.u32 kElement, unit, kElement;
             shl.b32 kElement, kElement, 7;
             shl.b32 tileColumn, tile, 6;
+            mov.u32 tileRow, 0;
+            mov.u32 activationElement, kElement;
             sub.u32 unitsLeft, unitEnd, unit;
             min.u32 preload, unitsLeft, {{plan.Stages}};
             sub.u32 unitsLeft, unitsLeft, preload;
@@ -199,13 +180,20 @@ internal static class StreamGemm
         ptx.Add("""
             bra PRELOAD;
             PRELOADED:
+            griddepcontrol.wait;
             """);
-        if (!plan.QuantizesRow)
-        {
-            FollowWeights(ptx, plan);
-        }
-
+        StartRing(ptx);
         ptx.Add("""
+            FOLLOW:
+            setp.eq.u32 atEnd, preload, 0;
+            @atEnd bra FOLLOWED;
+            """);
+        OrderActivations(ptx);
+        ptx.Add("sub.u32 preload, preload, 1;");
+        NextSlot(ptx, plan);
+        ptx.Add("""
+            bra FOLLOW;
+            FOLLOWED:
             mov.u32 emptyPhase, 0;
             LAP:
             """);
@@ -220,11 +208,7 @@ internal static class StreamGemm
             @!ready bra WAIT_STAGE_EMPTY;
             """);
         OrderWeights(ptx, plan);
-        if (!plan.QuantizesRow)
-        {
-            OrderActivations(ptx);
-        }
-
+        OrderActivations(ptx);
         ptx.Add("sub.u32 unitsLeft, unitsLeft, 1;");
         NextSlot(ptx, plan);
         ptx.Add($"""
@@ -233,32 +217,6 @@ internal static class StreamGemm
             @again bra PRODUCE;
             xor.b32 emptyPhase, emptyPhase, 1;
             bra LAP;
-            """);
-    }
-
-    /// <summary>The activations to the weights that fill the ring, once the kernel ahead has quantized them.</summary>
-    private static void FollowWeights(PtxWriter ptx, StreamGemmPlan plan)
-    {
-        ptx.Add("""
-            griddepcontrol.wait;
-            mov.u32 tileRow, 0;
-            div.u32 tile, unit, kBlocks;
-            mul.lo.u32 activationElement, tile, kBlocks;
-            sub.u32 activationElement, unit, activationElement;
-            shl.b32 activationElement, activationElement, 7;
-            """);
-        StartRing(ptx);
-        ptx.Add("""
-            FOLLOW:
-            setp.eq.u32 atEnd, preload, 0;
-            @atEnd bra FOLLOWED;
-            """);
-        OrderActivations(ptx);
-        ptx.Add("sub.u32 preload, preload, 1;");
-        NextSlot(ptx, plan);
-        ptx.Add("""
-            bra FOLLOW;
-            FOLLOWED:
             """);
     }
 
@@ -301,13 +259,6 @@ internal static class StreamGemm
             add.u32 outlierBuffer, shared, {plan.OutlierOffset};
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan)};
             griddepcontrol.wait;
-            """);
-        if (plan.QuantizesRow)
-        {
-            StreamRow.AwaitMask(ptx);
-        }
-
-        ptx.Add("""
             setp.ne.u32 again, rank, 0;
             @again bra HELPED;
             HELP_SEGMENT:
@@ -315,35 +266,19 @@ internal static class StreamGemm
             @atEnd bra HELPED;
             """);
         LocateSegment(ptx);
-        if (plan.QuantizesRow)
-        {
-            StreamOutliers.BringValues(ptx, plan);
-            OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN, plan);
-            ptx.Add("HELPED_SEGMENT:");
-        }
-        else
-        {
-            OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
-        }
-
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.Tokens, StreamGemmPlan.BlockN);
         ptx.Add("""
             mov.u32 unit, segmentEnd;
             bra HELP_SEGMENT;
             HELPED:
             """);
-        if (!plan.QuantizesRow)
-        {
-            OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
-        }
-
+        OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
         ptx.Add("bra END;");
     }
 
     private static void Consumer(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
     {
-        // Eight rows of 128 bytes, swizzled. A single row is not: its next 16 bytes are those of the next row and, 16 bytes being the distance of the
-        // descriptor, of the next column too. In a cluster an address has the block's rank above its 18 bits, which must not get there.
-        const int High = (1024 >> 4) | (1 << 30), HighOfRow = 128 >> 4;
+        const int High = (1024 >> 4) | (1 << 30);
         ptx.Add("CONSUMER:")
            .Argument("output", nameof(GemmArguments.Output), "u64")
            .Argument("rowSteps", nameof(GemmArguments.RowSteps), "u64")
@@ -364,7 +299,6 @@ internal static class StreamGemm
             add.u32 scratchSlot, scratchSlot, shared;
             add.u32 scratchSlot, scratchSlot, {plan.ScratchOffset};
             mov.u32 descriptorHigh, {High};
-            mov.u32 descriptorHighB, {(plan.QuantizesRow ? HighOfRow : High)};
             """);
         if (plan.Numbers.HasOutliers)
         {
@@ -375,21 +309,8 @@ internal static class StreamGemm
                 """);
         }
 
-        if (plan.QuantizesRow)
-        {
-            StreamRow.Quantize(ptx, plan);
-        }
-        else
-        {
-            ptx.Add("griddepcontrol.wait;");
-        }
-
-        // Another block's shared memory may be written to once that block is known to run.
-        ptx.Add($"""
-            add.u32 ranksBarrier, barriers, {RanksBarrier(plan)};
-            mapa.shared::cluster.u32 ranksBarrier, ranksBarrier, 0;
-            setp.ne.u32 again, rank, 0;
-            @again barrier.cluster.wait.acquire;
+        ptx.Add("""
+            griddepcontrol.wait;
             CONSUME_SEGMENT:
             setp.ge.u32 atEnd, unit, unitEnd;
             @atEnd bra END;
@@ -400,31 +321,13 @@ internal static class StreamGemm
             ptx.Add($"mov.b32 {accumulator}, 0;");
         }
 
-        ptx.Add("""
+        ptx.Add($"""
             add.u32 feature, featureLocal, tileColumn;
             setp.lt.u32 validFeature0, feature, nTotal;
             add.u32 total, feature, 8;
             setp.lt.u32 validFeature1, total, nTotal;
             """);
         LoadVectors(ptx, plan);
-        if (plan.QuantizesRow)
-        {
-            for (int token = 0; token < plan.Tokens / 4; token++)
-            {
-                ptx.Add($"mov.f32 tokenStep{token}, rowStep;");
-            }
-
-            ptx.Add("""
-                mul.lo.u32 rowCursor, tile, kBlocks;
-                sub.u32 rowCursor, unit, rowCursor;
-                mad.lo.u32 rowCursor, rowCursor, 128, rowAt;
-                """);
-            if (TakesOutliers(plan))
-            {
-                StreamOutliers.Start(ptx);
-            }
-        }
-
         ptx.Add($"""
             mov.u32 segmentLeft, segmentUnits;
             mov.u32 releaseBarrier, 0;
@@ -435,7 +338,7 @@ internal static class StreamGemm
             mbarrier.try_wait.parity.shared::cta.b64 ready, [full], phase;
             @!ready bra WAIT_STAGE_FULL;
             mad.lo.u32 stageBase, stage, {plan.StageBytes}, shared;
-            {(plan.QuantizesRow ? "mov.u32 stageB, rowCursor;\nadd.u32 rowCursor, rowCursor, 128;" : $"add.u32 stageB, stageBase, {StreamGemmPlan.BlockN * StreamGemmPlan.BlockK};")}
+            add.u32 stageB, stageBase, {StreamGemmPlan.BlockN * StreamGemmPlan.BlockK};
             bfe.u32 descriptorA, stageBase, 4, 14;
             or.b32 descriptorA, descriptorA, 0x10000;
             bfe.u32 descriptorB, stageB, 4, 14;
@@ -447,7 +350,7 @@ internal static class StreamGemm
         {
             ptx.Add($$"""
                 mov.b64 descA, {descriptorA, descriptorHigh};
-                mov.b64 descB, {descriptorB, descriptorHighB};
+                mov.b64 descB, {descriptorB, descriptorHigh};
                 add.u64 descA, descA, {{2 * k}};
                 add.u64 descB, descB, {{2 * k}};
                 wgmma.mma_async.sync.aligned.m64n{{plan.Tokens}}k32.s32.s8.s8 {{{registers}}}, descA, descB, 1;
@@ -455,15 +358,10 @@ internal static class StreamGemm
         }
 
         // A stage is given back while the next one is multiplied: a block alone on its multiprocessor has nothing else to hide the multiplication behind.
-        ptx.Add("wgmma.commit_group.sync.aligned;");
-        if (TakesOutliers(plan))
-        {
-            StreamOutliers.Take(ptx);
-        }
-
-        ptx.Add($"""
+        ptx.Add("""
+            wgmma.commit_group.sync.aligned;
             wgmma.wait_group.sync.aligned 1;
-            {(TakesOutliers(plan) ? StreamOutliers.IsTakersLeader : "setp.eq.u32 isLeader, groupThread, 0;")}
+            setp.eq.u32 isLeader, groupThread, 0;
             setp.ne.and.u32 isFirst, releaseBarrier, 0, isLeader;
             @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             add.u32 releaseBarrier, full, 8;
@@ -529,7 +427,7 @@ internal static class StreamGemm
     }
 
     /// <summary>
-    /// The sums of the cluster's other blocks, thread by thread, to the first block, which goes on alone. They count themselves as they arrive: a store and a
+    /// The sums of the cluster's other blocks, thread by thread, to the first block, which goes on alone. They count themselves as they arrive: a store with a
     /// release behind it would wait for all that the block has under way in global memory.
     /// </summary>
     private static void CombineRanks(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
@@ -540,9 +438,12 @@ internal static class StreamGemm
             COMBINE_RANKS:
             setp.eq.u32 isFinal, rank, 0;
             @isFinal bra TAKE_RANKS;
+            barrier.cluster.wait.acquire;
             sub.u32 total, rank, 1;
             mad.lo.u32 remote, total, {rankBytes}, scratchSlot;
             mapa.shared::cluster.u32 remote, remote, 0;
+            add.u32 ranksBarrier, barriers, {RanksBarrier(plan)};
+            mapa.shared::cluster.u32 ranksBarrier, ranksBarrier, 0;
             """);
         for (int i = 0; i < vectors; i++)
         {
@@ -554,13 +455,6 @@ internal static class StreamGemm
             TAKE_RANKS:
             sub.u32 total, ranks, 1;
             mul.lo.u32 total, total, {vectors * VectorBytes};
-            """);
-        if (TakesOutliers(plan))
-        {
-            StreamOutliers.CountOthers(ptx);
-        }
-
-        ptx.Add($"""
             setp.eq.u32 isLeader, groupThread, 0;
             @isLeader mbarrier.arrive.expect_tx.shared::cta.b64 _, [barriers+{RanksBarrier(plan)}], total;
             AWAIT_RANKS:
@@ -609,13 +503,6 @@ internal static class StreamGemm
             @hasBias ld.global.nc.f32 bias0, [biasAt];
             @hasBias ld.global.nc.f32 bias1, [biasAt+32];
             {(zeroPoint ? "ld.global.nc.b32 weightSum0, [weightSumsAt];\nld.global.nc.b32 weightSum1, [weightSumsAt+32];" : "")}
-            """);
-        if (plan.QuantizesRow)
-        {
-            return;
-        }
-
-        ptx.Add($"""
             mul.wide.u32 pointer, laneColumn, 4;
             {(zeroPoint ? "add.u64 pointerRow, pointer, rowZeros;" : "")}
             add.u64 pointer, pointer, rowSteps;
@@ -642,11 +529,6 @@ internal static class StreamGemm
 
         if (numbers.HasOutliers)
         {
-            if (TakesOutliers(plan))
-            {
-                StreamOutliers.Meet(ptx);
-            }
-
             SumOutliers(ptx, plan, accumulators);
         }
 
@@ -692,29 +574,6 @@ internal static class StreamGemm
             add.u32 outlierRows, outlierRows, outlierBuffer;
             setp.eq.u32 again, columnsLeft, 0;
             @again bra CHUNK_SUMMED;
-            """);
-        if (plan.QuantizesRow)
-        {
-            StreamOutliers.SumColumns(ptx, plan, accumulators);
-        }
-        else
-        {
-            SumColumns(ptx, plan, accumulators);
-        }
-
-        ptx.Add("""
-            CHUNK_SUMMED:
-            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
-            bar.warp.sync 0xFFFFFFFF;
-            xor.b32 outlierPhase, outlierPhase, 1;
-            setp.eq.u32 again, lastChunk, 0;
-            @again bra OUTLIER_CHUNK;
-            """);
-    }
-
-    private static void SumColumns(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
-    {
-        ptx.Add("""
             OUTLIER_COLUMN:
             ld.shared.f32 weight0, [outlierWeights];
             ld.shared.f32 weight1, [outlierWeights+32];
@@ -722,7 +581,7 @@ internal static class StreamGemm
         for (int group = 0; group < plan.Tokens / 8; group++)
         {
             ptx.Add($$"""
-                ld.shared.v2.f32 {tokenOutlier0, tokenOutlier1}, [outlierRows+{{(plan.OutlierChunk * StreamGemmPlan.BlockN * 4) + (group * 32)}}];
+                ld.shared.v2.f32 {tokenOutlier0, tokenOutlier1}, [outlierRows+{{(GemmNumbers.OutlierChunk * StreamGemmPlan.BlockN * 4) + (group * 32)}}];
                 """);
             for (int i = 0; i < 4; i++)
             {
@@ -737,6 +596,12 @@ internal static class StreamGemm
             sub.u32 columnsLeft, columnsLeft, 1;
             setp.ne.u32 again, columnsLeft, 0;
             @again bra OUTLIER_COLUMN;
+            CHUNK_SUMMED:
+            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
+            bar.warp.sync 0xFFFFFFFF;
+            xor.b32 outlierPhase, outlierPhase, 1;
+            setp.eq.u32 again, lastChunk, 0;
+            @again bra OUTLIER_CHUNK;
             """);
     }
 

@@ -43,8 +43,8 @@ internal static class CudaPlanner
     /// <summary>Rings that let two blocks and those of a small kernel share a multiprocessor: what comes next is there when they end.</summary>
     private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 7), (32, 6), (64, 4) };
 
-    /// <summary>The ring of the kernels that quantize a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
-    private const int OneRowStages = 8;
+    /// <summary>The ring of the kernels for a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
+    private const int RowStages = 9;
 
     /// <summary>Of rows of 4,096 and of 16,384 values; longer ones are quantized no later by a kernel of their own.</summary>
     private const int ShortRowGroups = 2, LongRowGroups = 8;
@@ -100,14 +100,14 @@ internal static class CudaPlanner
             {
                 StreamGemmPlan plan = new(tokens, stages, numbers);
                 plans.Add(new CudaKernelPlan(
-                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
+                    plan.Name, CudaKernelRole.StreamGemm, 90, true, output, tokens, StreamGemmPlan.BlockN, false, StreamGemmPlan.Threads, plan.SharedBytes, plan));
             }
 
-            foreach ((StreamInput input, int groups) in OneRowInputs(spec, output))
+            foreach ((int groups, bool normalizes) in SingleRows(spec, output))
             {
-                StreamGemmPlan plan = new(StreamTile.LeastTokens, OneRowStages, numbers, input, groups);
+                RowGemmPlan plan = new(groups, RowStages, numbers, normalizes);
                 plans.Add(new CudaKernelPlan(
-                    plan.Name, input == StreamInput.Norm ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow, 90, true, output, plan.LongestRow, StreamGemmPlan.BlockN, false, plan.Threads, plan.SharedBytes, plan));
+                    plan.Name, normalizes ? CudaKernelRole.NormedRowGemm : CudaKernelRole.RowGemm, 90, true, output, plan.LongestRow, RowGemmPlan.BlockN, false, RowGemmPlan.Threads, plan.SharedBytes, plan));
             }
 
             foreach ((int m, int n, int warpRows, int stages) in MmaTiles)
@@ -122,10 +122,10 @@ internal static class CudaPlanner
     }
 
     /// <summary>
-    /// A single row needs no kernel ahead where its own values say how it is quantized. What follows a norm is float16: a decoder's activations. A kernel for
-    /// short rows is short itself, which shows where it is all that a launch does.
+    /// A single row needs no kernel ahead where its own values say how it is quantized. What follows a norm is float16: a decoder's activations. Kernels for
+    /// short rows are shorter themselves.
     /// </summary>
-    private static IEnumerable<(StreamInput Input, int RowGroups)> OneRowInputs(Int8Spec spec, ElementFormat output)
+    private static IEnumerable<(int RowGroups, bool Normalizes)> SingleRows(Int8Spec spec, ElementFormat output)
     {
         bool standsAlone = spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
         if (!standsAlone || output == ElementFormat.Float32)
@@ -133,11 +133,11 @@ internal static class CudaPlanner
             yield break;
         }
 
-        yield return (StreamInput.Row, ShortRowGroups);
-        yield return (StreamInput.Row, LongRowGroups);
+        yield return (ShortRowGroups, false);
+        yield return (LongRowGroups, false);
         if (output == ElementFormat.Float16)
         {
-            yield return (StreamInput.Norm, ShortRowGroups);
+            yield return (ShortRowGroups, true);
         }
     }
 

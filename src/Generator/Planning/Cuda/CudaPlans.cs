@@ -6,8 +6,8 @@ namespace KernelGen.Generator.Planning.Cuda;
 /// <param name="Output">The type that results are rounded to.</param>
 internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, ElementFormat Output)
 {
-    /// <summary>Columns that one pass of the outlier sum takes, and those where there is a single row: a second pass would begin when all else is done.</summary>
-    public const int OutlierChunk = 8, RowOutlierChunk = 16;
+    /// <summary>Columns that one pass of the outlier sum takes.</summary>
+    public const int OutlierChunk = 8;
 
     public bool HasOutliers => Outliers != OutlierPolicy.None;
 
@@ -112,19 +112,6 @@ internal sealed record QuantizePlan(
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
 }
 
-/// <summary>What a kernel that streams weights finds the rows of A as.</summary>
-internal enum StreamInput
-{
-    /// <summary>Quantized, with steps and the mask of outlier columns.</summary>
-    Quantized,
-
-    /// <summary>A single 16-bit row. Every block quantizes it, while its first weights come.</summary>
-    Row,
-
-    /// <summary>A single row of the residual stream in float32. Every block adds to it, normalizes and quantizes it, while its first weights come.</summary>
-    Norm,
-}
-
 /// <summary>
 /// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features are its M,
 /// the tokens its N), two blocks per multiprocessor. K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
@@ -132,48 +119,74 @@ internal enum StreamInput
 /// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
 /// <param name="Stages">Depth of the ring.</param>
 /// <param name="Numbers">What it computes.</param>
-/// <param name="Input">What the rows of A are; a single row, of the output's type, unless a kernel ahead has quantized them.</param>
-/// <param name="RowGroups">Groups of eight values of a single row that a thread keeps in registers.</param>
-internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers, StreamInput Input = StreamInput.Quantized, int RowGroups = 0)
+internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Numbers)
 {
-    public const int BlockN = 64, BlockK = 128, ScratchSlots = 4;
+    public const int BlockN = 64, BlockK = 128, Threads = 256, ScratchSlots = 4;
 
-    /// <summary>Threads that quantize a single row: the consumers and as many again, which have nothing else to do.</summary>
-    public const int RowThreads = 256;
-
-    /// <summary>Threads beside the consumers: the producer's warp and three that gather outliers.</summary>
-    private const int FrontThreads = 128, ConsumerThreads = 128;
-
-    public bool QuantizesRow => Input != StreamInput.Quantized;
-
-    public int Threads => FrontThreads + (QuantizesRow ? RowThreads : ConsumerThreads);
-
-    /// <summary>The longest single row, in values.</summary>
-    public int LongestRow => RowThreads * RowGroups * StreamTile.RowGroup;
-
-    /// <summary>Whether a single row stays in shared memory as it is, for its outliers.</summary>
-    public bool KeepsHalves => QuantizesRow && LongestRow <= StreamTile.LongestKeptRow;
-
-    public int StageBytes => (BlockN + (QuantizesRow ? 0 : Tokens)) * BlockK;
+    public int StageBytes => (BlockN + Tokens) * BlockK;
 
     public int ScratchOffset => Stages * StageBytes;
 
     public int OutlierOffset => ScratchOffset + StreamTile.ScratchBytes;
 
-    public int OutlierChunk => QuantizesRow ? GemmNumbers.RowOutlierChunk : GemmNumbers.OutlierChunk;
-
-    public int OutlierBytes => Numbers.HasOutliers ? OutlierChunk * (BlockN + Tokens) * 4 : 0;
+    public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
 
     public int BarrierOffset => OutlierOffset + OutlierBytes;
 
-    /// <summary>Behind the ring's barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums; see <see cref="StreamTile.RowBytes"/>.</summary>
-    public int RowOffset => (BarrierOffset + (16 * Stages) + 32 + 16 + 127) / 128 * 128;
+    /// <summary>Ring barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums.</summary>
+    public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
 
-    /// <summary>Without what a single row takes, which its length decides.</summary>
-    public int SharedBytes => (QuantizesRow ? RowOffset : BarrierOffset + (16 * Stages) + 32 + 16) + 1024;
+    public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
+}
 
-    public string Name =>
-        $"int8_gemm_s8t_s8n_s32_{(QuantizesRow ? 1 : Tokens)}x{BlockN}x{BlockK}_s{Stages}_stream{Input switch { StreamInput.Row => $"_row{LongestRow}", StreamInput.Norm => $"_norm{LongestRow}", _ => "" }}_{Numbers.Suffix}_sm90a";
+/// <summary>
+/// A kernel for a single row that nothing has quantized, on sm_90a: every block quantizes the row for itself, while its first weights come, where a kernel ahead
+/// would take as long and then end, with all the waiting that costs. A block has a tile of 64 output features, or a cluster shares the tile's K. Its text is
+/// kept short: small kernels that follow each other wait for their instructions.
+/// </summary>
+/// <param name="RowGroups">Groups of eight values that a thread keeps of the row, which decides how long it may be.</param>
+/// <param name="Stages">Depth of the ring.</param>
+/// <param name="Numbers">What it computes; the row is of the output's type.</param>
+/// <param name="Normalizes">Whether the row is the norm of the residual stream, to which is added first.</param>
+internal sealed record RowGemmPlan(int RowGroups, int Stages, GemmNumbers Numbers, bool Normalizes)
+{
+    public const int BlockN = RowTile.Features, BlockK = 128, StageBytes = BlockN * BlockK;
+
+    /// <summary>The producer's warp and three that bring outliers; the consumers; and as many again, which quantize with them and have nothing else to do.</summary>
+    public const int FrontThreads = 128, ConsumerThreads = 128, RowThreads = 256, Threads = FrontThreads + RowThreads;
+
+    /// <summary>Outliers of one pass. A second one would begin when all else is done.</summary>
+    public const int OutlierChunk = 16;
+
+    /// <summary>The longest row, in values.</summary>
+    public int LongestRow => RowThreads * RowGroups * RowTile.Group;
+
+    /// <summary>Whether the row stays in shared memory as it is, for its outliers.</summary>
+    public bool KeepsHalves => LongestRow <= RowTile.LongestKeptRow;
+
+    /// <summary>Sums of the cluster's other blocks, s32 [rank - 1][64].</summary>
+    public int RanksOffset => Stages * StageBytes;
+
+    /// <summary>A buffer of outliers.</summary>
+    public int OutlierOffset => RanksOffset + ((StreamTile.MostClusterBlocks - 1) * BlockN * 4);
+
+    /// <summary>In the buffer of outliers, behind weights f32 [16][64]: values f32 [16], and columns u32 [16].</summary>
+    public const int ValuesOffset = OutlierChunk * BlockN * 4, ColumnsOffset = ValuesOffset + (OutlierChunk * 4);
+
+    /// <summary>The ring's barriers, full and empty by turns; the outliers', full and empty, then their number and whether they are the last; that of the cluster's sums.</summary>
+    public int BarrierOffset => OutlierOffset + (Numbers.HasOutliers ? ColumnsOffset + (OutlierChunk * 4) : 0);
+
+    public int OutlierBarrier => Stages * 16;
+
+    public int RanksBarrier => OutlierBarrier + 24;
+
+    /// <summary>See <see cref="RowTile.Bytes"/>.</summary>
+    public int RowOffset => (BarrierOffset + RanksBarrier + 8 + 127) / 128 * 128;
+
+    /// <summary>Without what the row takes, which its length decides.</summary>
+    public int SharedBytes => RowOffset + 1024;
+
+    public string Name => $"int8_gemm_s8t_s8n_s32_1x{BlockN}x{BlockK}_s{Stages}_{(Normalizes ? "norm" : "row")}{LongestRow}_{Numbers.Suffix}_sm90a";
 }
 
 /// <summary>A GEMM without TMA, a tile per thread block: every thread holds a grid of results.</summary>

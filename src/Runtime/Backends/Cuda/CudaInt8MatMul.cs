@@ -85,14 +85,14 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             return;
         }
 
-        gemm ??= ChooseFor(input, rows, weights, output.Format);
-        Reserve(workspace, gemm, rows, weights);
-        if (gemm.Role == CudaKernelRole.StreamRow)
+        gemm ??= ChooseFor(input, rows, weights, output.Format, activation);
+        if (gemm.Role == CudaKernelRole.RowGemm)
         {
-            MultiplyRow(workspace, input, null, weights, output, bias, activation, gemm);
+            MultiplyRow(workspace.Stream, input, null, weights, output, bias, activation, gemm);
             return;
         }
 
+        Reserve(workspace, gemm, rows, weights);
         QuantizeActivations(workspace, input, rows, weights);
         Gemm(workspace, input, rows, weights, output, bias, activation, gemm, early: true);
     }
@@ -100,8 +100,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// <summary>Makes room for a multiplication, as <see cref="Multiply"/> does.</summary>
     public static void Reserve(CudaMatMulWorkspace workspace, CudaKernelVariant gemm, int rows, CudaInt8Weights weights)
     {
-        long tiles = gemm.Streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
-        workspace.Reserve(rows, weights.KPadded, tiles * gemm.Tokens * gemm.BlockN * 4, tiles);
+        bool streams = gemm.Role == CudaKernelRole.StreamGemm;
+        long tiles = streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
+        workspace.Reserve(rows, weights.KPadded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
     }
 
     /// <summary>
@@ -244,7 +245,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             context.Use();
             TensorMap.Encode(&maps[0], workspace.Quantized, rows, weights.KPadded, weights.KPadded, gemm.BlockM, null);
             TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
-            if (bulkStores && !gemm.Streams)
+            if (bulkStores && gemm.Role != CudaKernelRole.StreamGemm)
             {
                 // What one warpgroup stores at a time.
                 int storedRows = gemm.Alternating ? gemm.BlockM : gemm.BlockM / 2;
@@ -263,35 +264,56 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
 
     /// <summary>
     /// The kernel that multiplies a single row which nothing has quantized; null where there is none for it: on other devices, for zero-points or a scale of all
-    /// rows, where input and output differ in type, or the row is not aligned, not a multiple of eight values or too long.
+    /// rows, for a curved activation function, where input and output differ in type, where the row is not aligned, not a multiple of eight values or too long,
+    /// or where several blocks are to share tiles without a cluster.
     /// </summary>
     /// <param name="input">The row; where it is to be normalized, what the norm rounds it to.</param>
     /// <param name="weights">[N, K].</param>
     /// <param name="output">The results' type.</param>
+    /// <param name="activation">Applied before rounding.</param>
     /// <param name="normed">Whether it is to be normalized.</param>
-    public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, bool normed = false)
+    public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, Activation activation = Activation.None, bool normed = false)
     {
-        CudaKernelRole role = normed ? CudaKernelRole.StreamNormedRow : CudaKernelRole.StreamRow;
-        return input.Format == output && input.Address % 16 == 0 && weights.InputFeatures % StreamTile.RowGroup == 0
-            ? usable.Where(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
-                && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock).MinBy(static variant => variant.BlockM)
-            : null;
+        CudaKernelRole role = normed ? CudaKernelRole.NormedRowGemm : CudaKernelRole.RowGemm;
+        if (input.Format != output || input.Address % 16 != 0 || weights.InputFeatures % RowTile.Group != 0 || activation > Activation.Relu || RowGrid(weights) is null)
+        {
+            return null;
+        }
+
+        return usable.Where(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
+            && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock).MinBy(static variant => variant.BlockM);
     }
 
     /// <summary>Queues the multiplication of a single row, quantization and what may be ahead of it included.</summary>
-    /// <param name="workspace">Reserved; its stream takes the work.</param>
+    /// <param name="stream">Takes the work.</param>
     /// <param name="input">[1, K]; not read where there is a norm.</param>
     /// <param name="norm">What makes the row, or null.</param>
     /// <param name="weights">[N, K].</param>
     /// <param name="output">[1, N].</param>
     /// <param name="bias">As in <see cref="Multiply"/>.</param>
     /// <param name="activation">Applied before rounding.</param>
-    /// <param name="kernel">What <see cref="SingleRow"/> found.</param>
+    /// <param name="variant">What <see cref="SingleRow"/> found.</param>
     public void MultiplyRow(
-        CudaMatMulWorkspace workspace, CudaMatrix input, CudaNormInput? norm, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation, CudaKernelVariant kernel)
+        CudaStream stream, CudaMatrix input, CudaNormInput? norm, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation, CudaKernelVariant variant)
     {
-        GemmArguments arguments = Arguments(workspace, input, 1, weights, output, bias, activation);
-        StreamRowArguments row = new() { K = (uint)weights.InputFeatures, ThresholdPair = ThresholdPair(spec.OutlierThreshold, output.Format) };
+        GemmArguments arguments = new()
+        {
+            Weights = weights.Quantized.Address,
+            Output = output.Address,
+            ColumnSteps = weights.ColumnSteps,
+            Bias = bias,
+            Activations = input.Address,
+            Originals = weights.Originals,
+            M = 1,
+            N = (uint)weights.OutputFeatures,
+            KPadded = (uint)weights.KPadded,
+            InputFormat = (uint)output.Format,
+            OriginalFormat = (uint)weights.OriginalFormat,
+            OriginalStride = (uint)weights.OriginalStride,
+            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
+            Activation = (uint)activation,
+        };
+        RowGemmArguments row = new() { K = (uint)weights.InputFeatures, ThresholdPair = ThresholdPair(spec.OutlierThreshold, output.Format) };
         if (norm is { } made)
         {
             row.Norm = (uint)made.Norm;
@@ -304,20 +326,21 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
             row.Epsilon = made.Epsilon;
         }
 
-        int shared = SharedBytes(kernel, weights);
-        Kernel(kernel).AllowShared(shared);
-        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
+        CudaKernel kernel = Kernel(variant);
+        int shared = SharedBytes(variant, weights);
+        kernel.AllowShared(shared);
+        TensorMap* map = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), 128);
         try
         {
-            context.Use();
-            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, kernel.BlockN, null);
-            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments, &row };
-            (uint grid, uint cluster) = PersistentGrid(kernel, 1, weights);
-            Kernel(kernel).Launch(workspace.Stream, grid, (uint)kernel.Threads, shared, parameters, early: true, cluster);
+            TensorMap.Encode(map, weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, variant.BlockN, null);
+            void** parameters = stackalloc void*[] { map, &arguments, &row };
+            (uint grid, uint cluster) = RowGrid(weights)
+                ?? throw new InvalidOperationException($"Blocks share the tiles of [{weights.OutputFeatures}, {weights.InputFeatures}] without a cluster, which {variant.Name} cannot.");
+            kernel.Launch(stream, grid, (uint)variant.Threads, shared, parameters, early: true, cluster);
         }
         finally
         {
-            NativeMemory.AlignedFree(maps);
+            NativeMemory.AlignedFree(map);
         }
     }
 
@@ -339,15 +362,23 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
 
     /// <summary>The kernel for a shape, where nothing has quantized the rows yet.</summary>
-    private CudaKernelVariant ChooseFor(CudaMatrix input, int rows, CudaInt8Weights weights, ElementFormat output)
+    private CudaKernelVariant ChooseFor(CudaMatrix input, int rows, CudaInt8Weights weights, ElementFormat output, Activation activation)
     {
         CudaKernelVariant gemm = Choose(rows, weights.OutputFeatures, weights.InputFeatures, output);
-        return rows == 1 && gemm.Role == CudaKernelRole.StreamGemm ? SingleRow(input, weights, output) ?? gemm : gemm;
+        return rows == 1 && gemm.Role == CudaKernelRole.StreamGemm ? SingleRow(input, weights, output, activation) ?? gemm : gemm;
     }
 
     /// <summary>Shared memory of a block that holds a single row.</summary>
     private int SharedBytes(CudaKernelVariant kernel, CudaInt8Weights weights) =>
-        kernel.SharedBytes + StreamTile.RowBytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.BlockM);
+        kernel.SharedBytes + RowTile.Bytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.BlockM);
+
+    /// <summary>The launch of the kernels for a single row, a block or a cluster per tile; null where blocks had better share tiles otherwise.</summary>
+    private (uint Grid, uint Cluster)? RowGrid(CudaInt8Weights weights)
+    {
+        long tiles = (weights.OutputFeatures + RowTile.Features - 1) / RowTile.Features;
+        (uint grid, uint cluster) = StreamGrid(tiles, weights.KPadded / CudaInt8Weights.KBlock, StreamTile.LeastTokens);
+        return grid == cluster * tiles ? (grid, cluster) : null;
+    }
 
     private GemmArguments Arguments(
         CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation) =>
@@ -392,10 +423,9 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     {
         int multiprocessors = context.Device.Multiprocessors;
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
-        if (gemm.Streams)
+        if (gemm.Role == CudaKernelRole.StreamGemm)
         {
-            bool sharesCheaply = gemm.Tokens <= StreamTile.LeastTokens && spec.Outliers == OutlierPolicy.None;
-            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.Tokens, sharesCheaply, multiprocessors);
+            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM);
         }
 
         long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
@@ -407,9 +437,11 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     /// most of them idle, equal shares of everything, whose sums go by way of global memory. So where the last wave would leave them idle, if sharing is
     /// cheap: few sums, and no outliers to be gathered for a tile more than once.
     /// </summary>
-    private static (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens, bool sharesCheaply, int multiprocessors)
+    private (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens)
     {
         const int LongK = 16, LeastRankBlocks = 4;
+        int multiprocessors = context.Device.Multiprocessors;
+        bool sharesCheaply = tokens <= StreamTile.LeastTokens && spec.Outliers == OutlierPolicy.None;
         long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
         bool isLong = kBlocks >= LongK;
 

@@ -42,12 +42,6 @@ public sealed record CudaKernelVariant(
     /// <summary>Whether it multiplies quantized rows.</summary>
     internal bool IsGemm => Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm;
 
-    /// <summary>Whether it streams the weights, of which it reads every one once.</summary>
-    internal bool Streams => Role is CudaKernelRole.StreamGemm or CudaKernelRole.StreamRow or CudaKernelRole.StreamNormedRow;
-
-    /// <summary>Rows of A that sums are kept for, where it streams.</summary>
-    internal int Tokens => Role == CudaKernelRole.StreamGemm ? BlockM : StreamTile.LeastTokens;
-
     /// <summary>Whether it can multiply so many rows.</summary>
     internal bool Takes(int rows) => Role != CudaKernelRole.StreamGemm || rows <= BlockM;
 

@@ -5,31 +5,30 @@ using KernelGen.Generator.Planning.Cuda;
 namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
-/// A single row of A on its way to every block's shared memory as int8, while the block's first weights come: what a kernel ahead would do in no less time and
-/// then end, with all the waiting that costs. Every block does the whole of it for itself. The operations and their order are those of
-/// <see cref="RegisterQuantizeKernel"/> and <see cref="RowKernel"/>, so the bits are theirs: one block of the latter has a thread for each of this one's groups.
+/// A single row of A on its way to the block's shared memory as int8. The operations and their order are those of <see cref="RegisterQuantizeKernel"/> and
+/// <see cref="RowKernel"/>, so the bits are theirs: a block of the latter has a thread for each of this one's groups.
 /// </summary>
-internal static class StreamRow
+internal static class RowQuantization
 {
     /// <summary>Named barriers of the threads that quantize, and of those and the threads that gather outliers.</summary>
     private const int RowBarrier = 2, RowDoneBarrier = 3;
 
-    private const int Warps = StreamGemmPlan.RowThreads / 32;
+    private const int Warps = RowGemmPlan.RowThreads / 32;
 
     /// <summary>Registers that the rest of the kernel finds the row by, and shared memory that the row's threads meet in.</summary>
-    public static void Declare(PtxWriter ptx, StreamGemmPlan plan)
+    public static void Declare(PtxWriter ptx, RowGemmPlan plan)
     {
         ptx.Add($"""
             .shared .align 8 .b64 rowLargest[{Warps}];
             {(plan.Numbers.HasOutliers ? ".shared .align 8 .b32 rowCounts[2];" : "")}
-            {(plan.Input == StreamInput.Norm ? ".shared .align 4 .f32 rowSums[32];\n.shared .align 4 .f32 rowSquares[32];" : "")}
+            {(plan.Normalizes ? ".shared .align 4 .f32 rowSums[32];\n.shared .align 4 .f32 rowSquares[32];" : "")}
             """)
-           .Registers("b32", "rowAt", "rowMask", "rowHalves", "rowCursor")
+           .Registers("b32", "rowAt", "rowMask", "rowHalves")
            .Registers("f32", "rowStep");
     }
 
     /// <summary>Where the row lies.</summary>
-    public static void Locate(PtxWriter ptx, StreamGemmPlan plan) => ptx.Add($"""
+    public static void Locate(PtxWriter ptx, RowGemmPlan plan) => ptx.Add($"""
         add.u32 rowAt, shared, {plan.RowOffset};
         add.u32 rowMask, rowAt, kPadded;
         shr.u32 rowHalves, kPadded, 3;
@@ -37,18 +36,18 @@ internal static class StreamRow
         """);
 
     /// <summary>The threads that gather outliers wait for the row's mask here.</summary>
-    public static void AwaitMask(PtxWriter ptx) => ptx.Add($"bar.sync {RowDoneBarrier}, {StreamGemmPlan.RowThreads + OutlierHelpers.Threads};");
+    public static void AwaitMask(PtxWriter ptx) => ptx.Add($"bar.sync {RowDoneBarrier}, {RowGemmPlan.RowThreads + OutlierHelpers.Threads};");
 
     /// <summary>
     /// The threads from the second warpgroup on wait for the kernel ahead, quantize the row and meet: <c>rowStep</c> is its step, NaN where it is not finite.
     /// The third warpgroup is done then.
     /// </summary>
-    public static void Quantize(PtxWriter ptx, StreamGemmPlan plan)
+    public static void Quantize(PtxWriter ptx, RowGemmPlan plan)
     {
-        bool outliers = plan.Numbers.HasOutliers, isNorm = plan.Input == StreamInput.Norm;
+        bool outliers = plan.Numbers.HasOutliers, isNorm = plan.Normalizes;
         int groups = plan.RowGroups;
         ptx.Add("{")
-           .Registers("b32", "rowThread", "rowLane", "rowWarp", "group", "groups", "ownFirst", "ownEnd", "element", "scratch", "address32", "k", "thresholds", "largest", "kept", "largestPair", "keptPair")
+           .Registers("b32", "rowThread", "rowLane", "rowWarp", "group", "groups", "groupFirst", "groupEnd", "element", "scratch", "address32", "k", "thresholds", "largest", "kept", "largestPair", "keptPair")
            .Registers("b32", "infinity", "magnitude", "keeps", "bits", "groupOutliers", "packedLow", "packedHigh", "zeroPoint")
            .Registers("b32", Enumerable.Range(0, (groups + 3) / 4).Select(static i => $"marks{i}").ToArray())
            .Registers("b64", "input", "offset", "pointer")
@@ -62,8 +61,8 @@ internal static class StreamRow
             ptx.Registers("b32", HeldRow.Raw(i));
         }
 
-        ptx.Argument<StreamRowArguments>("k", nameof(StreamRowArguments.K), "u32", "rowArgs")
-           .Argument<StreamRowArguments>("thresholds", nameof(StreamRowArguments.ThresholdPair), "u32", "rowArgs")
+        ptx.Argument<RowGemmArguments>("k", nameof(RowGemmArguments.K), "u32", "rowArgs")
+           .Argument<RowGemmArguments>("thresholds", nameof(RowGemmArguments.ThresholdPair), "u32", "rowArgs")
            .Add($"""
             sub.u32 rowThread, thread, 128;
             and.b32 rowLane, rowThread, 31;
@@ -85,7 +84,7 @@ internal static class StreamRow
             ptx.Argument("input", nameof(GemmArguments.Activations), "u64").Add("griddepcontrol.wait;");
             for (int i = 0; i < groups; i++)
             {
-                ptx.Add($"add.u32 group, rowThread, {i * StreamGemmPlan.RowThreads};");
+                ptx.Add($"add.u32 group, rowThread, {i * RowGemmPlan.RowThreads};");
                 HeldRow.LoadWhole(ptx, i);
                 if (outliers && plan.KeepsHalves)
                 {
@@ -126,15 +125,15 @@ internal static class StreamRow
         {
             string beyond = ptx.Label("BEYOND_ROW");
             ptx.Add($"""
-                setp.le.s32 present, ownFirst, {i * StreamGemmPlan.RowThreads};
-                setp.gt.and.s32 present, ownEnd, {i * StreamGemmPlan.RowThreads}, present;
+                setp.le.s32 present, groupFirst, {i * RowGemmPlan.RowThreads};
+                setp.gt.and.s32 present, groupEnd, {i * RowGemmPlan.RowThreads}, present;
                 @!present bra {beyond};
                 """);
             HeldRow.Quantize(ptx, plan.Numbers.Output, i);
             ptx.Add($$"""
                 selp.b32 packedLow, packedLow, 0, isFinite;
                 selp.b32 packedHigh, packedHigh, 0, isFinite;
-                st.shared.v2.b32 [address32+{{i * StreamGemmPlan.RowThreads * 8}}], {packedLow, packedHigh};
+                st.shared.v2.b32 [address32+{{i * RowGemmPlan.RowThreads * 8}}], {packedLow, packedHigh};
                 {{beyond}}:
                 """);
         }
@@ -142,30 +141,24 @@ internal static class StreamRow
         if (outliers)
         {
             StoreMask(ptx, groups);
-            StreamOutliers.Count(ptx, groups);
+            Count(ptx, groups);
         }
 
         ptx.Add($"""
             fence.proxy.async.shared::cta;
-            {(outliers ? $"bar.arrive {RowDoneBarrier}, {StreamGemmPlan.RowThreads + OutlierHelpers.Threads};" : "")}
-            bar.sync {RowBarrier}, {StreamGemmPlan.RowThreads};
+            {(outliers ? $"bar.arrive {RowDoneBarrier}, {RowGemmPlan.RowThreads + OutlierHelpers.Threads};" : "")}
+            bar.sync {RowBarrier}, {RowGemmPlan.RowThreads};
             setp.eq.u32 present, warpgroup, 2;
             @present bra END;
             """).Add("}");
     }
 
-    /// <summary>ownFirst and ownEnd: the groups that this block multiplies, all but where a cluster's blocks share K, less this thread's number.</summary>
+    /// <summary>groupFirst and groupEnd: the groups that this block multiplies, all but where a cluster's blocks share K, less this thread's number.</summary>
     private static void LocateOwn(PtxWriter ptx) => ptx.Add("""
-        div.u32 ownFirst, unit, kBlocks;
-        mul.lo.u32 ownFirst, ownFirst, kBlocks;
-        sub.u32 ownEnd, unitEnd, ownFirst;
-        sub.u32 ownFirst, unit, ownFirst;
-        shl.b32 ownFirst, ownFirst, 4;
-        shl.b32 ownEnd, ownEnd, 4;
-        @isAlone mov.u32 ownFirst, 0;
-        @isAlone mov.u32 ownEnd, groups;
-        sub.u32 ownFirst, ownFirst, rowThread;
-        sub.u32 ownEnd, ownEnd, rowThread;
+        shl.b32 groupFirst, ownFirst, 4;
+        shl.b32 groupEnd, ownEnd, 4;
+        sub.u32 groupFirst, groupFirst, rowThread;
+        sub.u32 groupEnd, groupEnd, rowThread;
         """);
 
     /// <summary>largest, kept and isFinite of the row to all its threads.</summary>
@@ -185,7 +178,7 @@ internal static class StreamRow
             mov.u32 address32, rowLargest;
             mad.lo.u32 scratch, rowWarp, 8, address32;
             @isRowLeader st.shared.v2.b32 [scratch], {largest, kept};
-            bar.sync {{RowBarrier}}, {{StreamGemmPlan.RowThreads}};
+            bar.sync {{RowBarrier}}, {{RowGemmPlan.RowThreads}};
             mov.u32 largest, 0;
             mov.u32 kept, 0;
             setp.lt.u32 present, rowLane, {{Warps}};
@@ -197,36 +190,59 @@ internal static class StreamRow
             """);
     }
 
-    /// <summary>A bit per column, ascending; none where the row is not finite. A group's byte has the pairs' first values, then their second.</summary>
+    /// <summary>A bit per column, ascending; none where the row is not finite.</summary>
     private static void StoreMask(PtxWriter ptx, int groups)
     {
         ptx.Add("add.u32 address32, rowMask, rowThread;");
+        for (int i = 0; i < (groups + 3) / 4; i++)
+        {
+            ptx.Add($"selp.b32 marks{i}, marks{i}, 0, isFinite;");
+        }
+
         for (int i = 0; i < groups; i++)
         {
-            string beyond = ptx.Label("BEYOND_MASK");
-            ptx.Add($"""
-                @!inRow{i} bra {beyond};
-                bfe.u32 bits, marks{i / 4}, {i % 4 * 8}, 8;
-                shl.b32 scratch, bits, 4;
-                or.b32 bits, bits, scratch;
-                and.b32 bits, bits, 0x0F0F;
-                shl.b32 scratch, bits, 2;
-                or.b32 bits, bits, scratch;
-                and.b32 bits, bits, 0x3333;
-                shl.b32 scratch, bits, 1;
-                or.b32 bits, bits, scratch;
-                and.b32 bits, bits, 0x5555;
-                shr.u32 scratch, bits, 7;
-                or.b32 bits, bits, scratch;
-                selp.b32 bits, bits, 0, isFinite;
-                st.shared.u8 [address32+{i * StreamGemmPlan.RowThreads}], bits;
-                {beyond}:
-                """);
+            ptx.Add($"shr.u32 bits, marks{i / 4}, {i % 4 * 8};").Add($"@inRow{i} st.shared.u8 [address32+{i * RowGemmPlan.RowThreads}], bits;");
         }
     }
 
+    /// <summary>This thread's outliers of the row, and those of them ahead of the block's own K, to the counts that a cluster's blocks need.</summary>
+    private static void Count(PtxWriter ptx, int groups)
+    {
+        string alone = ptx.Label("COUNTS_NOTHING");
+        ptx.Add($"""
+            @isAlone bra {alone};
+            mov.u32 keeps, 0;
+            mov.u32 magnitude, 0;
+            """);
+        for (int first = 0; first < groups; first += 4)
+        {
+            ptx.Add("mov.u32 scratch, 0;");
+            for (int i = first; i < Math.Min(groups, first + 4); i++)
+            {
+                ptx.Add($"setp.gt.s32 present, groupFirst, {i * RowGemmPlan.RowThreads};").Add($"@present or.b32 scratch, scratch, 0x{0xFFu << (8 * (i - first)):X8};");
+            }
+
+            ptx.Add($"""
+                and.b32 scratch, scratch, marks{first / 4};
+                popc.b32 scratch, scratch;
+                add.u32 keeps, keeps, scratch;
+                popc.b32 scratch, marks{first / 4};
+                add.u32 magnitude, magnitude, scratch;
+                """);
+        }
+
+        ptx.Add($"""
+            redux.sync.add.s32 keeps, keeps, 0xFFFFFFFF;
+            redux.sync.add.s32 magnitude, magnitude, 0xFFFFFFFF;
+            mov.u32 address32, rowCounts;
+            @isRowLeader red.shared.add.u32 [address32], keeps;
+            @isRowLeader red.shared.add.u32 [address32+4], magnitude;
+            {alone}:
+            """);
+    }
+
     /// <summary>The row normalized and rounded to f16 in the raw registers and, for the outliers, in shared memory.</summary>
-    private static void Normalize(PtxWriter ptx, StreamGemmPlan plan)
+    private static void Normalize(PtxWriter ptx, RowGemmPlan plan)
     {
         int groups = plan.RowGroups;
         ptx.Registers("b64", "residual", "sumAt", "first", "second", "weight", "biasVector")
@@ -241,14 +257,14 @@ internal static class StreamRow
             ptx.Registers("f32", V(i)).Registers("f32", W(i)).Registers("f32", B(i)).Registers("b32", Second(i));
         }
 
-        ptx.Argument<StreamRowArguments>("residual", nameof(StreamRowArguments.Residual), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("sumAt", nameof(StreamRowArguments.Sum), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("first", nameof(StreamRowArguments.First), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("second", nameof(StreamRowArguments.Second), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("weight", nameof(StreamRowArguments.Weight), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("biasVector", nameof(StreamRowArguments.Bias), "u64", "rowArgs")
-           .Argument<StreamRowArguments>("norm", nameof(StreamRowArguments.Norm), "u32", "rowArgs")
-           .Argument<StreamRowArguments>("epsilon", nameof(StreamRowArguments.Epsilon), "f32", "rowArgs")
+        ptx.Argument<RowGemmArguments>("residual", nameof(RowGemmArguments.Residual), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("sumAt", nameof(RowGemmArguments.Sum), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("first", nameof(RowGemmArguments.First), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("second", nameof(RowGemmArguments.Second), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("weight", nameof(RowGemmArguments.Weight), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("biasVector", nameof(RowGemmArguments.Bias), "u64", "rowArgs")
+           .Argument<RowGemmArguments>("norm", nameof(RowGemmArguments.Norm), "u32", "rowArgs")
+           .Argument<RowGemmArguments>("epsilon", nameof(RowGemmArguments.Epsilon), "f32", "rowArgs")
            .Add($"""
             setp.ne.u64 hasFirst, first, 0;
             setp.ne.u64 hasSecond, second, 0;
@@ -265,7 +281,7 @@ internal static class StreamRow
         for (int i = 0; i < groups; i++)
         {
             ptx.Add($"""
-                add.u32 group, rowThread, {i * StreamGemmPlan.RowThreads};
+                add.u32 group, rowThread, {i * RowGemmPlan.RowThreads};
                 setp.lt.u32 inRow{i}, group, groups;
                 shl.b32 element, group, 3;
                 setp.lt.u32 isValue{i}, element, k;
@@ -335,7 +351,7 @@ internal static class StreamRow
         {
             string beyond = ptx.Label("NO_VALUES");
             ptx.Add($"@!isValue{i} bra {beyond};");
-            for (int j = 0; j < StreamTile.RowGroup; j++)
+            for (int j = 0; j < RowTile.Group; j++)
             {
                 ptx.Add($"""
                     sub.rn.f32 {V(i)[j]}, {V(i)[j]}, mean;
@@ -347,7 +363,7 @@ internal static class StreamRow
             ptx.Add($"{beyond}:").Narrow(V(i), HeldRow.Raw(i));
             if (plan.Numbers.HasOutliers)
             {
-                ptx.Add($"@inRow{i} st.shared.v4.b32 [address32+{i * StreamGemmPlan.RowThreads * 16}], {DecoderFrame.Vector(HeldRow.Raw(i))};");
+                ptx.Add($"@inRow{i} st.shared.v4.b32 [address32+{i * RowGemmPlan.RowThreads * 16}], {DecoderFrame.Vector(HeldRow.Raw(i))};");
             }
         }
     }
@@ -372,8 +388,8 @@ internal static class StreamRow
 
     /// <summary>pointer: this thread's i-th group of a vector.</summary>
     private static void At(PtxWriter ptx, int i, string vector, int bytes) => ptx.Add($"""
-        add.u32 group, rowThread, {i * StreamGemmPlan.RowThreads};
-        mul.wide.u32 pointer, group, {StreamTile.RowGroup * bytes};
+        add.u32 group, rowThread, {i * RowGemmPlan.RowThreads};
+        mul.wide.u32 pointer, group, {RowTile.Group * bytes};
         add.u64 pointer, pointer, {vector};
         """);
 
@@ -431,7 +447,7 @@ internal static class StreamRow
         }
 
         ptx.Add($"""
-            bar.sync {RowBarrier}, {StreamGemmPlan.RowThreads};
+            bar.sync {RowBarrier}, {RowGemmPlan.RowThreads};
             setp.lt.u32 present, rowLane, warps;
             mad.lo.u32 scratch, rowLane, 4, address32;
             mov.f32 sum, 0f00000000;

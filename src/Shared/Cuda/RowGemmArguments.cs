@@ -4,7 +4,7 @@ namespace KernelGen;
 
 /// <summary>The second parameter block of the GEMM kernels that quantize their single row of A themselves; see <see cref="GemmArguments"/> for how it is used.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct StreamRowArguments
+internal struct RowGemmArguments
 {
     /// <summary>f32 [K]: the residual stream. Norms only; a row without norm is <see cref="GemmArguments.Activations"/>, aligned to 16 bytes.</summary>
     public ulong Residual;
