@@ -40,6 +40,9 @@ internal sealed class LayerBenchmark : IDisposable
         Attention = 2,
         Quantization = 4,
         All = 7,
+
+        /// <summary>All of it as a decoder queues it: products of a single row normalize and quantize it themselves.</summary>
+        Fused = 8,
     }
 
     public void Run(TextWriter output)
@@ -86,7 +89,7 @@ internal sealed class LayerBenchmark : IDisposable
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)Shapes[i].N * Shapes[i].K / time / 1e6:F2} TB/s"));
             }
 
-            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Attention, Parts.All })
+            foreach (Parts parts in new[] { Parts.Products, Parts.Norms, Parts.Norms | Parts.Attention, Parts.All, Parts.Fused })
             {
                 Layer(output, name, matMul, biasAt, parts);
             }
@@ -104,7 +107,7 @@ internal sealed class LayerBenchmark : IDisposable
         context.Dispose();
     }
 
-    private ulong residual, rows, wide, inner, weight, positions, sequences;
+    private ulong residual, other, rows, wide, inner, weight, positions, sequences;
 
     private void Layer(TextWriter output, string name, CudaInt8MatMul matMul, ulong bias, Parts parts)
     {
@@ -113,6 +116,7 @@ internal sealed class LayerBenchmark : IDisposable
         if (residual == 0)
         {
             residual = data.Allocate(Hidden * 4, 0);
+            other = data.Allocate(Hidden * 4, 0);
             rows = data.Allocate(Hidden * 2, 0);
             wide = data.Allocate(3L * Hidden * 2, 0);
             inner = data.Allocate(FeedForward * 2L, 0);
@@ -129,11 +133,21 @@ internal sealed class LayerBenchmark : IDisposable
         Report(output, $"{name}: layer with {parts}", layer =>
         {
             CudaInt8Weights[] weights = layers[layer];
+            if (parts == Parts.Fused)
+            {
+                Row(weights[0], default, wide, normalizes: true);
+                Attention(layer);
+                Row(weights[1], normed, rows);
+                Row(weights[2], default, inner, normalizes: true, Activation.Relu);
+                Row(weights[3], between, rows);
+                return;
+            }
+
             Norm(weights[0]);
             Product(matMul, weights[0], rows, wide);
             if (parts.HasFlag(Parts.Attention))
             {
-                kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention, settled: true);
+                Attention(layer);
             }
 
             if (parts.HasFlag(Parts.Quantization))
@@ -158,6 +172,18 @@ internal sealed class LayerBenchmark : IDisposable
             {
                 kernels.Norm(stream, CudaNorm.Layer, 1, Hidden, residual, normed, default, weight, bias, 1e-5f, normed, positions, matMul.QuantizeTarget(space, 1, next));
             }
+        }
+
+        void Attention(int layer) =>
+            kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention, settled: true);
+
+        void Row(CudaInt8Weights matrix, CudaMatrix from, ulong to, bool normalizes = false, Activation activation = Activation.None)
+        {
+            CudaMatrix result = new(to, ElementFormat.Float16, matrix.OutputFeatures);
+            CudaNormInput? norm = normalizes ? new CudaNormInput(CudaNorm.Layer, residual, other, rows, 0, weight, bias, 1e-5f) : null;
+            CudaKernelVariant kernel = matMul.SingleRow(from with { Format = ElementFormat.Float16 }, matrix, ElementFormat.Float16, activation, normalizes)
+                ?? throw new InvalidOperationException($"No kernel multiplies a single row by [{matrix.OutputFeatures}, {matrix.InputFeatures}].");
+            matMul.MultiplyRow(stream, from, norm, matrix, result, 0, activation, kernel);
         }
 
         CudaHeads View(int part) => new(wide + (ulong)(part * Hidden * 2), 3 * Hidden, Size);

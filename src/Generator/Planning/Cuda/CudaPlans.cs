@@ -152,8 +152,8 @@ internal sealed record RowGemmPlan(int RowGroups, int Stages, GemmNumbers Number
 {
     public const int BlockN = RowTile.Features, BlockK = 128, StageBytes = BlockN * BlockK;
 
-    /// <summary>The producer's warp and three that bring outliers; the consumers; and as many again, which quantize with them and have nothing else to do.</summary>
-    public const int FrontThreads = 128, ConsumerThreads = 128, RowThreads = 256, Threads = FrontThreads + RowThreads;
+    /// <summary>The producer's warp and three that bring outliers; the consumers; and as many that quantize with them and take outliers' weights then.</summary>
+    public const int FrontThreads = 128, ConsumerThreads = 128, TakerThreads = 128, RowThreads = ConsumerThreads + TakerThreads, Threads = FrontThreads + RowThreads;
 
     /// <summary>Outliers of one pass. A second one would begin when all else is done.</summary>
     public const int OutlierChunk = 16;
@@ -173,15 +173,17 @@ internal sealed record RowGemmPlan(int RowGroups, int Stages, GemmNumbers Number
     /// <summary>In the buffer of outliers, behind weights f32 [16][64]: values f32 [16], and columns u32 [16].</summary>
     public const int ValuesOffset = OutlierChunk * BlockN * 4, ColumnsOffset = ValuesOffset + (OutlierChunk * 4);
 
-    /// <summary>The ring's barriers, full and empty by turns; the outliers', full and empty, then their number and whether they are the last; that of the cluster's sums.</summary>
+    /// <summary>The ring's barriers, full and empty by turns; the outliers', full and empty, then their number and whether they are the last; that of the cluster's sums; that of the weights taken.</summary>
     public int BarrierOffset => OutlierOffset + (Numbers.HasOutliers ? ColumnsOffset + (OutlierChunk * 4) : 0);
 
     public int OutlierBarrier => Stages * 16;
 
     public int RanksBarrier => OutlierBarrier + 24;
 
+    public int TakenBarrier => RanksBarrier + 8;
+
     /// <summary>See <see cref="RowTile.Bytes"/>.</summary>
-    public int RowOffset => (BarrierOffset + RanksBarrier + 8 + 127) / 128 * 128;
+    public int RowOffset => (BarrierOffset + TakenBarrier + 8 + 127) / 128 * 128;
 
     /// <summary>Without what the row takes, which its length decides.</summary>
     public int SharedBytes => RowOffset + 1024;

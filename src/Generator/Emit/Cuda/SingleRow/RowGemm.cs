@@ -45,6 +45,8 @@ internal static class RowGemm
         {
             ptx.Add("HELPER:");
             RowOutliers.Help(ptx, plan);
+            ptx.Add("TAKER:");
+            RowOutliers.Take(ptx, plan);
         }
 
         Consumer(ptx, plan);
@@ -87,7 +89,7 @@ internal static class RowGemm
         {
             ptx.Add($"""
                 mbarrier.init.shared::cta.b64 [barriers+{stage * 16}], 1;
-                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], {(plan.Numbers.HasOutliers ? RowOutliers.TakerWarps : 1)};
+                mbarrier.init.shared::cta.b64 [barriers+{(stage * 16) + 8}], {(plan.Numbers.HasOutliers ? 1 + (RowGemmPlan.TakerThreads / 32) : 1)};
                 """);
         }
 
@@ -95,6 +97,7 @@ internal static class RowGemm
             mbarrier.init.shared::cta.b64 [barriers+{plan.OutlierBarrier}], {OutlierHelpers.Threads};
             mbarrier.init.shared::cta.b64 [barriers+{plan.OutlierBarrier + 8}], {RowGemmPlan.ConsumerThreads};
             mbarrier.init.shared::cta.b64 [barriers+{plan.RanksBarrier}], 1;
+            mbarrier.init.shared::cta.b64 [barriers+{plan.TakenBarrier}], {RowGemmPlan.TakerThreads};
             fence.mbarrier_init.release.cluster;
             BARRIERS_READY:
             bar.sync 0;
@@ -111,7 +114,8 @@ internal static class RowGemm
             """);
     }
 
-    private static void NextStage(PtxWriter ptx, RowGemmPlan plan)
+    /// <summary>The ring's next stage, and the phase in which it is full.</summary>
+    public static void NextStage(PtxWriter ptx, RowGemmPlan plan)
     {
         string same = ptx.Label("SAME_LAP");
         ptx.Add($"""
@@ -166,6 +170,8 @@ internal static class RowGemm
         ptx.Add("CONSUMER:");
         RowQuantization.Quantize(ptx, plan);
         ptx.Add($"""
+            setp.eq.u32 isRole, warpgroup, 2;
+            @isRole bra {(outliers ? "TAKER" : "END")};
             and.b32 groupThread, thread, 127;
             and.b32 lane, groupThread, 31;
             shr.u32 laneRow, lane, 2;
@@ -219,16 +225,11 @@ internal static class RowGemm
                 """);
         }
 
-        ptx.Add("wgmma.commit_group.sync.aligned;");
-        if (outliers)
-        {
-            RowOutliers.Take(ptx);
-        }
-
         // A stage is given back while the next one is multiplied.
-        ptx.Add($"""
+        ptx.Add("""
+            wgmma.commit_group.sync.aligned;
             wgmma.wait_group.sync.aligned 1;
-            {(outliers ? RowOutliers.IsLeader : "setp.eq.u32 isLeader, groupThread, 0;")}
+            setp.eq.u32 isLeader, groupThread, 0;
             setp.ne.and.u32 isFirst, releaseBarrier, 0, isLeader;
             @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             add.u32 releaseBarrier, full, 8;
@@ -317,7 +318,7 @@ internal static class RowGemm
         Epilogue.Scale(ptx, plan.Numbers, "acc2", "rowStep", "", "columnStep1", "");
         if (plan.Numbers.HasOutliers)
         {
-            RowOutliers.Sum(ptx);
+            RowOutliers.Sum(ptx, plan);
         }
 
         ptx.Argument("activation", nameof(GemmArguments.Activation), "u32")

@@ -5,17 +5,12 @@ namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
 /// A single row's outliers, sixteen at a time. Their columns' mask is in shared memory, where a warp counts its bits all at once; the helpers bring the row's
-/// values. Int8 weights of the first sixteen pass through the block's ring: the consumers take them from there, since fetching them from memory once more would
-/// cost an access of its own for every output feature and column, in the middle of the stream. 16-bit weights, and those of further columns, the helpers gather.
+/// values. Int8 weights of the first sixteen pass through the block's ring: the threads that quantized, and do not multiply, take them from there, since fetching
+/// them from memory once more would cost an access of its own for every output feature and column, in the middle of the stream. 16-bit weights, and those of
+/// further columns, the helpers gather.
 /// </summary>
 internal static class RowOutliers
 {
-    /// <summary>Consumer warps that read stages: a thread per output feature.</summary>
-    public const int TakerWarps = RowGemmPlan.BlockN / 32;
-
-    /// <summary>isLeader: the threads that give a stage back for all that have read it.</summary>
-    public const string IsLeader = "setp.eq.and.u32 isLeader, lane, 0, isTaker;";
-
     /// <summary>Columns that are summed at a time: their values and weights are on the way together.</summary>
     private const int ColumnsAtOnce = 4;
 
@@ -30,7 +25,7 @@ internal static class RowOutliers
            .Registers("b32", Words)
            .Registers("f32", "takenValue", "takenFactor0", "takenFactor1")
            .Registers("f32", DecoderFrame.Names("takenRow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenLow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenHigh", ColumnsAtOnce))
-           .Registers("pred", "isTaker", "takesColumns", "sumsTaken", "wordDone", "isRemote", "isSent", "isWarp0");
+           .Registers("pred", "isUpper", "sumsTaken", "wordDone", "isRemote", "isSent", "isWarp0");
     }
 
     /// <summary>The helpers of the block that finishes the tile: chunk after chunk of values, and of weights that no consumer takes.</summary>
@@ -143,59 +138,72 @@ internal static class RowOutliers
             """);
     }
 
-    /// <summary>
-    /// Before the mainloop: the ordinal of the first outlier column in the block's own K, and where this thread's feature of the first block's buffer is.
-    /// takenTotal, in a cluster: outliers of the row.
-    /// </summary>
+    /// <summary>What the consumers need of the buffer.</summary>
     public static void Start(PtxWriter ptx, RowGemmPlan plan)
     {
-        string alone = ptx.Label("TAKES_ALL");
-        ptx.Argument("pointer", nameof(GemmArguments.Originals), "u64").Add($"""
-            add.u32 outlierBuffer, shared, {plan.OutlierOffset};
-            add.u32 outlierBarrier, barriers, {plan.OutlierBarrier};
-            mov.u32 outlierPhase, 0;
-            setp.eq.u64 sumsTaken, pointer, 0;
-            setp.lt.u32 isTaker, groupThread, {RowGemmPlan.BlockN};
-            and.pred takesColumns, sumsTaken, isTaker;
-            and.b32 takenFeature, groupThread, {RowGemmPlan.BlockN - 1};
-            mad.lo.u32 takenAt, takenFeature, 4, outlierBuffer;
-            mad.lo.u32 maskCursor, ownFirst, 16, rowMask;
-            setp.ne.u32 isRemote, rank, 0;
-            mov.u32 takenOrdinal, 0;
-            mov.u32 takenTotal, 0;
-            @isAlone bra {alone};
-            mapa.shared::cluster.u32 takenAt, takenAt, 0;
-            mov.u32 takenAddress, rowCounts;
-            ld.shared.u32 takenOrdinal, [takenAddress];
-            ld.shared.u32 takenTotal, [takenAddress+4];
-            {alone}:
-            """);
+        LocateBuffer(ptx, plan);
+        ptx.Add("mov.u32 outlierPhase, 0;");
     }
 
-    /// <summary>The consumers take the outlier columns of the K block at stageBase, while it is multiplied. Few blocks have any.</summary>
-    public static void Take(PtxWriter ptx)
+    /// <summary>
+    /// The third warpgroup, when the row is done: takes the outlier columns' weights out of every stage before it is given back, a thread per output feature and
+    /// half of the columns. The consumers have nothing to do with it.
+    /// </summary>
+    public static void Take(PtxWriter ptx, RowGemmPlan plan)
     {
         string done = ptx.Label("TAKEN"), word = ptx.Label("TAKE_WORD"), next = ptx.Label("TAKE_BIT");
+        ptx.Add("and.b32 groupThread, thread, 127;").Add("and.b32 lane, groupThread, 31;");
+        LocateBuffer(ptx, plan);
         ptx.Add($$"""
+            setp.eq.u32 isLeader, lane, 0;
+            and.b32 takenFeature, groupThread, {{RowGemmPlan.BlockN - 1}};
+            setp.ge.u32 isUpper, groupThread, {{RowGemmPlan.BlockN}};
+            mad.lo.u32 takenAt, takenFeature, 4, outlierBuffer;
+            mad.lo.u32 maskCursor, ownFirst, 16, rowMask;
+            add.u32 ranksBarrier, barriers, {{plan.RanksBarrier}};
+            mov.u32 takenOrdinal, 0;
+            setp.ne.u32 isRemote, rank, 0;
+            @!isRemote bra TAKE;
+            mapa.shared::cluster.u32 takenAt, takenAt, 0;
+            mapa.shared::cluster.u32 ranksBarrier, ranksBarrier, 0;
+            mov.u32 takenAddress, rowCounts;
+            ld.shared.u32 takenOrdinal, [takenAddress];
+            barrier.cluster.wait.acquire;
+            TAKE:
+            shl.b32 full, stage, 4;
+            add.u32 full, full, barriers;
+            mad.lo.u32 stageBase, stage, {{RowGemmPlan.StageBytes}}, shared;
             ld.shared.v4.b32 {{DecoderFrame.Vector(Words)}}, [maskCursor];
             add.u32 maskCursor, maskCursor, 16;
+            WAIT_TAKEN_STAGE:
+            mbarrier.try_wait.parity.shared::cta.b64 ready, [full], phase;
+            @!ready bra WAIT_TAKEN_STAGE;
             or.b32 maskItem, maskWord0, maskWord1;
             or.b32 maskBit, maskWord2, maskWord3;
             or.b32 maskItem, maskItem, maskBit;
-            setp.ne.and.u32 again, maskItem, 0, takesColumns;
+            setp.ne.and.u32 again, maskItem, 0, sumsTaken;
             @!again bra {{done}};
+            popc.b32 maskCount, maskWord0;
+            popc.b32 maskItem, maskWord1;
+            add.u32 maskCount, maskCount, maskItem;
+            popc.b32 maskSum, maskWord2;
+            popc.b32 maskItem, maskWord3;
+            add.u32 maskSum, maskSum, maskItem;
+            add.u32 maskSum, maskSum, maskCount;
+            add.u32 maskSum, maskSum, takenOrdinal;
             mov.u32 maskBlock, 0;
+            @isUpper add.u32 takenOrdinal, takenOrdinal, maskCount;
+            @isUpper mov.u32 maskBlock, 64;
+            @isUpper mov.b32 maskWord0, maskWord2;
+            @isUpper mov.b32 maskWord1, maskWord3;
             {{word}}:
             setp.ne.u32 wordDone, maskWord0, 0;
             @wordDone bra {{next}};
+            setp.eq.u32 wordDone, maskWord1, 0;
+            @wordDone bra {{done}}_ALL;
             mov.b32 maskWord0, maskWord1;
-            mov.b32 maskWord1, maskWord2;
-            mov.b32 maskWord2, maskWord3;
-            mov.b32 maskWord3, 0;
+            mov.b32 maskWord1, 0;
             add.u32 maskBlock, maskBlock, 32;
-            setp.lt.u32 again, maskBlock, {{RowGemmPlan.BlockK}};
-            @again bra {{word}};
-            bra {{done}};
             {{next}}:
             """);
         FirstBit(ptx, "maskWord0");
@@ -218,15 +226,29 @@ internal static class RowOutliers
             @isSent st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [takenAddress], takenValue, [ranksBarrier];
             not.pred isSent, isRemote;
             and.pred isSent, isSent, again;
-            @isSent st.shared::cluster.f32 [takenAddress], takenValue;
+            @isSent st.shared.f32 [takenAddress], takenValue;
             bra {word};
+            {done}_ALL:
+            mov.u32 takenOrdinal, maskSum;
             {done}:
             bar.warp.sync 0xFFFFFFFF;
+            @isLeader mbarrier.arrive.shared::cta.b64 _, [full+8];
+            """);
+        RowGemm.NextStage(ptx, plan);
+        ptx.Add($"""
+            sub.u32 unitsLeft, unitsLeft, 1;
+            setp.ne.u32 again, unitsLeft, 0;
+            @again bra TAKE;
+            mbarrier.arrive.shared::cta.b64 _, [barriers+{plan.TakenBarrier}];
+            bra END;
             """);
     }
 
     /// <summary>The bytes that the cluster's other blocks leave in this one's buffer are added to <c>total</c>.</summary>
     public static void CountOthers(PtxWriter ptx) => ptx.Add($"""
+        mov.u32 takenAddress, rowCounts;
+        ld.shared.u32 takenOrdinal, [takenAddress];
+        ld.shared.u32 takenTotal, [takenAddress+4];
         min.u32 takenTotal, takenTotal, {RowGemmPlan.OutlierChunk};
         min.u32 maskItem, takenOrdinal, {RowGemmPlan.OutlierChunk};
         sub.u32 takenTotal, takenTotal, maskItem;
@@ -238,9 +260,12 @@ internal static class RowOutliers
     /// The outliers' products, ascending, to the row's sums, chunk after chunk. Weights that were taken are int8 values still, which their feature's step makes
     /// what the helpers gather.
     /// </summary>
-    public static void Sum(PtxWriter ptx)
+    public static void Sum(PtxWriter ptx, RowGemmPlan plan)
     {
-        ptx.Add("bar.sync 1, 128;").Add($"""
+        ptx.Add($"""
+            AWAIT_TAKEN:
+            mbarrier.try_wait.parity.shared::cta.b64 ready, [barriers+{plan.TakenBarrier}], 0;
+            @!ready bra AWAIT_TAKEN;
             OUTLIER_CHUNK:
             mbarrier.try_wait.parity.shared::cta.b64 ready, [outlierBarrier], outlierPhase;
             @!ready bra OUTLIER_CHUNK;
@@ -289,6 +314,13 @@ internal static class RowOutliers
             @again bra OUTLIER_CHUNK;
             """);
     }
+
+    /// <summary>The buffer, and sumsTaken: whether its first weights are taken from the ring.</summary>
+    private static void LocateBuffer(PtxWriter ptx, RowGemmPlan plan) => ptx.Argument("pointer", nameof(GemmArguments.Originals), "u64").Add($"""
+        add.u32 outlierBuffer, shared, {plan.OutlierOffset};
+        add.u32 outlierBarrier, barriers, {plan.OutlierBarrier};
+        setp.eq.u64 sumsTaken, pointer, 0;
+        """);
 
     /// <summary>maskBit: the number of a word's first bit, which it loses.</summary>
     private static void FirstBit(PtxWriter ptx, string word) => ptx.Add($"""

@@ -40,7 +40,6 @@ internal static class RowQuantization
 
     /// <summary>
     /// The threads from the second warpgroup on wait for the kernel ahead, quantize the row and meet: <c>rowStep</c> is its step, NaN where it is not finite.
-    /// The third warpgroup is done then.
     /// </summary>
     public static void Quantize(PtxWriter ptx, RowGemmPlan plan)
     {
@@ -148,8 +147,6 @@ internal static class RowQuantization
             fence.proxy.async.shared::cta;
             {(outliers ? $"bar.arrive {RowDoneBarrier}, {RowGemmPlan.RowThreads + OutlierHelpers.Threads};" : "")}
             bar.sync {RowBarrier}, {RowGemmPlan.RowThreads};
-            setp.eq.u32 present, warpgroup, 2;
-            @present bra END;
             """).Add("}");
     }
 
@@ -205,7 +202,10 @@ internal static class RowQuantization
         }
     }
 
-    /// <summary>This thread's outliers of the row, and those of them ahead of the block's own K, to the counts that a cluster's blocks need.</summary>
+    /// <summary>
+    /// This thread's outliers, of the row and of a part of it, to the counts that a cluster's blocks need: the part ahead of a block's own K, and for the first
+    /// block, which has none, its own.
+    /// </summary>
     private static void Count(PtxWriter ptx, int groups)
     {
         string alone = ptx.Label("COUNTS_NOTHING");
@@ -213,13 +213,15 @@ internal static class RowQuantization
             @isAlone bra {alone};
             mov.u32 keeps, 0;
             mov.u32 magnitude, 0;
+            setp.eq.u32 isZero, rank, 0;
+            selp.b32 group, groupEnd, groupFirst, isZero;
             """);
         for (int first = 0; first < groups; first += 4)
         {
             ptx.Add("mov.u32 scratch, 0;");
             for (int i = first; i < Math.Min(groups, first + 4); i++)
             {
-                ptx.Add($"setp.gt.s32 present, groupFirst, {i * RowGemmPlan.RowThreads};").Add($"@present or.b32 scratch, scratch, 0x{0xFFu << (8 * (i - first)):X8};");
+                ptx.Add($"setp.gt.s32 present, group, {i * RowGemmPlan.RowThreads};").Add($"@present or.b32 scratch, scratch, 0x{0xFFu << (8 * (i - first)):X8};");
             }
 
             ptx.Add($"""
