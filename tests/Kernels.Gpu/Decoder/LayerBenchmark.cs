@@ -177,13 +177,13 @@ internal sealed class LayerBenchmark : IDisposable
         void Attention(int layer) =>
             kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention, settled: true);
 
-        void Row(CudaInt8Weights matrix, CudaMatrix from, ulong to, bool normalizes = false, Activation activation = Activation.None)
+        void Row(CudaInt8Weights matrix, CudaMatrix input, ulong to, bool normalizes = false, Activation activation = Activation.None)
         {
             CudaMatrix result = new(to, ElementFormat.Float16, matrix.OutputFeatures);
             CudaNormInput? norm = normalizes ? new CudaNormInput(CudaNorm.Layer, residual, other, rows, 0, weight, bias, 1e-5f) : null;
-            CudaKernelVariant kernel = matMul.SingleRow(from with { Format = ElementFormat.Float16 }, matrix, ElementFormat.Float16, activation, normalizes)
+            CudaKernelVariant kernel = matMul.SingleRow(input with { Format = ElementFormat.Float16 }, matrix, ElementFormat.Float16, activation, normalizes)
                 ?? throw new InvalidOperationException($"No kernel multiplies a single row by [{matrix.OutputFeatures}, {matrix.InputFeatures}].");
-            matMul.MultiplyRow(stream, from, norm, matrix, result, 0, activation, kernel);
+            matMul.MultiplyRow(stream, input, norm, matrix, result, 0, activation, kernel);
         }
 
         CudaHeads View(int part) => new(wide + (ulong)(part * Hidden * 2), 3 * Hidden, Size);
