@@ -114,11 +114,13 @@ internal sealed class PlacementChecks(DecoderSuite suite)
         }
     }
 
-    /// <summary>Logits of steps after prompts in chunks: a graph's first run, and its replays.</summary>
+    /// <summary>Logits of steps after prompts in chunks, of three texts and of one: a graph's first run, and its replays.</summary>
     private static float[] Logits(DeviceModel model)
     {
         SteppedTexts texts = new(model, Prompts);
-        return [.. Enumerable.Range(0, 5).SelectMany(step => texts.Step([3 + step, 11, 40 + step]))];
+        float[] together = [.. Enumerable.Range(0, 5).SelectMany(step => texts.Step([3 + step, 11, 40 + step]))];
+        SteppedTexts alone = new(model, [Prompts[1]]);
+        return [.. together, .. Enumerable.Range(0, 5).SelectMany(step => alone.Step([50 + step]))];
     }
 
     private static string Describe(DeviceModel model) => string.Join(" + ", model.Placement.Select(static part => $"{part.Layers} layers on {part.Device}"));

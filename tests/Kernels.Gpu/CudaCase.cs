@@ -10,6 +10,7 @@ internal sealed class CudaCase : IDisposable
     private readonly CudaBuffer input;
     private readonly CudaBuffer bias;
     private readonly int[] fixedColumns;
+    private readonly float[] weights;
 
     /// <param name="context">The device.</param>
     /// <param name="stream">Where copies are queued.</param>
@@ -45,7 +46,7 @@ internal sealed class CudaCase : IDisposable
 
         byte[] encoded = Encode(activations ?? A, format);
         A = Decode(encoded, format);
-        float[] weights = new float[n * k];
+        weights = new float[n * k];
         for (int i = 0; i < weights.Length; i++)
         {
             weights[i] = (random.NextSingle() - 0.5f) * 0.1f;
@@ -94,7 +95,7 @@ internal sealed class CudaCase : IDisposable
 
     public float[] Bias { get; }
 
-    public float[]? Originals { get; }
+    public float[]? Originals { get; private set; }
 
     public Int8Weights Weights { get; }
 
@@ -104,6 +105,18 @@ internal sealed class CudaCase : IDisposable
 
     public CudaMatrix Input(int firstRow = 0) =>
         new(input.Address + (ulong)((long)firstRow * K * (Format == ElementFormat.Float32 ? 4 : 2)), Format, K);
+
+    /// <summary>From now on outliers are multiplied by the weights as they were, rounded to a type.</summary>
+    public void UseOriginals(ElementFormat format)
+    {
+        byte[] encoded = Encode(weights, format);
+        CudaBuffer buffer = new(stream.Context, (encoded.Length + 3) / 4 * 4);
+        buffer.Fill(0, stream);
+        buffer.Upload<byte>(encoded, stream);
+        stream.Synchronize();
+        Originals = Decode(encoded, format);
+        OnDevice.UseOriginals(buffer, format, K);
+    }
 
     /// <summary>Results in float32 before the activation function.</summary>
     public float[] Expected() => Expected(A, M);

@@ -28,6 +28,7 @@ internal sealed class HostMatMulChecks(CudaContext context, CudaStream stream, T
             ManyAtOnce(matMul, data, weights);
             Cancelled(matMul, data, weights);
             Disposed(set, data);
+            RowsAtOnce(set, matMul);
         }
 
         log.WriteLine($"host memory: {failures.Count - before} failures");
@@ -69,6 +70,23 @@ internal sealed class HostMatMulChecks(CudaContext context, CudaStream stream, T
         {
             Check(result, expected, "one of many at once");
         }
+    }
+
+    /// <summary>Single rows of several lengths side by side: launches of one kernel that need more shared memory than others of it.</summary>
+    private void RowsAtOnce(Int8KernelSet set, CudaMatMul matMul)
+    {
+        CudaCase[] cases = [.. new[] { 136, 512, 1024, 1800 }.Select(k => new CudaCase(context, stream, set, 1, N, k, ElementFormat.Float16, seed: k))];
+        CudaWeights[] weights = [.. cases.Select(data => matMul.Upload(data.Weights))];
+        Half[][] rows = [.. cases.Select(static data => MemoryMarshal.Cast<byte, Half>(CudaCase.Encode(data.A, ElementFormat.Float16)).ToArray())], expected = [.. cases.Select(Expected<Half>)];
+        Half[][] results = [.. Enumerable.Range(0, 64).Select(static _ => new Half[N])];
+        Task.WaitAll([.. results.Select((result, i) => Task.Run(() => matMul.MatMulAsync<Half, Half>(rows[i % rows.Length], 1, weights[i % rows.Length], result, cases[i % rows.Length].Bias)))]);
+        for (int i = 0; i < results.Length; i++)
+        {
+            Check(results[i], expected[i % rows.Length], $"a row of {cases[i % rows.Length].K} among others at once");
+        }
+
+        Array.ForEach(weights, static item => item.Dispose());
+        Array.ForEach(cases, static item => item.Dispose());
     }
 
     private void Cancelled(CudaMatMul matMul, CudaCase data, CudaWeights weights)

@@ -39,7 +39,15 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         {
             using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
             using CudaMatMulWorkspace workspace = new(context, stream);
-            if (!matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.RowGemm))
+            bool has = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.RowGemm), norms = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.NormedRowGemm);
+            bool standsAlone = set.Spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
+            bool expected = standsAlone && context.Device.ComputeCapability == 90;
+            if (has != expected || norms != expected)
+            {
+                failures.Add($"{set.Name}: kernels for a single row {has}, behind a norm {norms}, expected {expected}");
+            }
+
+            if (!has)
             {
                 continue;
             }
@@ -51,6 +59,17 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
                 log.WriteLine($"{set.Name}, a row [{k}] x [{n},{k}] {format}: {failures.Count - before} failures");
             }
 
+            if (set.Spec.Outliers != OutlierPolicy.None)
+            {
+                foreach (ElementFormat originals in Enum.GetValues<ElementFormat>())
+                {
+                    int before = failures.Count;
+                    Quantized(set, matMul, workspace, 130, 200, ElementFormat.Float16, originals);
+                    Quantized(set, matMul, workspace, 700, 2104, ElementFormat.BFloat16, originals);
+                    log.WriteLine($"{set.Name}, a row with {originals} originals: {failures.Count - before} failures");
+                }
+            }
+
             foreach ((int n, int k) in briefly ? [(200, 136), (700, 2104)] : new[] { (200, 8), (136, 136), (72, 264), (700, 2104), (4096, 2048), (12288, 4096), (20000, 512) })
             {
                 int before = failures.Count;
@@ -60,7 +79,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         }
     }
 
-    private void Quantized(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, int n, int k, ElementFormat format)
+    private void Quantized(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, int n, int k, ElementFormat format, ElementFormat? originals = null)
     {
         // Rows of odd lengths have no such kernel, nor those that do not start at 16 bytes.
         bool together = k % 8 == 0;
@@ -68,9 +87,14 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         {
             int rows = together ? Kinds.Length : 1;
             using CudaCase data = new(context, stream, set, rows, n, k, format, seed: n + k, [.. Enumerable.Range(first, rows).SelectMany(kind => Row(kind, k, set.Spec.OutlierThreshold))]);
+            if (originals is { } type)
+            {
+                data.UseOriginals(type);
+            }
+
             for (int row = 0; row < rows; row++)
             {
-                string what = $"{set.Name}, a row [{k}] x [{n},{k}] {format}, {Kinds[first + row]}";
+                string what = $"{set.Name}, a row [{k}] x [{n},{k}] {format}, {Kinds[first + row]}{(originals is null ? "" : $", {originals} originals")}";
                 byte[] expected = CudaCase.Encode(data.ExpectedAlone(row), format);
                 CudaKernelVariant? kernel = matMul.SingleRow(data.Input(row), data.OnDevice, format);
                 if (kernel is null != (k % 8 > 0 || SharesTiles(set, n, k)))
@@ -99,7 +123,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
             for (int kind = 0; kind < Kinds.Length; kind++)
             {
                 int adds = kind % 3;
-                bool hasWeight = kind != 1, hasBias = kind != 2;
+                bool hasWeight = kind != 1, hasBias = kind != 0;
                 using DeviceData data = new(context, stream);
                 Random random = new(kind + k);
                 float[] weights = DeviceData.Random(random, k, 2), biases = Row(kind, k, set.Spec.OutlierThreshold);

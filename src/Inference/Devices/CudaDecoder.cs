@@ -280,9 +280,9 @@ internal sealed class CudaDecoder : IDisposable
     private ProductInput Normalize(
         DecoderRows rows, CudaNormWeights? norm, Addends addends, CudaMatrixWeights? next, bool replace, bool round = true, CudaMatrix sum = default)
     {
-        if (rows.Rows == 1 && norm is { } weights && !replace && next is not null && _multiplication.Normalizes(next, _buffers.Normed))
+        if (rows.Rows == 1 && norm is { } weights && !replace && next is not null && _multiplication.Normalizes(next, _buffers.Normed) is { } kernel)
         {
-            return new ProductInput(_buffers.Normed, Norm: Leave(weights, addends));
+            return new ProductInput(_buffers.Normed, Norm: (Leave(weights, addends), kernel));
         }
 
         return new ProductInput(_buffers.Normed, _multiplication.Prepare(next, rows.Rows, target => _kernels.Norm(

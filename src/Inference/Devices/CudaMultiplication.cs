@@ -18,8 +18,8 @@ internal enum Prepared
 /// <summary>The rows that a product takes.</summary>
 /// <param name="Rows">f16; where there is a norm, what it would round them to.</param>
 /// <param name="Prepared">What of them is in the multiplication's workspace already.</param>
-/// <param name="Norm">What makes the one row, where the product is to do that itself.</param>
-internal readonly record struct ProductInput(CudaMatrix Rows, Prepared Prepared = Prepared.Nothing, CudaNormInput? Norm = null);
+/// <param name="Norm">What makes the one row, where the product is to do that itself, and the kernel that does.</param>
+internal readonly record struct ProductInput(CudaMatrix Rows, Prepared Prepared = Prepared.Nothing, (CudaNormInput Row, CudaKernelVariant Kernel)? Norm = null);
 
 /// <summary>The products with a model's matrices, in int8, in float16, or of both, as the scheme has it: one path for all.</summary>
 internal sealed class CudaMultiplication : IDisposable
@@ -71,12 +71,19 @@ internal sealed class CudaMultiplication : IDisposable
     /// <summary>Whether <see cref="Multiply"/> by these weights can apply an activation.</summary>
     public bool Activates(CudaMatrixWeights weights) => _int8 is not null && weights.Int8 is not null;
 
-    /// <summary>Whether <see cref="Multiply"/> by these weights, with no activation or ReLU, can normalize a single row itself.</summary>
-    public bool Normalizes(CudaMatrixWeights weights, CudaMatrix row) => _int8 is not null && weights.Int8 is { } int8 && _int8.SingleRow(row, int8, row.Format, Activation.Relu, normed: true) is not null;
+    /// <summary>The kernel by which <see cref="Multiply"/> by these weights, into rows of the same type, with no activation or ReLU, normalizes a single row itself; or null.</summary>
+    public CudaKernelVariant? Normalizes(CudaMatrixWeights weights, CudaMatrix row) =>
+        weights.Int8 is { } int8 ? _int8?.SingleRow(row, int8, row.Format, Activation.Relu, normed: true) : null;
 
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, without an activation unless <see cref="Activates"/>.</summary>
     public void Multiply(CudaMatrixWeights weights, ProductInput input, int rows, CudaMatrix output, Activation activation = Activation.None)
     {
+        if (input.Norm is { } norm)
+        {
+            _int8!.MultiplyRow(_stream, input.Rows, norm.Row, weights.Int8!, output, weights.Bias, activation, norm.Kernel);
+            return;
+        }
+
         if (weights.Int8 is not { } int8)
         {
             _kernels.FloatGemm(_stream, input.Rows, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias);
@@ -86,12 +93,6 @@ internal sealed class CudaMultiplication : IDisposable
         if (_int8 is null)
         {
             _kernels.FloatGemm(_stream, input.Rows, rows, int8, output, weights.Bias);
-            return;
-        }
-
-        if (input.Norm is { } norm)
-        {
-            _int8.MultiplyRow(_stream, input.Rows, norm, int8, output, weights.Bias, activation, _int8.SingleRow(input.Rows, int8, output.Format, activation, normed: true)!);
             return;
         }
 

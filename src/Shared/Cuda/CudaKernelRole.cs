@@ -27,12 +27,6 @@ public enum CudaKernelRole
     /// <summary>Multiplies few rows, streaming the weights: wgmma with the operands swapped.</summary>
     StreamGemm,
 
-    /// <summary>Quantizes a single row and multiplies it, streaming the weights.</summary>
-    RowGemm,
-
-    /// <summary>Adds to a single row of the residual stream, normalizes, quantizes and multiplies it, streaming the weights.</summary>
-    NormedRowGemm,
-
     /// <summary>Multiplies with mma.sync m16n8k32.</summary>
     MmaGemm,
 
@@ -44,4 +38,10 @@ public enum CudaKernelRole
 
     /// <summary>A step of a decoder around its int8 multiplications: embedding, norm, attention, 16-bit multiplication, choice of a token.</summary>
     DecoderStep,
+
+    /// <summary>Quantizes a single row and multiplies it, streaming the weights.</summary>
+    RowGemm,
+
+    /// <summary>Adds to a single row of the residual stream, normalizes, quantizes and multiplies it, streaming the weights.</summary>
+    NormedRowGemm,
 }

@@ -107,7 +107,7 @@ internal sealed class LayerBenchmark : IDisposable
         context.Dispose();
     }
 
-    private ulong residual, other, rows, wide, inner, weight, positions, sequences;
+    private ulong residual, other, branch, rows, wide, inner, weight, positions, sequences;
 
     private void Layer(TextWriter output, string name, CudaInt8MatMul matMul, ulong bias, Parts parts)
     {
@@ -117,6 +117,7 @@ internal sealed class LayerBenchmark : IDisposable
         {
             residual = data.Allocate(Hidden * 4, 0);
             other = data.Allocate(Hidden * 4, 0);
+            branch = data.Allocate(Hidden * 2, 0);
             rows = data.Allocate(Hidden * 2, 0);
             wide = data.Allocate(3L * Hidden * 2, 0);
             inner = data.Allocate(FeedForward * 2L, 0);
@@ -135,11 +136,11 @@ internal sealed class LayerBenchmark : IDisposable
             CudaInt8Weights[] weights = layers[layer];
             if (parts == Parts.Fused)
             {
-                Row(weights[0], default, wide, normalizes: true);
+                Row(weights[0], default, wide, (residual, other));
                 Attention(layer);
-                Row(weights[1], normed, rows);
-                Row(weights[2], default, inner, normalizes: true, Activation.Relu);
-                Row(weights[3], between, rows);
+                Row(weights[1], normed, branch);
+                Row(weights[2], default, inner, (other, residual), Activation.Relu);
+                Row(weights[3], between, branch);
                 return;
             }
 
@@ -177,11 +178,11 @@ internal sealed class LayerBenchmark : IDisposable
         void Attention(int layer) =>
             kernels.AttentionDecode(stream, 1, shape, View(0), View(1), View(2), positions, sequences, pages[layer], Context, normed, attention, settled: true);
 
-        void Row(CudaInt8Weights matrix, CudaMatrix input, ulong to, bool normalizes = false, Activation activation = Activation.None)
+        void Row(CudaInt8Weights matrix, CudaMatrix input, ulong to, (ulong From, ulong Sum)? stream32 = null, Activation activation = Activation.None)
         {
             CudaMatrix result = new(to, ElementFormat.Float16, matrix.OutputFeatures);
-            CudaNormInput? norm = normalizes ? new CudaNormInput(CudaNorm.Layer, residual, other, rows, 0, weight, bias, 1e-5f) : null;
-            CudaKernelVariant kernel = matMul.SingleRow(input with { Format = ElementFormat.Float16 }, matrix, ElementFormat.Float16, activation, normalizes)
+            CudaNormInput? norm = stream32 is { } made ? new CudaNormInput(CudaNorm.Layer, made.From, made.Sum, branch, 0, weight, bias, 1e-5f) : null;
+            CudaKernelVariant kernel = matMul.SingleRow(input with { Format = ElementFormat.Float16 }, matrix, ElementFormat.Float16, activation, normed: norm is not null)
                 ?? throw new InvalidOperationException($"No kernel multiplies a single row by [{matrix.OutputFeatures}, {matrix.InputFeatures}].");
             matMul.MultiplyRow(stream, input, norm, matrix, result, 0, activation, kernel);
         }

@@ -70,8 +70,8 @@ internal static class HeldRow
     }
 
     /// <summary>
-    /// largestPair: the magnitudes too, NaN if one is. By threshold: the outliers' bits in groupOutliers; where they are left out of the row, they lose their
-    /// values and keptPair is that of the others.
+    /// Adds the group to largestPair, the largest magnitudes so far, NaN if one is. By threshold, leaves the outliers' bits in groupOutliers; where they are left out of
+    /// the row, they lose their values, and keptPair is the largest of the others.
     /// </summary>
     public static void Measure(PtxWriter ptx, ElementFormat format, int i, bool byThreshold, bool excludes)
     {

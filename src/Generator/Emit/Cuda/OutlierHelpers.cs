@@ -5,7 +5,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <summary>
 /// The three warps beside the TMA producer. While the consumers multiply a tile, they list the outlier columns of the mask and gather, eight
 /// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them. The list of
-/// columns is never written anywhere and its length never known to the host. <c>weightLane</c> is where the weight of a lane goes among 32.
+/// columns is never written anywhere and its length never known to the host. <c>weightLane</c> is where the weight of a lane goes among 32. Beside a single row
+/// they gather weights alone (<see cref="RowOutliers"/>).
 /// </summary>
 internal static class OutlierHelpers
 {

@@ -17,10 +17,13 @@ internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, 
 /// round once. Everything is queued on one stream and nothing waits for the host, so a layer can be captured in a CUDA graph and replayed with
 /// other inputs, whose outlier columns may differ.
 /// </summary>
-internal sealed unsafe class CudaInt8MatMul : IDisposable
+internal sealed unsafe partial class CudaInt8MatMul : IDisposable
 {
     /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
     private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
+
+    /// <summary>Bytes of the widest loads and stores.</summary>
+    private const int Alignment = 16;
 
     /// <summary>Rows that a block holds in registers.</summary>
     private const int MostBlockRows = 8;
@@ -86,7 +89,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
 
         gemm ??= ChooseFor(input, rows, weights, output.Format, activation);
-        if (gemm.Role == CudaKernelRole.RowGemm)
+        if (gemm.Role == CudaKernelRole.RowGemm && rows == 1)
         {
             MultiplyRow(workspace.Stream, input, null, weights, output, bias, activation, gemm);
             return;
@@ -228,9 +231,46 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         CudaKernelVariant gemm,
         bool early)
     {
+        if (!gemm.IsGemm || !gemm.Takes(rows))
+        {
+            throw new ArgumentException($"{gemm.Name} does not multiply {rows} quantized rows.", nameof(gemm));
+        }
+
         CudaKernel kernel = Kernel(gemm);
         bool bulkStores = IsAligned(output);
-        GemmArguments arguments = Arguments(workspace, input, rows, weights, output, bias, activation);
+        GemmArguments arguments = new()
+        {
+            Quantized = workspace.Quantized,
+            Weights = weights.Quantized.Address,
+            Output = output.Address,
+            RowSteps = workspace.RowSteps,
+            ColumnSteps = weights.ColumnSteps,
+            RowZeros = workspace.RowZeros,
+            WeightSums = weights.WeightSums,
+            Bias = bias,
+            Activations = input.Address,
+            OutlierMask = MaskOf(workspace, weights),
+            OutlierTicket = workspace.OutlierTicket,
+            KeepMask = spec.Outliers == OutlierPolicy.Fixed ? 1u : 0u,
+            RowOutliers = workspace.RowOutliers(rows),
+            RowOutlierPitch = workspace.RowOutlierPitch,
+            Originals = weights.Originals,
+            Partials = workspace.Partials,
+            PartialTickets = workspace.PartialTickets,
+            M = (uint)rows,
+            N = (uint)weights.OutputFeatures,
+            KPadded = (uint)weights.KPadded,
+            ActivationStride = (uint)input.RowStride,
+            OutputStride = (uint)output.RowStride,
+            InputFormat = (uint)input.Format,
+            OriginalFormat = (uint)weights.OriginalFormat,
+            OriginalStride = (uint)weights.OriginalStride,
+            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
+            Activation = (uint)activation,
+            MaskWords = (uint)(weights.KPadded / 32),
+            Threshold = spec.OutlierThreshold,
+            StoreDirectly = bulkStores ? 0u : 1u,
+        };
         bool usesTma = gemm.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm;
         if (!usesTma)
         {
@@ -262,88 +302,6 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
         }
     }
 
-    /// <summary>
-    /// The kernel that multiplies a single row which nothing has quantized; null where there is none for it: on other devices, for zero-points or a scale of all
-    /// rows, for a curved activation function, where input and output differ in type, where the row is not aligned, not a multiple of eight values or too long,
-    /// or where several blocks are to share tiles without a cluster.
-    /// </summary>
-    /// <param name="input">The row; where it is to be normalized, what the norm rounds it to.</param>
-    /// <param name="weights">[N, K].</param>
-    /// <param name="output">The results' type.</param>
-    /// <param name="activation">Applied before rounding.</param>
-    /// <param name="normed">Whether it is to be normalized.</param>
-    public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, Activation activation = Activation.None, bool normed = false)
-    {
-        CudaKernelRole role = normed ? CudaKernelRole.NormedRowGemm : CudaKernelRole.RowGemm;
-        if (input.Format != output || input.Address % 16 != 0 || weights.InputFeatures % RowTile.Group != 0 || activation > Activation.Relu || RowGrid(weights) is null)
-        {
-            return null;
-        }
-
-        return usable.Where(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
-            && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock).MinBy(static variant => variant.BlockM);
-    }
-
-    /// <summary>Queues the multiplication of a single row, quantization and what may be ahead of it included.</summary>
-    /// <param name="stream">Takes the work.</param>
-    /// <param name="input">[1, K]; not read where there is a norm.</param>
-    /// <param name="norm">What makes the row, or null.</param>
-    /// <param name="weights">[N, K].</param>
-    /// <param name="output">[1, N].</param>
-    /// <param name="bias">As in <see cref="Multiply"/>.</param>
-    /// <param name="activation">Applied before rounding.</param>
-    /// <param name="variant">What <see cref="SingleRow"/> found.</param>
-    public void MultiplyRow(
-        CudaStream stream, CudaMatrix input, CudaNormInput? norm, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation, CudaKernelVariant variant)
-    {
-        GemmArguments arguments = new()
-        {
-            Weights = weights.Quantized.Address,
-            Output = output.Address,
-            ColumnSteps = weights.ColumnSteps,
-            Bias = bias,
-            Activations = input.Address,
-            Originals = weights.Originals,
-            M = 1,
-            N = (uint)weights.OutputFeatures,
-            KPadded = (uint)weights.KPadded,
-            InputFormat = (uint)output.Format,
-            OriginalFormat = (uint)weights.OriginalFormat,
-            OriginalStride = (uint)weights.OriginalStride,
-            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
-            Activation = (uint)activation,
-        };
-        RowGemmArguments row = new() { K = (uint)weights.InputFeatures, ThresholdPair = ThresholdPair(spec.OutlierThreshold, output.Format) };
-        if (norm is { } made)
-        {
-            row.Norm = (uint)made.Norm;
-            row.Residual = made.Residual;
-            row.Sum = made.Sum;
-            row.First = made.First;
-            row.Second = made.Second;
-            row.Weight = made.Weight;
-            row.Bias = made.Bias;
-            row.Epsilon = made.Epsilon;
-        }
-
-        CudaKernel kernel = Kernel(variant);
-        int shared = SharedBytes(variant, weights);
-        kernel.AllowShared(shared);
-        TensorMap* map = (TensorMap*)NativeMemory.AlignedAlloc((nuint)sizeof(TensorMap), 128);
-        try
-        {
-            TensorMap.Encode(map, weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, variant.BlockN, null);
-            void** parameters = stackalloc void*[] { map, &arguments, &row };
-            (uint grid, uint cluster) = RowGrid(weights)
-                ?? throw new InvalidOperationException($"Blocks share the tiles of [{weights.OutputFeatures}, {weights.InputFeatures}] without a cluster, which {variant.Name} cannot.");
-            kernel.Launch(stream, grid, (uint)variant.Threads, shared, parameters, early: true, cluster);
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(map);
-        }
-    }
-
     /// <summary>The kernel for a shape: what tuning found for it, else what the rules say.</summary>
     public CudaKernelVariant Choose(int m, int n, int k, ElementFormat output) => dispatch[(int)output].Choose(m, n, k);
 
@@ -359,62 +317,7 @@ internal sealed unsafe class CudaInt8MatMul : IDisposable
     private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
         weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
 
-    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % 16 == 0 && (long)matrix.RowStride * matrix.ElementBytes % 16 == 0;
-
-    /// <summary>The kernel for a shape, where nothing has quantized the rows yet.</summary>
-    private CudaKernelVariant ChooseFor(CudaMatrix input, int rows, CudaInt8Weights weights, ElementFormat output, Activation activation)
-    {
-        CudaKernelVariant gemm = Choose(rows, weights.OutputFeatures, weights.InputFeatures, output);
-        return rows == 1 && gemm.Role == CudaKernelRole.StreamGemm ? SingleRow(input, weights, output, activation) ?? gemm : gemm;
-    }
-
-    /// <summary>Shared memory of a block that holds a single row.</summary>
-    private int SharedBytes(CudaKernelVariant kernel, CudaInt8Weights weights) =>
-        kernel.SharedBytes + RowTile.Bytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.BlockM);
-
-    /// <summary>The launch of the kernels for a single row, a block or a cluster per tile; null where blocks had better share tiles otherwise.</summary>
-    private (uint Grid, uint Cluster)? RowGrid(CudaInt8Weights weights)
-    {
-        long tiles = (weights.OutputFeatures + RowTile.Features - 1) / RowTile.Features;
-        (uint grid, uint cluster) = StreamGrid(tiles, weights.KPadded / CudaInt8Weights.KBlock, StreamTile.LeastTokens);
-        return grid == cluster * tiles ? (grid, cluster) : null;
-    }
-
-    private GemmArguments Arguments(
-        CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, CudaMatrix output, ulong bias, Activation activation) =>
-        new()
-        {
-            Quantized = workspace.Quantized,
-            Weights = weights.Quantized.Address,
-            Output = output.Address,
-            RowSteps = workspace.RowSteps,
-            ColumnSteps = weights.ColumnSteps,
-            RowZeros = workspace.RowZeros,
-            WeightSums = weights.WeightSums,
-            Bias = bias,
-            Activations = input.Address,
-            OutlierMask = MaskOf(workspace, weights),
-            OutlierTicket = workspace.OutlierTicket,
-            KeepMask = spec.Outliers == OutlierPolicy.Fixed ? 1u : 0u,
-            RowOutliers = workspace.RowOutliers(rows),
-            RowOutlierPitch = workspace.RowOutlierPitch,
-            Originals = weights.Originals,
-            Partials = workspace.Partials,
-            PartialTickets = workspace.PartialTickets,
-            M = (uint)rows,
-            N = (uint)weights.OutputFeatures,
-            KPadded = (uint)weights.KPadded,
-            ActivationStride = (uint)input.RowStride,
-            OutputStride = (uint)output.RowStride,
-            InputFormat = (uint)input.Format,
-            OriginalFormat = (uint)weights.OriginalFormat,
-            OriginalStride = (uint)weights.OriginalStride,
-            OriginalsCompact = weights.OriginalsCompact ? 1u : 0u,
-            Activation = (uint)activation,
-            MaskWords = (uint)(weights.KPadded / 32),
-            Threshold = spec.OutlierThreshold,
-            StoreDirectly = IsAligned(output) ? 0u : 1u,
-        };
+    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % Alignment == 0 && (long)matrix.RowStride * matrix.ElementBytes % Alignment == 0;
 
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));

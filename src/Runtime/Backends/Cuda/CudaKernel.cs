@@ -18,6 +18,10 @@ internal sealed unsafe class CudaKernel : IDisposable
 
     private nint module;
 
+    private readonly Lock sharing = new();
+
+    private int allowedShared = StaticShared;
+
     /// <exception cref="CudaException">The driver refuses the text; the message has the compiler's log.</exception>
     public CudaKernel(CudaContext context, CudaKernelVariant variant)
     {
@@ -83,11 +87,23 @@ internal sealed unsafe class CudaKernel : IDisposable
         return blocks;
     }, this);
 
-    /// <summary>Lets launches ask for more dynamic shared memory than every device grants unasked.</summary>
+    /// <summary>Lets launches ask for more dynamic shared memory than every device grants unasked. What was allowed once stays so: other threads may count on it.</summary>
     public void AllowShared(int bytes)
     {
-        context.Use();
-        Check(cuFuncSetAttribute(function, MaxDynamicSharedBytes, bytes));
+        if (bytes <= Volatile.Read(ref allowedShared))
+        {
+            return;
+        }
+
+        lock (sharing)
+        {
+            if (bytes > allowedShared)
+            {
+                context.Use();
+                Check(cuFuncSetAttribute(function, MaxDynamicSharedBytes, bytes));
+                Volatile.Write(ref allowedShared, bytes);
+            }
+        }
     }
 
     /// <summary>Queues the kernel.</summary>

@@ -18,7 +18,7 @@ public delegate ReadOnlySpan<byte> CudaPtx();
 /// <param name="BlockN">Output features per tile; of a quantization kernel that keeps aligned 16-bit rows in registers the longest row, else 0.</param>
 /// <param name="Alternating">Whether two groups of warps take alternate tiles, one finishing while the other multiplies.</param>
 /// <param name="Threads">Threads per block; 0 where the launch decides.</param>
-/// <param name="SharedBytes">Dynamic shared memory per block, in bytes; 0 where the launch decides.</param>
+/// <param name="SharedBytes">Dynamic shared memory per block, in bytes; 0 where the launch decides. Of a kernel that quantizes its single row without the row.</param>
 /// <param name="Ptx">Its text.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CudaKernelVariant(
@@ -34,6 +34,9 @@ public sealed record CudaKernelVariant(
     int SharedBytes,
     CudaPtx Ptx)
 {
+    /// <summary>The oldest CUDA version whose driver compiles the text of kernels for a single architecture: PTX ISA 8.1.</summary>
+    private const int OldestDriver = 12010;
+
     /// <summary>What the device must have, in words.</summary>
     public string Needs => string.Create(
         CultureInfo.InvariantCulture,
@@ -43,11 +46,19 @@ public sealed record CudaKernelVariant(
     internal bool IsGemm => Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm or CudaKernelRole.MmaGemm or CudaKernelRole.Dp4aGemm;
 
     /// <summary>Whether it can multiply so many rows.</summary>
-    internal bool Takes(int rows) => Role != CudaKernelRole.StreamGemm || rows <= BlockM;
+    internal bool Takes(int rows) => Role switch
+    {
+        CudaKernelRole.StreamGemm => rows <= BlockM,
+        CudaKernelRole.RowGemm or CudaKernelRole.NormedRowGemm => rows == 1,
+        _ => true,
+    };
 
     /// <summary>Why the device cannot run it, or null.</summary>
-    internal string? Reject(CudaDevice device) =>
-        device.ComputeCapability < Capability || (ArchitectureSpecific && device.ComputeCapability != Capability)
+    internal string? Reject(CudaDevice device) => ArchitectureSpecific && device.DriverVersion < OldestDriver
+        ? string.Create(
+            CultureInfo.InvariantCulture,
+            $"{device.Name}'s driver is of CUDA {device.DriverVersion / 1000}.{device.DriverVersion % 1000 / 10}, {Name} needs one of CUDA {OldestDriver / 1000}.{OldestDriver % 1000 / 10} or later: update it")
+        : device.ComputeCapability < Capability || (ArchitectureSpecific && device.ComputeCapability != Capability)
             ? $"{device.Name} has compute capability {device.ComputeCapability / 10}.{device.ComputeCapability % 10}, {Name} needs {Needs}"
             : device.SharedMemoryPerBlock < SharedBytes
                 ? $"{device.Name} allows {device.SharedMemoryPerBlock} bytes of shared memory per block, {Name} needs {SharedBytes}"

@@ -31,8 +31,8 @@ internal static class DecoderFrame
         plan.Body.IsHopper ? ptx.Add("griddepcontrol.launch_dependents;") : ptx;
 
     /// <summary>
-    /// Waits for the kernels ahead. Every thread of every kernel comes here, also one that has nothing to do: that a kernel has ended must mean that
-    /// all before it have.
+    /// Waits for the kernels ahead. Every thread of a decoder's kernel comes here, also one that has nothing to do, and some of every block of a product: that a
+    /// kernel has ended must mean that all before it have.
     /// </summary>
     public static PtxWriter WaitForPrevious(this PtxWriter ptx, DecoderKernelPlan plan) =>
         plan.Body.IsHopper ? ptx.Add("griddepcontrol.wait;") : ptx;

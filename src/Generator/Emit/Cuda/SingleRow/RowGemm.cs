@@ -128,7 +128,10 @@ internal static class RowGemm
             """);
     }
 
-    /// <summary>One thread orders the weights; nothing that it waits for comes from the kernel ahead. Stages are empty at first: the phase before theirs is over.</summary>
+    /// <summary>
+    /// One thread orders the weights. It does not wait for the kernel ahead, as the block's other threads do. Stages are empty at first: the phase before theirs is
+    /// over.
+    /// </summary>
     private static void Producer(PtxWriter ptx, RowGemmPlan plan)
     {
         ptx.Add($$"""

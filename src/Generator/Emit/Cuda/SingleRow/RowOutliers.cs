@@ -14,7 +14,7 @@ internal static class RowOutliers
     /// <summary>Columns that are summed at a time: their values and weights are on the way together.</summary>
     private const int ColumnsAtOnce = 4;
 
-    private const int HelperBarrier = 4, RankBytes = RowGemmPlan.BlockN * 4;
+    private const int HelperBarrier = 4, ColumnBytes = RowGemmPlan.BlockN * 4;
 
     private static readonly string[] Words = DecoderFrame.Names("maskWord", 4);
 
@@ -28,7 +28,7 @@ internal static class RowOutliers
            .Registers("pred", "isUpper", "sumsTaken", "wordDone", "isRemote", "isSent", "isWarp0");
     }
 
-    /// <summary>The helpers of the block that finishes the tile: chunk after chunk of values, and of weights that no consumer takes.</summary>
+    /// <summary>The helpers of the block that finishes the tile: chunk after chunk of values, and of weights that no taker takes.</summary>
     public static void Help(PtxWriter ptx, RowGemmPlan plan)
     {
         string chunk = ptx.Label("CHUNK"), batch = ptx.Label("BATCH"), counted = ptx.Label("BATCHES_DONE"), publish = ptx.Label("PUBLISH");
@@ -74,7 +74,7 @@ internal static class RowOutliers
                 """);
         }
 
-        string bring = ptx.Label("BRING"), brought = ptx.Label("BROUGHT"), word1 = ptx.Label("NEXT_WORD");
+        string bring = ptx.Label("BRING"), brought = ptx.Label("BROUGHT"), column = ptx.Label("NEXT_WORD");
         ptx.Add($"""
             shfl.sync.idx.b32 maskItem, takenOrdinal, 31, 31, 0xFFFFFFFF;
             sub.u32 takenOrdinal, takenOrdinal, maskCount;
@@ -82,7 +82,7 @@ internal static class RowOutliers
             sub.u32 takenOrdinal, takenOrdinal, chunkBase;
             add.u32 maskSum, maskSum, maskItem;
             shl.b32 maskCursor, maskBlock, 7;
-            {word1}:
+            {column}:
             setp.eq.u32 wordDone, maskCount, 0;
             @wordDone bra {brought};
             {bring}:
@@ -106,7 +106,7 @@ internal static class RowOutliers
         ptx.Add($"""
             add.u32 takenOrdinal, takenOrdinal, 1;
             sub.u32 maskCount, maskCount, 1;
-            bra {word1};
+            bra {column};
             {brought}:
             bar.warp.sync 0xFFFFFFFF;
             add.u32 maskBlock, maskBlock, 32;
@@ -220,7 +220,7 @@ internal static class RowOutliers
             setp.lt.u32 again, takenOrdinal, {RowGemmPlan.OutlierChunk};
             @again ld.shared.s8 maskItem, [takenAddress];
             cvt.rn.f32.s32 takenValue, maskItem;
-            mad.lo.u32 takenAddress, takenOrdinal, {RankBytes}, takenAt;
+            mad.lo.u32 takenAddress, takenOrdinal, {ColumnBytes}, takenAt;
             add.u32 takenOrdinal, takenOrdinal, 1;
             and.pred isSent, again, isRemote;
             @isSent st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [takenAddress], takenValue, [ranksBarrier];
@@ -253,7 +253,7 @@ internal static class RowOutliers
         min.u32 maskItem, takenOrdinal, {RowGemmPlan.OutlierChunk};
         sub.u32 takenTotal, takenTotal, maskItem;
         selp.u32 takenTotal, takenTotal, 0, sumsTaken;
-        mad.lo.u32 total, takenTotal, {RankBytes}, total;
+        mad.lo.u32 total, takenTotal, {ColumnBytes}, total;
         """);
 
     /// <summary>
@@ -282,8 +282,8 @@ internal static class RowOutliers
         for (int i = 0; i < ColumnsAtOnce; i++)
         {
             ptx.Add($"""
-                ld.shared.f32 takenLow{i}, [outlierWeights+{i * RankBytes}];
-                ld.shared.f32 takenHigh{i}, [outlierWeights+{(i * RankBytes) + 32}];
+                ld.shared.f32 takenLow{i}, [outlierWeights+{i * ColumnBytes}];
+                ld.shared.f32 takenHigh{i}, [outlierWeights+{(i * ColumnBytes) + 32}];
                 ld.shared.f32 takenRow{i}, [outlierRows+{i * 4}];
                 """);
         }
@@ -301,7 +301,7 @@ internal static class RowOutliers
 
         ptx.Add($"""
             add.u32 outlierRows, outlierRows, {ColumnsAtOnce * 4};
-            add.u32 outlierWeights, outlierWeights, {ColumnsAtOnce * RankBytes};
+            add.u32 outlierWeights, outlierWeights, {ColumnsAtOnce * ColumnBytes};
             setp.gt.u32 again, columnsLeft, {ColumnsAtOnce};
             sub.u32 columnsLeft, columnsLeft, {ColumnsAtOnce};
             @again bra OUTLIER_COLUMNS;

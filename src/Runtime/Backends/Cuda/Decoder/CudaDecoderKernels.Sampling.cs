@@ -26,7 +26,7 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <param name="logits">f32 [rows, vocabulary].</param>
     /// <param name="vocabulary">Logits per row, at most 2^20.</param>
     /// <param name="sampling">On the device: <see cref="SamplingRow"/> [rows]. A temperature of 0 is <see cref="ArgMax"/>.</param>
-    /// <param name="tokens">As for <see cref="ArgMax"/>.</param>
+    /// <param name="tokens">As for <see cref="ArgMax"/>; may be pinned host memory.</param>
     /// <param name="positions">u32 [rows].</param>
     /// <param name="advance">As for <see cref="ArgMax"/>.</param>
     public void Sample(CudaStream stream, int rows, CudaMatrix logits, int vocabulary, ulong sampling, ulong tokens, ulong positions, bool advance = false)
