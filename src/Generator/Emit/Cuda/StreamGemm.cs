@@ -133,19 +133,6 @@ internal static class StreamGemm
         shl.b32 tileColumn, tile, 6;
         """);
 
-    private static void NextStage(PtxWriter ptx, StreamGemmPlan plan)
-    {
-        string same = ptx.Label("SAME_LAP");
-        ptx.Add($"""
-            add.u32 stage, stage, 1;
-            setp.ne.u32 wraps, stage, {plan.Stages};
-            @wraps bra {same};
-            mov.u32 stage, 0;
-            xor.b32 phase, phase, 1;
-            {same}:
-            """);
-    }
-
     /// <summary>
     /// One thread orders all loads. It fills the ring with weights before it waits for the kernel ahead, whose result the activations are.
     /// </summary>
@@ -366,7 +353,7 @@ internal static class StreamGemm
             @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             add.u32 releaseBarrier, full, 8;
             """);
-        NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add("""
             sub.u32 segmentLeft, segmentLeft, 1;
             setp.ne.u32 again, segmentLeft, 0;

@@ -176,19 +176,6 @@ internal static class WgmmaGemm
         ptx.Add($"mul.lo.u32 tileRow, tileRow, {plan.BlockM};");
     }
 
-    private static void NextStage(PtxWriter ptx, WgmmaGemmPlan plan)
-    {
-        string same = ptx.Label("SAME_LAP");
-        ptx.Add($"""
-            add.u32 stage, stage, 1;
-            setp.ne.u32 wraps, stage, {plan.Stages};
-            @wraps bra {same};
-            mov.u32 stage, 0;
-            xor.b32 phase, phase, 1;
-            {same}:
-            """);
-    }
-
     private static void LoadB(PtxWriter ptx) =>
         ptx.Add("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageB], [mapB, {kElement, tileColumn}], [full];");
 
@@ -252,7 +239,7 @@ internal static class WgmmaGemm
             LOAD_A:
             cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapA, {kElement, tileRow}], [full];
             """);
-        NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add("""
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 again, kBlock, kBlocks;
@@ -277,7 +264,7 @@ internal static class WgmmaGemm
             """);
         OutlierHelpers.StartList(ptx);
         InPairs(ptx);
-        StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED", () => LocateTile(ptx, plan), () => NextStage(ptx, plan), () => NextOutlierBuffer(ptx, plan));
+        StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED", () => LocateTile(ptx, plan), () => Ring.NextStage(ptx, plan.Stages), () => NextOutlierBuffer(ptx, plan));
         ptx.Add("""
             HELP_TILE:
             setp.ge.u32 atEnd, tile, tiles;
@@ -510,7 +497,7 @@ internal static class WgmmaGemm
             RELEASED:
             add.u32 releaseBarrier, full, 8;
             """);
-        NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add("""
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 again, kBlock, kBlocks;

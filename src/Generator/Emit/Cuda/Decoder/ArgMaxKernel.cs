@@ -28,7 +28,7 @@ internal static class ArgMaxKernel
         .Registers("b32", "thread", "threads", "lane", "warp", "warps", "row", "vocabulary", "stride", "advance", "position", "token", "bestAt", "remoteAt", "item", "scratch", "address32", "limit")
         .Registers("b64", "logits", "tokens", "positions", "pointer", "offset", "tokenAddress", "positionAddress")
         .Registers("f32", "best", "remote", "value", "magnitude")
-        .Registers("f32", DecoderFrame.Names("value", Unroll))
+        .Registers("f32", PtxRegisters.Names("value", Unroll))
         .Registers("pred", "again", "isBetter", "isEqual", "isLower", "isFirst", "present", "isBad", "hasPositions", "advances");
 
     /// <summary>Arguments, and this row's logits; rows without a token leave.</summary>

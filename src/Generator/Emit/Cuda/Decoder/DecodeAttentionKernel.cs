@@ -1,5 +1,6 @@
 using KernelGen.Generator.Planning.Cuda;
 using static KernelGen.Generator.Emit.Cuda.Decoder.DecoderFrame;
+using static KernelGen.Generator.Emit.Cuda.PtxRegisters;
 
 namespace KernelGen.Generator.Emit.Cuda.Decoder;
 

@@ -1,5 +1,6 @@
 using KernelGen.Generator.Planning.Cuda;
 using static KernelGen.Generator.Emit.Cuda.Decoder.DecoderFrame;
+using static KernelGen.Generator.Emit.Cuda.PtxRegisters;
 
 namespace KernelGen.Generator.Emit.Cuda.Decoder;
 
@@ -512,7 +513,7 @@ internal static class RowKernel
     /// <summary>The sum over the block, in an order that depends on the width alone; every thread gets it.</summary>
     private static void BlockSum(PtxWriter ptx, string scratch)
     {
-        WarpSum(ptx);
+        WarpSum(ptx, "sum");
         ptx.Add($"""
             setp.eq.u32 isFirst, lane, 0;
             shl.b32 scratch, warp, 2;
@@ -527,16 +528,17 @@ internal static class RowKernel
             mov.f32 sum, 0f00000000;
             @present ld.shared.f32 sum, [address32];
             """);
-        WarpSum(ptx);
+        WarpSum(ptx, "sum");
     }
 
-    private static void WarpSum(PtxWriter ptx)
+    /// <summary>The sum over the warp, to all of its threads; uses the register <c>term</c>.</summary>
+    public static void WarpSum(PtxWriter ptx, string sum)
     {
         for (int distance = 16; distance > 0; distance /= 2)
         {
             ptx.Add($"""
-                shfl.sync.bfly.b32 term, sum, {distance}, 31, 0xFFFFFFFF;
-                add.rn.f32 sum, sum, term;
+                shfl.sync.bfly.b32 term, {sum}, {distance}, 31, 0xFFFFFFFF;
+                add.rn.f32 {sum}, {sum}, term;
                 """);
         }
     }

@@ -114,20 +114,6 @@ internal static class RowGemm
             """);
     }
 
-    /// <summary>The ring's next stage, and the phase in which it is full.</summary>
-    public static void NextStage(PtxWriter ptx, RowGemmPlan plan)
-    {
-        string same = ptx.Label("SAME_LAP");
-        ptx.Add($"""
-            add.u32 stage, stage, 1;
-            setp.ne.u32 wraps, stage, {plan.Stages};
-            @wraps bra {same};
-            mov.u32 stage, 0;
-            xor.b32 phase, phase, 1;
-            {same}:
-            """);
-    }
-
     /// <summary>
     /// One thread orders the weights. It does not wait for the kernel ahead, as the block's other threads do. Stages are empty at first: the phase before theirs is
     /// over.
@@ -154,7 +140,7 @@ internal static class RowGemm
             cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [stageBase], [mapWeights, {kElement, tileColumn}], [full];
             add.u32 kElement, kElement, {{RowGemmPlan.BlockK}};
             """);
-        NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add("""
             sub.u32 unitsLeft, unitsLeft, 1;
             setp.ne.u32 again, unitsLeft, 0;
@@ -237,7 +223,7 @@ internal static class RowGemm
             @isFirst mbarrier.arrive.shared::cta.b64 _, [releaseBarrier];
             add.u32 releaseBarrier, full, 8;
             """);
-        NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add("""
             sub.u32 unitsLeft, unitsLeft, 1;
             setp.ne.u32 again, unitsLeft, 0;

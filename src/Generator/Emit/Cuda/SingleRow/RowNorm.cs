@@ -17,10 +17,10 @@ internal static class RowNorm
         ptx.Registers("b64", "residual", "sumAt", "first", "second", "weight", "biasVector")
            .Registers("b32", "norm", "warps", "isElsewhere")
            .Registers("f32", "sum", "mean", "factor", "epsilon", "widthFloat", "term")
-           .Registers("f32", DecoderFrame.Names("y", 8))
-           .Registers("f32", DecoderFrame.Names("sum", groups))
+           .Registers("f32", PtxRegisters.Names("y", 8))
+           .Registers("f32", PtxRegisters.Names("sum", groups))
            .Registers("pred", "hasFirst", "hasSecond", "hasWeight", "hasBiasVector", "isLayer", "writes")
-           .Registers("pred", DecoderFrame.Names("isValue", groups));
+           .Registers("pred", PtxRegisters.Names("isValue", groups));
         for (int i = 0; i < groups; i++)
         {
             ptx.Registers("f32", V(i)).Registers("f32", W(i)).Registers("f32", B(i)).Registers("b32", Second(i));
@@ -66,14 +66,14 @@ internal static class RowNorm
             Clear(ptx, HeldRow.Raw(i), "b32");
             Clear(ptx, Second(i), "b32");
             At(ptx, i, "residual", 4);
-            ptx.Add($"@isValue{i} ld.global.v4.f32 {DecoderFrame.Vector(V(i).Take(4).ToArray())}, [pointer];")
-               .Add($"@isValue{i} ld.global.v4.f32 {DecoderFrame.Vector(V(i).Skip(4).ToArray())}, [pointer+16];")
+            ptx.Add($"@isValue{i} ld.global.v4.f32 {PtxRegisters.Vector(V(i).Take(4).ToArray())}, [pointer];")
+               .Add($"@isValue{i} ld.global.v4.f32 {PtxRegisters.Vector(V(i).Skip(4).ToArray())}, [pointer+16];")
                .Add($"and.pred present, hasFirst, isValue{i};");
             At(ptx, i, "first", 2);
-            ptx.Add($"@present ld.global.v4.b32 {DecoderFrame.Vector(HeldRow.Raw(i))}, [pointer];")
+            ptx.Add($"@present ld.global.v4.b32 {PtxRegisters.Vector(HeldRow.Raw(i))}, [pointer];")
                .Add($"and.pred present, hasSecond, isValue{i};");
             At(ptx, i, "second", 2);
-            ptx.Add($"@present ld.global.v4.b32 {DecoderFrame.Vector(Second(i))}, [pointer];");
+            ptx.Add($"@present ld.global.v4.b32 {PtxRegisters.Vector(Second(i))}, [pointer];");
         }
 
         AddTo(ptx, groups, "hasFirst", HeldRow.Raw);
@@ -84,8 +84,8 @@ internal static class RowNorm
             At(ptx, i, "sumAt", 4);
             ptx.Add($"""
                 and.pred present, writes, isValue{i};
-                @present st.global.v4.f32 [pointer], {DecoderFrame.Vector(V(i).Take(4).ToArray())};
-                @present st.global.v4.f32 [pointer+16], {DecoderFrame.Vector(V(i).Skip(4).ToArray())};
+                @present st.global.v4.f32 [pointer], {PtxRegisters.Vector(V(i).Take(4).ToArray())};
+                @present st.global.v4.f32 [pointer+16], {PtxRegisters.Vector(V(i).Skip(4).ToArray())};
                 mov.f32 sum{i}, 0f00000000;
                 """);
         }
@@ -132,18 +132,18 @@ internal static class RowNorm
             ptx.Add($"{beyond}:").Narrow(V(i), HeldRow.Raw(i));
             if (plan.Numbers.HasOutliers)
             {
-                ptx.Add($"@inRow{i} st.shared.v4.b32 [address32+{i * RowGemmPlan.RowThreads * 16}], {DecoderFrame.Vector(HeldRow.Raw(i))};");
+                ptx.Add($"@inRow{i} st.shared.v4.b32 [address32+{i * RowGemmPlan.RowThreads * 16}], {PtxRegisters.Vector(HeldRow.Raw(i))};");
             }
         }
     }
 
-    private static string[] V(int group) => DecoderFrame.Names($"v{Number(group)}_", 8);
+    private static string[] V(int group) => PtxRegisters.Names($"v{Number(group)}_", 8);
 
-    private static string[] W(int group) => DecoderFrame.Names($"w{Number(group)}_", 8);
+    private static string[] W(int group) => PtxRegisters.Names($"w{Number(group)}_", 8);
 
-    private static string[] B(int group) => DecoderFrame.Names($"b{Number(group)}_", 8);
+    private static string[] B(int group) => PtxRegisters.Names($"b{Number(group)}_", 8);
 
-    private static string[] Second(int group) => DecoderFrame.Names($"second{Number(group)}_", 4);
+    private static string[] Second(int group) => PtxRegisters.Names($"second{Number(group)}_", 4);
 
     private static string Number(int group) => group.ToString(CultureInfo.InvariantCulture);
 
@@ -172,14 +172,14 @@ internal static class RowNorm
         At(ptx, i, source, 4);
         ptx.Add($"""
             and.pred present, {has}, isValue{i};
-            @present ld.global.nc.v4.f32 {DecoderFrame.Vector(values.Take(4).ToArray())}, [pointer];
-            @present ld.global.nc.v4.f32 {DecoderFrame.Vector(values.Skip(4).ToArray())}, [pointer+16];
+            @present ld.global.nc.v4.f32 {PtxRegisters.Vector(values.Take(4).ToArray())}, [pointer];
+            @present ld.global.nc.v4.f32 {PtxRegisters.Vector(values.Skip(4).ToArray())}, [pointer+16];
             """);
     }
 
     private static void AddTo(PtxWriter ptx, int groups, string has, Func<int, string[]> addends)
     {
-        string[] y = DecoderFrame.Names("y", 8);
+        string[] y = PtxRegisters.Names("y", 8);
         string none = ptx.Label("NOTHING_TO_ADD");
         ptx.Add($"@!{has} bra {none};");
         for (int i = 0; i < groups; i++)
@@ -211,7 +211,7 @@ internal static class RowNorm
         ptx.Add($"mov.u32 address32, {sums};").Add("mad.lo.u32 scratch, rowWarp, 4, address32;");
         for (int i = 0; i < groups; i++)
         {
-            WarpSum(ptx, $"sum{i}");
+            RowKernel.WarpSum(ptx, $"sum{i}");
             ptx.Add($"@isRowLeader st.shared.f32 [scratch+{i * RowQuantization.Warps * 4}], sum{i};");
         }
 
@@ -222,17 +222,6 @@ internal static class RowNorm
             mov.f32 sum, 0f00000000;
             @present ld.shared.f32 sum, [scratch];
             """);
-        WarpSum(ptx, "sum");
-    }
-
-    private static void WarpSum(PtxWriter ptx, string sum)
-    {
-        for (int distance = 16; distance > 0; distance /= 2)
-        {
-            ptx.Add($"""
-                shfl.sync.bfly.b32 term, {sum}, {distance}, 31, 0xFFFFFFFF;
-                add.rn.f32 {sum}, {sum}, term;
-                """);
-        }
+        RowKernel.WarpSum(ptx, "sum");
     }
 }

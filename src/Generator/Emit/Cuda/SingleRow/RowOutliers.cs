@@ -1,4 +1,3 @@
-using KernelGen.Generator.Emit.Cuda.Decoder;
 using KernelGen.Generator.Planning.Cuda;
 
 namespace KernelGen.Generator.Emit.Cuda;
@@ -16,7 +15,7 @@ internal static class RowOutliers
 
     private const int HelperBarrier = 4, ColumnBytes = RowGemmPlan.BlockN * 4;
 
-    private static readonly string[] Words = DecoderFrame.Names("maskWord", 4);
+    private static readonly string[] Words = PtxRegisters.Names("maskWord", 4);
 
     public static void Declare(PtxWriter ptx)
     {
@@ -24,7 +23,7 @@ internal static class RowOutliers
         ptx.Registers("b32", "takenOrdinal", "takenTotal", "takenAt", "takenFeature", "takenAddress", "maskCursor", "maskItem", "maskBit", "maskBlock", "maskCount", "maskSum", "chunkBase", "columnsLeft", "lastChunk", "outlierWeights", "outlierRows")
            .Registers("b32", Words)
            .Registers("f32", "takenValue", "takenFactor0", "takenFactor1")
-           .Registers("f32", DecoderFrame.Names("takenRow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenLow", ColumnsAtOnce)).Registers("f32", DecoderFrame.Names("takenHigh", ColumnsAtOnce))
+           .Registers("f32", PtxRegisters.Names("takenRow", ColumnsAtOnce)).Registers("f32", PtxRegisters.Names("takenLow", ColumnsAtOnce)).Registers("f32", PtxRegisters.Names("takenHigh", ColumnsAtOnce))
            .Registers("pred", "isUpper", "sumsTaken", "wordDone", "isRemote", "isSent", "isWarp0");
     }
 
@@ -56,7 +55,7 @@ internal static class RowOutliers
             setp.lt.u32 inRange, maskBlock, kBlocks;
             mad.lo.u32 takenAddress, maskBlock, 16, rowMask;
             {{string.Join("\n", Words.Select(static word => $"mov.b32 {word}, 0;"))}}
-            @inRange ld.shared.v4.b32 {{DecoderFrame.Vector(Words)}}, [takenAddress];
+            @inRange ld.shared.v4.b32 {{PtxRegisters.Vector(Words)}}, [takenAddress];
             mov.u32 maskCount, 0;
             """);
         foreach (string word in Words)
@@ -173,7 +172,7 @@ internal static class RowOutliers
             shl.b32 full, stage, 4;
             add.u32 full, full, barriers;
             mad.lo.u32 stageBase, stage, {{RowGemmPlan.StageBytes}}, shared;
-            ld.shared.v4.b32 {{DecoderFrame.Vector(Words)}}, [maskCursor];
+            ld.shared.v4.b32 {{PtxRegisters.Vector(Words)}}, [maskCursor];
             add.u32 maskCursor, maskCursor, 16;
             WAIT_TAKEN_STAGE:
             mbarrier.try_wait.parity.shared::cta.b64 ready, [full], phase;
@@ -234,7 +233,7 @@ internal static class RowOutliers
             bar.warp.sync 0xFFFFFFFF;
             @isLeader mbarrier.arrive.shared::cta.b64 _, [full+8];
             """);
-        RowGemm.NextStage(ptx, plan);
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add($"""
             sub.u32 unitsLeft, unitsLeft, 1;
             setp.ne.u32 again, unitsLeft, 0;

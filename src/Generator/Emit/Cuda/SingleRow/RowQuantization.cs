@@ -53,10 +53,10 @@ internal static class RowQuantization
            .Registers("b32", Enumerable.Range(0, (groups + 3) / 4).Select(static i => $"marks{i}").ToArray())
            .Registers("b64", "input", "offset", "pointer")
            .Registers("f32", "high", "prescale", "scale", "scaledHigh")
-           .Registers("f32", DecoderFrame.Names("x", 8))
+           .Registers("f32", PtxRegisters.Names("x", 8))
            .Registers("b16", "halfLow", "halfHigh")
            .Registers("pred", "present", "full", "isRowLeader", "isFinite", "isZero")
-           .Registers("pred", DecoderFrame.Names("inRow", groups));
+           .Registers("pred", PtxRegisters.Names("inRow", groups));
         for (int i = 0; i < groups; i++)
         {
             ptx.Registers("b32", HeldRow.Raw(i));
@@ -90,7 +90,7 @@ internal static class RowQuantization
                 if (outliers && plan.KeepsHalves)
                 {
                     ptx.Add("mad.lo.u32 address32, group, 16, rowHalves;")
-                       .Add($"@inRow{i} st.shared.v4.b32 [address32], {DecoderFrame.Vector(HeldRow.Raw(i))};");
+                       .Add($"@inRow{i} st.shared.v4.b32 [address32], {PtxRegisters.Vector(HeldRow.Raw(i))};");
                 }
             }
         }
