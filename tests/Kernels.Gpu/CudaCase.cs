@@ -124,11 +124,32 @@ internal sealed class CudaCase : IDisposable
     /// <summary>Those of a row that is multiplied alone.</summary>
     public float[] ExpectedAlone(int row) => Expected(A[(row * K)..((row + 1) * K)], 1);
 
+    /// <summary>How far results of wgmma kernels may be from <see cref="Expected()"/>: tensor cores sum whole columns, where they are few; null where they don't.</summary>
+    public float[]? OutlierSlack()
+    {
+        const int MostColumns = 8, MostUnlistedRows = 64;
+        if (Set.Spec.Outliers != OutlierPolicy.Columns || Originals is not null || Format == ElementFormat.Float32 || M <= MostUnlistedRows)
+        {
+            return null;
+        }
+
+        CudaOracle oracle = new(Set.Spec, A, M, K, fixedColumns);
+        if (oracle.OutlierColumns is 0 or > MostColumns)
+        {
+            return null;
+        }
+
+        float[] steps = Steps, result = new float[M * N];
+        Parallel.For(0, M * N, i => result[i] = oracle.OutlierSlack(A, i / N, Quantized, steps, i % N));
+        return result;
+    }
+
+    private float[] Steps => Array.ConvertAll(Weights.Absmax.ToArray(), absmax => Quantization.AbsmaxScaling.Step(absmax));
+
     private float[] Expected(float[] a, int rows)
     {
         CudaOracle oracle = new(Set.Spec, a, rows, K, fixedColumns);
-        float[] steps = Array.ConvertAll(Weights.Absmax.ToArray(), absmax => Quantization.AbsmaxScaling.Step(absmax));
-        float[] result = new float[rows * N];
+        float[] steps = Steps, result = new float[rows * N];
         Parallel.For(0, rows * N, i => result[i] = oracle.Result(a, i / N, Quantized, steps, i % N, Originals, Bias));
         return result;
     }

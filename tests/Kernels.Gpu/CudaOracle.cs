@@ -33,6 +33,9 @@ internal sealed class CudaOracle
     /// <summary>Whether an element is multiplied in float32.</summary>
     public bool[] Outlier { get; }
 
+    /// <summary>Columns in which any element is.</summary>
+    public int OutlierColumns => Enumerable.Range(0, k).Count(i => Enumerable.Range(0, rows).Any(m => Outlier[(m * k) + i]));
+
     /// <summary>Integer sums, zero-points corrected.</summary>
     public int Sum(int m, sbyte[] weights, int n)
     {
@@ -48,17 +51,29 @@ internal sealed class CudaOracle
     /// <summary>One result in float32, before the activation function.</summary>
     public float Result(float[] a, int m, sbyte[] weights, float[] columnSteps, int n, float[]? originals, float[]? bias)
     {
-        float value = Sum(m, weights, n) * (Steps[m] * columnSteps[n]);
+        float value = Sum(m, weights, n) * (Steps[m] * columnSteps[n]), sum = originals is null ? 0 : value;
         for (int i = 0; i < k; i++)
         {
             if (Outlier[(m * k) + i])
             {
-                float weight = originals is null ? weights[(n * k) + i] * columnSteps[n] : originals[(n * k) + i];
-                value = MathF.FusedMultiplyAdd(a[(m * k) + i], weight, value);
+                sum = MathF.FusedMultiplyAdd(a[(m * k) + i], originals is null ? weights[(n * k) + i] : originals[(n * k) + i], sum);
             }
         }
 
+        value = originals is null ? MathF.FusedMultiplyAdd(sum, columnSteps[n], value) : sum;
         return bias is null ? value : value + bias[n];
+    }
+
+    /// <summary>The most that float32 sums of a result's outliers, in whatever order, can be apart.</summary>
+    public float OutlierSlack(float[] a, int m, sbyte[] weights, float[] columnSteps, int n)
+    {
+        float magnitude = 0;
+        for (int i = 0; i < k; i++)
+        {
+            magnitude += Outlier[(m * k) + i] ? MathF.Abs(a[(m * k) + i] * weights[(n * k) + i]) : 0;
+        }
+
+        return magnitude * columnSteps[n] * MathF.Pow(2, -20);
     }
 
     private void Quantize(float[] a, int[] fixedColumns)

@@ -1,4 +1,5 @@
 using KernelGen.MatMul;
+using KernelGen.Reference;
 using KernelGen.Tuning;
 using Xunit;
 
@@ -113,7 +114,7 @@ public sealed class CpuTuningTests : IDisposable
         const int Rows = 40, N = 300, K = 64;
         SyntheticData.Weights weights = new(spec, N, K, uniform: false);
         int[] outliers = SyntheticData.OutlierColumns(spec, K);
-        ResultOracle oracle = new(spec, Rows, weights, outliers, chained: false);
+        ResultOracle oracle = new(spec, Rows, weights, outliers, OutlierOrder.Apart);
         ResultVerifier verifier = new(oracle, [.. Enumerable.Range(0, Rows)], N, ElementFormat.Float32);
         float[] right = new float[Rows * N];
         for (int i = 0; i < right.Length; i++)

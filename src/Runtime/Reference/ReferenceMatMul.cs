@@ -152,7 +152,7 @@ public static class ReferenceMatMul
         (sbyte[,] w, float[] absmax) = QuantizeWeights(spec, weights);
         bool originals = outlierWeights == OutlierWeights.Original || spec.Outliers == OutlierPolicy.Fixed;
         return Combine(
-            QuantizeActivations(spec, activations, threshold, fixedColumns), activations, w, absmax, originals ? weights : null, bias, activation, chained: false);
+            QuantizeActivations(spec, activations, threshold, fixedColumns), activations, w, absmax, originals ? weights : null, bias, activation, OutlierOrder.Apart);
     }
 
     /// <summary>The whole multiplication with weights that are int8 already.</summary>
@@ -161,10 +161,10 @@ public static class ReferenceMatMul
     /// <param name="weights">[N,K].</param>
     /// <param name="absmax">Of the weight rows.</param>
     /// <param name="fixedColumns">The outlier columns of <see cref="OutlierPolicy.Fixed"/>; their weights are dequantized.</param>
-    /// <param name="chained">Whether outlier products are added to the dequantized sum one by one, as the CUDA kernels do, instead of among themselves.</param>
+    /// <param name="order">How outlier products are summed.</param>
     internal static float[,] MatMul(
-        Int8Spec spec, float[,] activations, sbyte[,] weights, float[] absmax, IReadOnlyCollection<int> fixedColumns, bool chained) =>
-        Combine(QuantizeActivations(spec, activations, null, fixedColumns), activations, weights, absmax, null, null, Activation.None, chained);
+        Int8Spec spec, float[,] activations, sbyte[,] weights, float[] absmax, IReadOnlyCollection<int> fixedColumns, OutlierOrder order) =>
+        Combine(QuantizeActivations(spec, activations, null, fixedColumns), activations, weights, absmax, null, null, Activation.None, order);
 
     private static float[,] Combine(
         ReferenceActivations a,
@@ -174,7 +174,7 @@ public static class ReferenceMatMul
         float[,]? originals,
         float[]? bias,
         Activation activation,
-        bool chained)
+        OutlierOrder order)
     {
         long[,] sums = MultiplyIntegers(a.Quantized, w);
         int rows = activations.GetLength(0), columns = w.GetLength(0), depth = w.GetLength(1);
@@ -191,16 +191,23 @@ public static class ReferenceMatMul
                 }
 
                 float y = (float)(sums[m, n] - (a.ZeroPoints[m] * weightSum)) * (a.Scales[m] * columnScale);
-                float outliers = chained ? y : 0;
+                float outliers = order == OutlierOrder.Chained ? y : 0;
                 for (int k = 0; k < depth; k++)
                 {
                     if (a.Outliers[m, k])
                     {
-                        outliers = MathF.FusedMultiplyAdd(activations[m, k], originals is null ? w[n, k] * columnScale : originals[n, k], outliers);
+                        outliers = MathF.FusedMultiplyAdd(
+                            activations[m, k], order == OutlierOrder.Unscaled ? w[n, k] : originals is null ? w[n, k] * columnScale : originals[n, k], outliers);
                     }
                 }
 
-                result[m, n] = Activate(activation, (chained ? outliers : y + outliers) + (bias is null ? 0 : bias[n]));
+                y = order switch
+                {
+                    OutlierOrder.Chained => outliers,
+                    OutlierOrder.Unscaled => MathF.FusedMultiplyAdd(outliers, columnScale, y),
+                    _ => y + outliers,
+                };
+                result[m, n] = Activate(activation, y + (bias is null ? 0 : bias[n]));
             }
         }
 

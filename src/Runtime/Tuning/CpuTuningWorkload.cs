@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using KernelGen.Backends.Cpu;
 using KernelGen.Kernels;
 using KernelGen.MatMul;
+using KernelGen.Reference;
 
 namespace KernelGen.Tuning;
 
@@ -45,7 +46,7 @@ internal sealed class CpuTuningWorkload : TuningWorkload
 
         _result = new float[checked(rows * n)];
         _verifier = new ResultVerifier(
-            new ResultOracle(set.Spec, rows, new SyntheticData.Weights(set.Spec, n, k, uniform: false), outliers, chained: false),
+            new ResultOracle(set.Spec, rows, new SyntheticData.Weights(set.Spec, n, k, uniform: false), outliers, OutlierOrder.Apart),
             [.. Enumerable.Range(0, rows)],
             n,
             ElementFormat.Float32);

@@ -1,4 +1,5 @@
 using KernelGen.Backends.Cuda;
+using KernelGen.Reference;
 
 namespace KernelGen.Tuning;
 
@@ -30,7 +31,7 @@ internal sealed class CudaTuningWorkload : TuningWorkload
         int[] outliers = SyntheticData.OutlierColumns(device.Spec, k);
         OutlierColumns = outliers.Length;
         SyntheticData.Weights weights = new(device.Spec, n, k, uniform: true);
-        ResultOracle oracle = new(device.Spec, rows, weights, outliers, chained: true);
+        ResultOracle oracle = new(device.Spec, rows, weights, outliers, device.Spec.Outliers == OutlierPolicy.Fixed ? OutlierOrder.Chained : OutlierOrder.Unscaled);
         int elementBytes = output == ElementFormat.Float32 ? 4 : 2;
         _verifier = new ResultVerifier(oracle, VerifiedRows(oracle.Rows, rows, (long)n * elementBytes), n, output);
         _results = new byte[_verifier.Bytes];

@@ -14,16 +14,16 @@ internal sealed class ResultOracle
     private readonly int _k;
     private readonly int[] _outliers;
     private readonly SyntheticData.Weights _weights;
-    private readonly bool _chained;
+    private readonly OutlierOrder _order;
 
     /// <param name="spec">The numeric settings.</param>
     /// <param name="rows">M.</param>
     /// <param name="weights">The weights.</param>
     /// <param name="outliers">The activations' outlier columns.</param>
-    /// <param name="chained">Whether outlier products are added to the dequantized sum one by one, as on a GPU, instead of among themselves.</param>
-    public ResultOracle(Int8Spec spec, int rows, SyntheticData.Weights weights, int[] outliers, bool chained)
+    /// <param name="order">How outlier products are summed.</param>
+    public ResultOracle(Int8Spec spec, int rows, SyntheticData.Weights weights, int[] outliers, OutlierOrder order)
     {
-        (_spec, _k, _chained) = (spec, weights.Columns, chained);
+        (_spec, _k, _order) = (spec, weights.Columns, order);
         (_outliers, _weights) = (outliers, weights);
         int n = weights.Rows;
 
@@ -64,7 +64,7 @@ internal sealed class ResultOracle
             Buffer.BlockCopy(row, 0, weights, i * _k, _k);
         }
 
-        return ReferenceMatMul.MatMul(_spec, activations, weights, Array.ConvertAll(columns, _weights.Absmax), _outliers, _chained);
+        return ReferenceMatMul.MatMul(_spec, activations, weights, Array.ConvertAll(columns, _weights.Absmax), _outliers, _order);
     }
 
     private static int[] Pick(Random random, int count, int most) => count <= most

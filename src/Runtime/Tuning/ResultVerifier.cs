@@ -8,8 +8,8 @@ namespace KernelGen.Tuning;
 /// and columns, every further one against that one on all that was read back, bit for bit.
 /// </summary>
 /// <remarks>
-/// That is enough because the results' bits are one function of the inputs, the same for every variant of a device: who differs anywhere from one
-/// that is right is wrong. Where two differ, the oracle computes the place and says which one it is, so that a wrong variant that came first and was
+/// That is enough because the results' bits are one function of the inputs, the same for every variant of a device (of whole outlier columns because
+/// <see cref="SyntheticData"/>'s are small integers, whose sums are exact in any order): who differs anywhere from one that is right is wrong. Where two differ, the oracle computes the place and says which one it is, so that a wrong variant that came first and was
 /// right where the oracle looked is found by the first right one. In float32, neighbouring int32 sums below 2^24 give different results, so equal
 /// results mean equal sums; in 16 bits they mean that none is off by more than rounding.
 /// </remarks>

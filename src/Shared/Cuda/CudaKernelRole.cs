@@ -18,9 +18,6 @@ public enum CudaKernelRole
     /// <summary>Marks the columns of few rows that hold an outlier and quantizes the rows, in one launch.</summary>
     QuantizeFewRows,
 
-    /// <summary>The same for as many rows as the device's registers hold at once.</summary>
-    QuantizeHeldRows,
-
     /// <summary>Multiplies many rows: wgmma and TMA.</summary>
     WgmmaGemm,
 

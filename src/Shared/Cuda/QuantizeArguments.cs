@@ -30,9 +30,6 @@ internal struct QuantizeArguments
     /// <summary>Up to eight outliers of each row, as (u32 column or none, f32 value) [4 pairs][RowOutlierPitch rows][2]; or 0.</summary>
     public ulong RowOutliers;
 
-    /// <summary>u32: the barrier of the blocks of a launch that detects and quantizes at once. Its highest bit turns each time; any value will do to begin with.</summary>
-    public ulong GridBarrier;
-
     /// <summary>Values per row.</summary>
     public uint K;
 
@@ -62,4 +59,10 @@ internal struct QuantizeArguments
 
     /// <summary>Rows of RowOutliers.</summary>
     public uint RowOutlierPitch;
+
+    /// <summary>
+    /// 1 where the kernel ahead is one in registers that marks Input's outlier columns. It lets this one start when it has seen what is before it end, so Input is there:
+    /// it is read while the other one reads it.
+    /// </summary>
+    public uint InputReady;
 }

@@ -245,6 +245,7 @@ partial class Gpu
                 bool inFeatures = feature < shape.N;
                 float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                 int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                bool sumsApart = shape.OriginalStride == 0;
                 int weightSum = weightSums[feature];
                 for (int localRow = thread / 64 * 8; localRow < 64; localRow += 32)
                 {
@@ -265,19 +266,35 @@ partial class Gpu
                     float value5 = Multiply(sum5 - (rowZeros[firstRow + 5] * weightSum), rowSteps[firstRow + 5] * columnStep);
                     float value6 = Multiply(sum6 - (rowZeros[firstRow + 6] * weightSum), rowSteps[firstRow + 6] * columnStep);
                     float value7 = Multiply(sum7 - (rowZeros[firstRow + 7] * weightSum), rowSteps[firstRow + 7] * columnStep);
+                    float outliers0 = sumsApart ? 0f : value0;
+                    float outliers1 = sumsApart ? 0f : value1;
+                    float outliers2 = sumsApart ? 0f : value2;
+                    float outliers3 = sumsApart ? 0f : value3;
+                    float outliers4 = sumsApart ? 0f : value4;
+                    float outliers5 = sumsApart ? 0f : value5;
+                    float outliers6 = sumsApart ? 0f : value6;
+                    float outliers7 = sumsApart ? 0f : value7;
                     for (int ordinal = 0; ordinal < outlierCount; ordinal++)
                     {
                         int column = outliers[ordinal + 1];
-                        float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                        value0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, value0);
-                        value1 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 1, column, shape), weight, value1);
-                        value2 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 2, column, shape), weight, value2);
-                        value3 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 3, column, shape), weight, value3);
-                        value4 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 4, column, shape), weight, value4);
-                        value5 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 5, column, shape), weight, value5);
-                        value6 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 6, column, shape), weight, value6);
-                        value7 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 7, column, shape), weight, value7);
+                        float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                        outliers0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, outliers0);
+                        outliers1 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 1, column, shape), weight, outliers1);
+                        outliers2 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 2, column, shape), weight, outliers2);
+                        outliers3 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 3, column, shape), weight, outliers3);
+                        outliers4 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 4, column, shape), weight, outliers4);
+                        outliers5 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 5, column, shape), weight, outliers5);
+                        outliers6 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 6, column, shape), weight, outliers6);
+                        outliers7 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 7, column, shape), weight, outliers7);
                     }
+                    value0 = sumsApart ? FusedMultiplyAdd(outliers0, columnStep, value0) : outliers0;
+                    value1 = sumsApart ? FusedMultiplyAdd(outliers1, columnStep, value1) : outliers1;
+                    value2 = sumsApart ? FusedMultiplyAdd(outliers2, columnStep, value2) : outliers2;
+                    value3 = sumsApart ? FusedMultiplyAdd(outliers3, columnStep, value3) : outliers3;
+                    value4 = sumsApart ? FusedMultiplyAdd(outliers4, columnStep, value4) : outliers4;
+                    value5 = sumsApart ? FusedMultiplyAdd(outliers5, columnStep, value5) : outliers5;
+                    value6 = sumsApart ? FusedMultiplyAdd(outliers6, columnStep, value6) : outliers6;
+                    value7 = sumsApart ? FusedMultiplyAdd(outliers7, columnStep, value7) : outliers7;
                     if (shape.HasBias != 0)
                     {
                         value0 = Add(value0, addend);
@@ -354,7 +371,9 @@ partial class Gpu
                     """
                     .shared .align 128 .b8 tiles[46080];
                         .reg .f32 result<8>;
-                        .reg .f32 activation<8>, weight;
+                        .reg .f32 outliers<8>;
+                        .reg .f32 activation<8>, weight, begin;
+                        .reg .pred apart;
                         .reg .b32 sum, sumAddress, stagedWeight, stagedRow;
                         .reg .b32 thread, shared, tileRow, tileColumn, mTotal, nTotal, kPadded;
                         .reg .b64 quantized, weights;
@@ -1703,6 +1722,7 @@ partial class Gpu
                 bool inFeatures = feature < shape.N;
                 float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                 int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                bool sumsApart = shape.OriginalStride == 0;
                 int weightSum = weightSums[feature];
                 int stagedCount = outlierCount < 12 ? outlierCount : 12;
                 global::ILGPU.Group.Barrier();
@@ -1715,7 +1735,7 @@ partial class Gpu
                         if (item < 128)
                         {
                             int stagedFeature = tileFeature + item < shape.N ? tileFeature + item : lastFeature;
-                            staged = OutlierWeight(weights, originals, stagedFeature, columnSteps[stagedFeature], column, ordinal, shape);
+                            staged = OutlierWeight(weights, originals, stagedFeature, column, ordinal, shape);
                         }
                         else
                         {
@@ -1812,24 +1832,40 @@ partial class Gpu
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+2640]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result5, sum; mul.rn.f32 result5, result5, %0;", rowSteps[firstRow + 5] * columnStep, rowZeros[firstRow + 5] * weightSum);
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+3168]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result6, sum; mul.rn.f32 result6, result6, %0;", rowSteps[firstRow + 6] * columnStep, rowZeros[firstRow + 6] * weightSum);
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+3696]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result7, sum; mul.rn.f32 result7, result7, %0;", rowSteps[firstRow + 7] * columnStep, rowZeros[firstRow + 7] * weightSum);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers0, begin, result0, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers1, begin, result1, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers2, begin, result2, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers3, begin, result3, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers4, begin, result4, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers5, begin, result5, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers6, begin, result6, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers7, begin, result7, apart;", sumsApart ? 1 : 0);
                         for (int ordinal = 0; ordinal < stagedCount; ordinal++)
                         {
                             int stagedColumn = 33792 + (ordinal * 1024) + (thread % 128 * 4);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.u32 stagedWeight, shared, %0; add.u32 stagedRow, shared, %1; ld.shared.f32 weight, [stagedWeight]; ld.shared.v4.f32 {activation0, activation1, activation2, activation3}, [stagedRow+0]; ld.shared.v4.f32 {activation4, activation5, activation6, activation7}, [stagedRow+16]; fma.rn.f32 result0, activation0, weight, result0; fma.rn.f32 result1, activation1, weight, result1; fma.rn.f32 result2, activation2, weight, result2; fma.rn.f32 result3, activation3, weight, result3; fma.rn.f32 result4, activation4, weight, result4; fma.rn.f32 result5, activation5, weight, result5; fma.rn.f32 result6, activation6, weight, result6; fma.rn.f32 result7, activation7, weight, result7;", stagedColumn, stagedColumn + 512 + ((firstRow - tileRow - (thread % 128)) * 4));
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.u32 stagedWeight, shared, %0; add.u32 stagedRow, shared, %1; ld.shared.f32 weight, [stagedWeight]; ld.shared.v4.f32 {activation0, activation1, activation2, activation3}, [stagedRow+0]; ld.shared.v4.f32 {activation4, activation5, activation6, activation7}, [stagedRow+16]; fma.rn.f32 outliers0, activation0, weight, outliers0; fma.rn.f32 outliers1, activation1, weight, outliers1; fma.rn.f32 outliers2, activation2, weight, outliers2; fma.rn.f32 outliers3, activation3, weight, outliers3; fma.rn.f32 outliers4, activation4, weight, outliers4; fma.rn.f32 outliers5, activation5, weight, outliers5; fma.rn.f32 outliers6, activation6, weight, outliers6; fma.rn.f32 outliers7, activation7, weight, outliers7;", stagedColumn, stagedColumn + 512 + ((firstRow - tileRow - (thread % 128)) * 4));
                         }
                         for (int ordinal = stagedCount; ordinal < outlierCount; ordinal++)
                         {
                             int column = outliers[ordinal + 1];
-                            float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result0, %0, %1, result0;", OutlierActivation(activations, firstRow + 0, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result1, %0, %1, result1;", OutlierActivation(activations, firstRow + 1, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result2, %0, %1, result2;", OutlierActivation(activations, firstRow + 2, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result3, %0, %1, result3;", OutlierActivation(activations, firstRow + 3, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result4, %0, %1, result4;", OutlierActivation(activations, firstRow + 4, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result5, %0, %1, result5;", OutlierActivation(activations, firstRow + 5, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result6, %0, %1, result6;", OutlierActivation(activations, firstRow + 6, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result7, %0, %1, result7;", OutlierActivation(activations, firstRow + 7, column, shape), weight);
+                            float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers0, %0, %1, outliers0;", OutlierActivation(activations, firstRow + 0, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers1, %0, %1, outliers1;", OutlierActivation(activations, firstRow + 1, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers2, %0, %1, outliers2;", OutlierActivation(activations, firstRow + 2, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers3, %0, %1, outliers3;", OutlierActivation(activations, firstRow + 3, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers4, %0, %1, outliers4;", OutlierActivation(activations, firstRow + 4, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers5, %0, %1, outliers5;", OutlierActivation(activations, firstRow + 5, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers6, %0, %1, outliers6;", OutlierActivation(activations, firstRow + 6, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers7, %0, %1, outliers7;", OutlierActivation(activations, firstRow + 7, column, shape), weight);
                         }
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result0, outliers0, %0, result0; selp.f32 result0, result0, outliers0, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result1, outliers1, %0, result1; selp.f32 result1, result1, outliers1, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result2, outliers2, %0, result2; selp.f32 result2, result2, outliers2, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result3, outliers3, %0, result3; selp.f32 result3, result3, outliers3, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result4, outliers4, %0, result4; selp.f32 result4, result4, outliers4, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result5, outliers5, %0, result5; selp.f32 result5, result5, outliers5, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result6, outliers6, %0, result6; selp.f32 result6, result6, outliers6, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result7, outliers7, %0, result7; selp.f32 result7, result7, outliers7, apart;", columnStep, sumsApart ? 1 : 0);
                         if (shape.HasBias != 0)
                         {
                             global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.rn.f32 result0, result0, %0;", addend);
@@ -1915,7 +1951,9 @@ partial class Gpu
                     """
                     .shared .align 128 .b8 tiles[49152];
                         .reg .f32 result<8>;
-                        .reg .f32 activation<8>, weight;
+                        .reg .f32 outliers<8>;
+                        .reg .f32 activation<8>, weight, begin;
+                        .reg .pred apart;
                         .reg .b32 sum, sumAddress, stagedWeight, stagedRow;
                         .reg .b32 thread, shared, tileRow, tileColumn, mTotal, nTotal, kPadded;
                         .reg .b64 quantized, weights;
@@ -2204,6 +2242,7 @@ partial class Gpu
                 bool inFeatures = feature < shape.N;
                 float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                 int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                bool sumsApart = shape.OriginalStride == 0;
                 int weightSum = weightSums[feature];
                 int stagedCount = outlierCount < 12 ? outlierCount : 12;
                 global::ILGPU.Group.Barrier();
@@ -2216,7 +2255,7 @@ partial class Gpu
                         if (item < 128)
                         {
                             int stagedFeature = tileFeature + item < shape.N ? tileFeature + item : lastFeature;
-                            staged = OutlierWeight(weights, originals, stagedFeature, columnSteps[stagedFeature], column, ordinal, shape);
+                            staged = OutlierWeight(weights, originals, stagedFeature, column, ordinal, shape);
                         }
                         else
                         {
@@ -2279,24 +2318,40 @@ partial class Gpu
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+2640]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result5, sum; mul.rn.f32 result5, result5, %0;", rowSteps[firstRow + 5] * columnStep, rowZeros[firstRow + 5] * weightSum);
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+3168]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result6, sum; mul.rn.f32 result6, result6, %0;", rowSteps[firstRow + 6] * columnStep, rowZeros[firstRow + 6] * weightSum);
                         global::ILGPU.Runtime.Cuda.CudaAsm.Emit("ld.shared.b32 sum, [sumAddress+3696]; sub.s32 sum, sum, %1; cvt.rn.f32.s32 result7, sum; mul.rn.f32 result7, result7, %0;", rowSteps[firstRow + 7] * columnStep, rowZeros[firstRow + 7] * weightSum);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers0, begin, result0, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers1, begin, result1, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers2, begin, result2, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers3, begin, result3, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers4, begin, result4, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers5, begin, result5, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers6, begin, result6, apart;", sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %0, 0; mov.f32 begin, 0f00000000; selp.f32 outliers7, begin, result7, apart;", sumsApart ? 1 : 0);
                         for (int ordinal = 0; ordinal < stagedCount; ordinal++)
                         {
                             int stagedColumn = 33792 + (ordinal * 1024) + (thread % 128 * 4);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.u32 stagedWeight, shared, %0; add.u32 stagedRow, shared, %1; ld.shared.f32 weight, [stagedWeight]; ld.shared.v4.f32 {activation0, activation1, activation2, activation3}, [stagedRow+0]; ld.shared.v4.f32 {activation4, activation5, activation6, activation7}, [stagedRow+16]; fma.rn.f32 result0, activation0, weight, result0; fma.rn.f32 result1, activation1, weight, result1; fma.rn.f32 result2, activation2, weight, result2; fma.rn.f32 result3, activation3, weight, result3; fma.rn.f32 result4, activation4, weight, result4; fma.rn.f32 result5, activation5, weight, result5; fma.rn.f32 result6, activation6, weight, result6; fma.rn.f32 result7, activation7, weight, result7;", stagedColumn, stagedColumn + 512 + ((firstRow - tileRow - (thread % 128)) * 4));
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.u32 stagedWeight, shared, %0; add.u32 stagedRow, shared, %1; ld.shared.f32 weight, [stagedWeight]; ld.shared.v4.f32 {activation0, activation1, activation2, activation3}, [stagedRow+0]; ld.shared.v4.f32 {activation4, activation5, activation6, activation7}, [stagedRow+16]; fma.rn.f32 outliers0, activation0, weight, outliers0; fma.rn.f32 outliers1, activation1, weight, outliers1; fma.rn.f32 outliers2, activation2, weight, outliers2; fma.rn.f32 outliers3, activation3, weight, outliers3; fma.rn.f32 outliers4, activation4, weight, outliers4; fma.rn.f32 outliers5, activation5, weight, outliers5; fma.rn.f32 outliers6, activation6, weight, outliers6; fma.rn.f32 outliers7, activation7, weight, outliers7;", stagedColumn, stagedColumn + 512 + ((firstRow - tileRow - (thread % 128)) * 4));
                         }
                         for (int ordinal = stagedCount; ordinal < outlierCount; ordinal++)
                         {
                             int column = outliers[ordinal + 1];
-                            float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result0, %0, %1, result0;", OutlierActivation(activations, firstRow + 0, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result1, %0, %1, result1;", OutlierActivation(activations, firstRow + 1, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result2, %0, %1, result2;", OutlierActivation(activations, firstRow + 2, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result3, %0, %1, result3;", OutlierActivation(activations, firstRow + 3, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result4, %0, %1, result4;", OutlierActivation(activations, firstRow + 4, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result5, %0, %1, result5;", OutlierActivation(activations, firstRow + 5, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result6, %0, %1, result6;", OutlierActivation(activations, firstRow + 6, column, shape), weight);
-                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 result7, %0, %1, result7;", OutlierActivation(activations, firstRow + 7, column, shape), weight);
+                            float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers0, %0, %1, outliers0;", OutlierActivation(activations, firstRow + 0, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers1, %0, %1, outliers1;", OutlierActivation(activations, firstRow + 1, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers2, %0, %1, outliers2;", OutlierActivation(activations, firstRow + 2, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers3, %0, %1, outliers3;", OutlierActivation(activations, firstRow + 3, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers4, %0, %1, outliers4;", OutlierActivation(activations, firstRow + 4, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers5, %0, %1, outliers5;", OutlierActivation(activations, firstRow + 5, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers6, %0, %1, outliers6;", OutlierActivation(activations, firstRow + 6, column, shape), weight);
+                            global::ILGPU.Runtime.Cuda.CudaAsm.Emit("fma.rn.f32 outliers7, %0, %1, outliers7;", OutlierActivation(activations, firstRow + 7, column, shape), weight);
                         }
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result0, outliers0, %0, result0; selp.f32 result0, result0, outliers0, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result1, outliers1, %0, result1; selp.f32 result1, result1, outliers1, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result2, outliers2, %0, result2; selp.f32 result2, result2, outliers2, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result3, outliers3, %0, result3; selp.f32 result3, result3, outliers3, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result4, outliers4, %0, result4; selp.f32 result4, result4, outliers4, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result5, outliers5, %0, result5; selp.f32 result5, result5, outliers5, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result6, outliers6, %0, result6; selp.f32 result6, result6, outliers6, apart;", columnStep, sumsApart ? 1 : 0);
+                        global::ILGPU.Runtime.Cuda.CudaAsm.Emit("setp.ne.s32 apart, %1, 0; fma.rn.f32 result7, outliers7, %0, result7; selp.f32 result7, result7, outliers7, apart;", columnStep, sumsApart ? 1 : 0);
                         if (shape.HasBias != 0)
                         {
                             global::ILGPU.Runtime.Cuda.CudaAsm.Emit("add.rn.f32 result0, result0, %0;", addend);
@@ -2407,6 +2462,7 @@ partial class Gpu
                     bool inFeatures = feature < shape.N;
                     float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                     int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                    bool sumsApart = shape.OriginalStride == 0;
                     int weightSum = weightSums[feature];
                     int sum0 = 0;
                     for (int i = 0; i < 32; i++)
@@ -2415,12 +2471,14 @@ partial class Gpu
                     }
 
                     float value0 = Multiply(sum0 - (rowZeros[firstRow + 0] * weightSum), rowSteps[firstRow + 0] * columnStep);
+                    float outliers0 = sumsApart ? 0f : value0;
                     for (int ordinal = 0; ordinal < outlierCount; ordinal++)
                     {
                         int column = outliers[ordinal + 1];
-                        float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                        value0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, value0);
+                        float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                        outliers0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, outliers0);
                     }
+                    value0 = sumsApart ? FusedMultiplyAdd(outliers0, columnStep, value0) : outliers0;
                     if (shape.HasBias != 0)
                     {
                         value0 = Add(value0, addend);
@@ -2536,6 +2594,7 @@ partial class Gpu
                     bool inFeatures = feature < shape.N;
                     float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                     int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                    bool sumsApart = shape.OriginalStride == 0;
                     int weightSum = weightSums[feature];
                     int sum0 = 0;
                     for (int i = 0; i < 32; i++)
@@ -2544,12 +2603,14 @@ partial class Gpu
                     }
 
                     float value0 = Multiply(sum0 - (rowZeros[firstRow + 0] * weightSum), rowSteps[firstRow + 0] * columnStep);
+                    float outliers0 = sumsApart ? 0f : value0;
                     for (int ordinal = 0; ordinal < outlierCount; ordinal++)
                     {
                         int column = outliers[ordinal + 1];
-                        float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                        value0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, value0);
+                        float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                        outliers0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, outliers0);
                     }
+                    value0 = sumsApart ? FusedMultiplyAdd(outliers0, columnStep, value0) : outliers0;
                     if (shape.HasBias != 0)
                     {
                         value0 = Add(value0, addend);
@@ -2606,6 +2667,7 @@ partial class Gpu
                     bool inFeatures = feature < shape.N;
                     float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                     int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                    bool sumsApart = shape.OriginalStride == 0;
                     int weightSum = weightSums[feature];
                     int sum0 = 0;
                     for (int i = 0; i < 32; i++)
@@ -2614,12 +2676,14 @@ partial class Gpu
                     }
 
                     float value0 = Multiply(sum0 - (rowZeros[firstRow + 0] * weightSum), rowSteps[firstRow + 0] * columnStep);
+                    float outliers0 = sumsApart ? 0f : value0;
                     for (int ordinal = 0; ordinal < outlierCount; ordinal++)
                     {
                         int column = outliers[ordinal + 1];
-                        float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                        value0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, value0);
+                        float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                        outliers0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, outliers0);
                     }
+                    value0 = sumsApart ? FusedMultiplyAdd(outliers0, columnStep, value0) : outliers0;
                     if (shape.HasBias != 0)
                     {
                         value0 = Add(value0, addend);
@@ -2767,6 +2831,7 @@ partial class Gpu
                     bool inFeatures = feature < shape.N;
                     float columnStep = columnSteps[feature], addend = shape.HasBias != 0 ? bias[feature] : 0f;
                     int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];
+                    bool sumsApart = shape.OriginalStride == 0;
                     int weightSum = weightSums[feature];
                     int sum0 = 0;
                     for (int i = 0; i < 32; i++)
@@ -2775,12 +2840,14 @@ partial class Gpu
                     }
 
                     float value0 = Multiply(sum0 - (rowZeros[firstRow + 0] * weightSum), rowSteps[firstRow + 0] * columnStep);
+                    float outliers0 = sumsApart ? 0f : value0;
                     for (int ordinal = 0; ordinal < outlierCount; ordinal++)
                     {
                         int column = outliers[ordinal + 1];
-                        float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);
-                        value0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, value0);
+                        float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);
+                        outliers0 = FusedMultiplyAdd(OutlierActivation(activations, firstRow + 0, column, shape), weight, outliers0);
                     }
+                    value0 = sumsApart ? FusedMultiplyAdd(outliers0, columnStep, value0) : outliers0;
                     if (shape.HasBias != 0)
                     {
                         value0 = Add(value0, addend);
@@ -2798,8 +2865,8 @@ partial class Gpu
             }
         }
 
-        // A weight of an outlier column: the original, or the int8 one dequantized.
-        private static float OutlierWeight(global::ILGPU.ArrayView<int> weights, global::ILGPU.ArrayView<int> originals, int feature, float columnStep, int column, int ordinal, global::KernelGen.IlgpuGemmShape shape)
+        // A weight of an outlier column: the original, or the int8 one without its step.
+        private static float OutlierWeight(global::ILGPU.ArrayView<int> weights, global::ILGPU.ArrayView<int> originals, int feature, int column, int ordinal, global::KernelGen.IlgpuGemmShape shape)
         {
             if (shape.OriginalStride != 0)
             {
@@ -2807,7 +2874,7 @@ partial class Gpu
             }
 
             int word = weights[((long)feature * shape.KWords) + (column >> 2)];
-            return ((word << (24 - ((column & 3) * 8))) >> 24) * columnStep;
+            return (word << (24 - ((column & 3) * 8))) >> 24;
         }
 
         private static float OutlierActivation(global::ILGPU.ArrayView<int> activations, int row, int column, global::KernelGen.IlgpuGemmShape shape)

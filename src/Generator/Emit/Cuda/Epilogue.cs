@@ -4,8 +4,9 @@ namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
 /// What follows the integer sums, in the same order of float32 operations in every kernel, so that a row's bits never depend on the
-/// kernel that computed it: <c>v = float(acc) * (rowStep * columnStep)</c>, <c>v = fma(a, w, v)</c> per outlier, <c>+ bias</c>, activation.
-/// Accumulators keep their registers: an s32 becomes the f32 of the same element.
+/// kernel that computed it: <c>v = float(acc) * (rowStep * columnStep)</c>, then the outliers, <c>+ bias</c>, activation. Outliers with int8 weights are summed from
+/// zero, <c>s = fma(a, w, s)</c>, and <c>v = fma(s, columnStep, v)</c>; with 16-bit weights <c>v = fma(a, w, v)</c>. Accumulators keep their registers: an s32
+/// becomes the f32 of the same element.
 /// </summary>
 internal static class Epilogue
 {
@@ -13,7 +14,7 @@ internal static class Epilogue
     public static void Declare(PtxWriter ptx) => ptx
         .Registers("f32", "step", "columnStep0", "columnStep1", "bias0", "bias1", "x", "ax", "t", "y", "e", "weight0", "weight1")
         .Registers("b32", "weightSum0", "weightSum1", "corrected", "activation")
-        .Registers("pred", "isNegative", "isCurve", "isErf", "isTanh", "hasBias");
+        .Registers("pred", "isNegative", "isCurve", "isErf", "isTanh", "hasBias", "sumsApart");
 
     /// <summary>acc becomes float(acc - zero * weightSum) * (rowStep * columnStep).</summary>
     public static void Scale(
@@ -31,6 +32,21 @@ internal static class Epilogue
             mul.rn.f32 {accumulator}, {accumulator}, step;
             """);
     }
+
+    /// <summary>sumsApart: whether outliers have int8 weights.</summary>
+    /// <param name="ptx">The kernel.</param>
+    /// <param name="pointer">A b64 register to use.</param>
+    public static void ReadSumsApart(PtxWriter ptx, string pointer) =>
+        ptx.Argument(pointer, nameof(GemmArguments.Originals), "u64").Add($"setp.eq.u64 sumsApart, {pointer}, 0;");
+
+    /// <summary>Where the sum of a result's outliers begins.</summary>
+    public static void StartSum(PtxWriter ptx, string sum, string result) => ptx.Add($"selp.b32 {sum}, 0, {result}, sumsApart;");
+
+    /// <summary>The result with the sum of its outliers.</summary>
+    public static void AddSum(PtxWriter ptx, string sum, string columnStep, string result) => ptx.Add($"""
+        fma.rn.f32 {result}, {sum}, {columnStep}, {result};
+        selp.b32 {result}, {result}, {sum}, sumsApart;
+        """);
 
     /// <summary>max(x, 0) that keeps NaN.</summary>
     public static void Relu(PtxWriter ptx, string x) => ptx.Add($"""

@@ -11,10 +11,16 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <param name="columns">Its output features, as offsets from <c>gridColumn</c>.</param>
 internal sealed class GridEpilogue(GridGemmPlan plan, int[] rows, int[] columns)
 {
+    /// <summary>Rows whose outliers are summed at a time.</summary>
+    private const int RowsAtOnce = 4;
+
     private GemmNumbers Numbers => plan.Numbers;
 
     /// <summary>The accumulator of a row and a column of the grid.</summary>
     public static string Accumulator(int row, int column) => $"acc{row}_{column}";
+
+    /// <summary>The sum of a result's outliers, in registers that rows share by turns.</summary>
+    private static string Sum(int row, int column) => $"sum{row % RowsAtOnce}_{column}";
 
     public string[] Accumulators => (from row in Enumerable.Range(0, rows.Length)
                                      from column in Enumerable.Range(0, columns.Length)
@@ -23,6 +29,7 @@ internal sealed class GridEpilogue(GridGemmPlan plan, int[] rows, int[] columns)
     public void Declare(PtxWriter ptx)
     {
         ptx.Registers("b32", Accumulators)
+           .Registers("f32", (from row in Enumerable.Range(0, System.Math.Min(rows.Length, RowsAtOnce)) from column in Enumerable.Range(0, columns.Length) select Sum(row, column)).ToArray())
            .Registers("b32", "gridRow", "gridColumn", "mTotal", "nTotal", "kPadded", "outputStride", "scratchSlot", "columnOffset")
            .Registers("b64", "output", "rowSteps", "rowZeros", "weightSums", "biasAt", "pointer", "pointerRow")
            .Registers("b32", rows.Select((_, i) => $"rowZero{i}").ToArray())
@@ -106,10 +113,44 @@ internal sealed class GridEpilogue(GridGemmPlan plan, int[] rows, int[] columns)
         }
     }
 
-    /// <summary>One chain of fused multiply-adds per element over the mask's columns, ascending; 0 * w where a row has no outlier.</summary>
-    private void SumOutliers(PtxWriter ptx) => OutlierHelpers.ForEachColumn(ptx, () =>
+    /// <summary>
+    /// One chain of fused multiply-adds per element over the mask's columns, ascending; 0 * w where a row has no outlier. A few rows at a time, so that the sums do not
+    /// cost a kernel the registers of its second block on a multiprocessor.
+    /// </summary>
+    private void SumOutliers(PtxWriter ptx)
     {
-        for (int row = 0; row < rows.Length; row++)
+        Epilogue.ReadSumsApart(ptx, "pointer");
+        for (int firstRow = 0; firstRow < rows.Length; firstRow += RowsAtOnce)
+        {
+            SumOutliers(ptx, firstRow, System.Math.Min(firstRow + RowsAtOnce, rows.Length));
+        }
+    }
+
+    private void SumOutliers(PtxWriter ptx, int firstRow, int endRow)
+    {
+        for (int row = firstRow; row < endRow; row++)
+        {
+            for (int column = 0; column < columns.Length; column++)
+            {
+                Epilogue.StartSum(ptx, Sum(row, column), Accumulator(row, column));
+            }
+        }
+
+        OutlierHelpers.ForEachColumn(ptx, () => AddColumn(ptx, firstRow, endRow));
+        ptx.Add("mul.wide.u32 pointerRow, gridColumn, 4;").Add("add.u64 pointer, pointerRow, columnSteps;");
+        for (int column = 0; column < columns.Length; column++)
+        {
+            ptx.Add($"ld.global.f32 columnStep, [pointer+{columns[column] * 4}];");
+            for (int row = firstRow; row < endRow; row++)
+            {
+                Epilogue.AddSum(ptx, Sum(row, column), "columnStep", Accumulator(row, column));
+            }
+        }
+    }
+
+    private void AddColumn(PtxWriter ptx, int firstRow, int endRow)
+    {
+        for (int row = firstRow; row < endRow; row++)
         {
             ptx.Add($"""
                 add.u32 row, gridRow, {rows[row]};
@@ -148,20 +189,15 @@ internal sealed class GridEpilogue(GridGemmPlan plan, int[] rows, int[] columns)
                 setp.lt.u32 inRange, row, nTotal;
                 mov.b32 loaded, 0;
                 mov.b16 halfIn, 0;
-                mov.f32 columnStep, 0f00000000;
                 and.pred keep, inRange, hasOriginals;
                 not.pred isMine, hasOriginals;
                 and.pred inRange, inRange, isMine;
-                mul.wide.u32 address, row, 4;
-                add.u64 address, address, columnSteps;
-                @inRange ld.global.f32 columnStep, [address];
                 mul.wide.u32 address, row, kPadded;
                 cvt.u64.u32 offset, column;
                 add.u64 address, address, offset;
                 add.u64 address, address, weightsBase;
                 @inRange ld.global.s8 loaded, [address];
                 cvt.rn.f32.s32 weight, loaded;
-                mul.rn.f32 weight, weight, columnStep;
                 selp.u32 item, listOrdinal, column, isCompact;
                 mul.wide.u32 address, row, originalStride;
                 cvt.u64.u32 offset, item;
@@ -180,12 +216,12 @@ internal sealed class GridEpilogue(GridGemmPlan plan, int[] rows, int[] columns)
                 and.pred isMine, inRange, originalIsBf16;
                 @isMine mov.b32 weight, loaded;
                 """);
-            for (int row = 0; row < rows.Length; row++)
+            for (int row = firstRow; row < endRow; row++)
             {
-                ptx.Add($"fma.rn.f32 {Accumulator(row, column)}, outlier{row}, weight, {Accumulator(row, column)};");
+                ptx.Add($"fma.rn.f32 {Sum(row, column)}, outlier{row}, weight, {Sum(row, column)};");
             }
         }
-    });
+    }
 
     private void Store(PtxWriter ptx)
     {

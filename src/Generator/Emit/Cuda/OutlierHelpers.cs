@@ -4,9 +4,9 @@ namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
 /// The three warps beside the TMA producer. While the consumers multiply a tile, they list the outlier columns of the mask and gather, eight
-/// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them. The list of
-/// columns is never written anywhere and its length never known to the host. <c>weightLane</c> is where the weight of a lane goes among 32. Beside a single row
-/// they gather weights alone (<see cref="RowOutliers"/>).
+/// columns at a time, the tile's activations and weights in float32 to shared memory, where the consumers' epilogue finds them: 16-bit weights as they are, int8
+/// ones without their step. The list of columns is never written anywhere and its length never known to the host. <c>weightLane</c> is where the weight of a lane
+/// goes among 32, <c>columnList</c> where a warp's list passes through shared memory. Beside a single row they gather weights alone (<see cref="RowOutliers"/>).
 /// </summary>
 internal static class OutlierHelpers
 {
@@ -15,6 +15,9 @@ internal static class OutlierHelpers
 
     public const int Lanes = 32;
 
+    /// <summary>In what is published with a buffer: no more columns follow.</summary>
+    public const int LastFlag = 1;
+
     private const int Chunk = GemmNumbers.OutlierChunk;
 
     /// <summary>Words of the mask that a lane asks for at once: beside streams of weights an answer takes a microsecond.</summary>
@@ -22,14 +25,13 @@ internal static class OutlierHelpers
 
     public static void Declare(PtxWriter ptx) => ptx
         .Registers("b32", Enumerable.Range(0, WordsAhead).Select(i => $"wordAhead{i}").ToArray())
-        .Registers("b32", "helperThread", "helperLane", "weightLane", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
+        .Registers("b32", "helperThread", "helperLane", "weightLane", "columnList", "inputFormat", "originalFormat", "originalStride", "originalsCompact", "activationStride")
         .Registers("b32", "inputShift", "originalShift", "maskWords", "maskBase", "wordsBase", "maskWord", "nonZero", "source", "word", "bit", "column")
         .Registers("b32", "listColumn", "listCount", "listOrdinal", "chunkFirst", "chunkColumns", "item", "slot", "listSlot", "gatherColumn", "gatherOrdinal", "row")
         .Registers("b32", "outlierPhase", "otherPhase", "outlierBuffer", "outlierBarrier", "ticket", "ticketLimit", "keepMask", "storeAddress", "copyBytes", "loaded", "half", "byteShift")
         .Registers("b64", "mask", "activations", "originals", "weightsBase", "ticketAddress", "address", "offset", "columnSteps", "aligned")
         .Registers("b16", "halfBits")
         .Registers("f32", "threshold", "magnitude", "value")
-        .Registers("f32", Enumerable.Range(0, 8).Select(i => $"scale{i}").ToArray())
         .Registers("pred", "inputIsF32", "inputIsF16", "inputIsBf16", "originalIsF32", "originalIsF16", "originalIsBf16", "hasOriginals", "isCompact")
         .Registers("pred", "isLast", "isMine", "inRange", "keep", "more", "isLane0", "maskDone", "listKept");
 
@@ -66,14 +68,20 @@ internal static class OutlierHelpers
             setp.eq.u32 isLane0, helperLane, 0;
             """);
 
+    /// <summary>Where the warp's list is, in shared memory from <paramref name="offset"/> on.</summary>
+    public static void LocateList(PtxWriter ptx, int offset) => ptx.Add($"""
+        and.b32 columnList, helperThread, {~(Lanes - 1) & 0x7F};
+        mad.lo.u32 columnList, columnList, 4, shared;
+        add.u32 columnList, columnList, {offset};
+        """);
+
     /// <summary>The first columns of the mask to the warp's list, a lane each; <c>listKept</c> if that is all of them.</summary>
     public static void StartList(PtxWriter ptx)
     {
         string filled = ptx.Label("FILLED");
         ptx.Add("""
             mov.u32 maskBase, 0;
-            mov.u32 nonZero, 0;
-            mov.u32 word, 0;
+            mov.u32 maskWord, 0;
             mov.u32 listOrdinal, 0;
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
@@ -84,22 +92,22 @@ internal static class OutlierHelpers
 
     /// <summary>
     /// Gathers every chunk of the tile whose first row and output feature are in <c>tileRow</c> and <c>tileColumn</c> into the buffer at
-    /// <c>outlierBuffer</c>: weights [8][blockN], activations [8][blockM], barriers full and empty, then count and last flag.
+    /// <c>outlierBuffer</c>: weights [8][blockN], activations [8][blockM], barriers full and empty, then count and flags.
     /// Up to 32 columns stay in the warp's list; the mask is read again per tile only if there are more.
     /// </summary>
     /// <param name="ptx">The kernel.</param>
     /// <param name="numbers">What it computes.</param>
     /// <param name="blockM">Rows of a tile.</param>
     /// <param name="blockN">Output features of a tile.</param>
-    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN)
+    /// <param name="flags">A register of bits for the consumers, beside the last flag; or null.</param>
+    public static void GatherTile(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, string? flags = null)
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
         ptx.Add($"""
             @listKept bra {chunks};
             mov.u32 maskBase, 0;
-            mov.u32 nonZero, 0;
-            mov.u32 word, 0;
+            mov.u32 maskWord, 0;
             mov.u32 listOrdinal, 0;
             mov.u32 listCount, 0;
             setp.ne.u32 maskDone, helperLane, helperLane;
@@ -118,7 +126,7 @@ internal static class OutlierHelpers
             """);
         AwaitEmpty(ptx);
         GatherColumns(ptx, numbers, blockM, blockN, Chunk);
-        ptx.Add("selp.u32 item, 1, 0, isLast;");
+        ptx.Add($"selp.u32 item, {LastFlag}, 0, isLast;").Add(flags is null ? "" : $"or.b32 item, item, {flags};");
         Publish(ptx, "chunkColumns", "item");
         ptx.Add($"""
             add.u32 chunkFirst, chunkFirst, {Chunk};
@@ -143,7 +151,7 @@ internal static class OutlierHelpers
             """);
     }
 
-    /// <summary>Hands the buffer to the consumers, with the number of its columns and 1 if none follow for this tile.</summary>
+    /// <summary>Hands the buffer to the consumers, with the number of its columns and, in <see cref="LastFlag"/>, whether none follow for this tile.</summary>
     public static void Publish(PtxWriter ptx, string columns, string last) => ptx.Add($"""
         setp.eq.u32 more, helperThread, 0;
         @more st.shared.u32 [outlierBarrier+16], {columns};
@@ -235,39 +243,59 @@ internal static class OutlierHelpers
             """);
     }
 
-    /// <summary>Goes on reading the mask where the last call stopped, until the list is full or the mask is done.</summary>
+    /// <summary>
+    /// Goes on reading the mask where the last call stopped, until the list is full or the mask is done. A lane's word, less the bits that are listed, is in <c>maskWord</c>:
+    /// all lanes count theirs and list them at once, by way of shared memory.
+    /// </summary>
     private static void FillList(PtxWriter ptx, string refill, string filled)
     {
-        string bits = ptx.Label("NEXT_BIT"), nextWord = ptx.Label("NEXT_WORD"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
+        string words = ptx.Label("LIST_WORDS"), bits = ptx.Label("LIST_BITS"), listed = ptx.Label("BITS_LISTED"), nextBase = ptx.Label("NEXT_BASE"), ahead = ptx.Label("WORDS_AHEAD"), exhausted = ptx.Label("MASK_DONE");
         ptx.Add($"""
             {refill}:
             add.u32 listOrdinal, listOrdinal, listCount;
             mov.u32 listCount, 0;
+            {words}:
+            popc.b32 bit, maskWord;
+            setp.ne.u32 keep, bit, 0;
+            vote.sync.any.pred more, keep, 0xFFFFFFFF;
+            @!more bra {nextBase};
+            """);
+        for (int distance = 1; distance < Lanes; distance *= 2)
+        {
+            ptx.Add($"""
+                shfl.sync.up.b32 item|inRange, bit, {distance}, 0, 0xFFFFFFFF;
+                @inRange add.u32 bit, bit, item;
+                """);
+        }
+
+        // The ordinal of the lane's first column, and the length of the list with all lanes' columns.
+        ptx.Add($"""
+            shfl.sync.idx.b32 word, bit, 31, 31, 0xFFFFFFFF;
+            popc.b32 item, maskWord;
+            sub.u32 source, bit, item;
+            add.u32 source, source, listCount;
+            add.u32 listCount, listCount, word;
+            min.u32 listCount, listCount, {Lanes};
+            add.u32 wordsBase, maskBase, helperLane;
+            shl.b32 wordsBase, wordsBase, 5;
             {bits}:
-            setp.eq.u32 more, word, 0;
-            @more bra {nextWord};
-            brev.b32 bit, word;
+            setp.eq.u32 more, maskWord, 0;
+            setp.ge.or.u32 more, source, {Lanes}, more;
+            @more bra {listed};
+            brev.b32 bit, maskWord;
             bfind.shiftamt.u32 bit, bit;
-            sub.u32 item, word, 1;
-            and.b32 word, word, item;
-            add.u32 column, wordsBase, source;
-            shl.b32 column, column, 5;
+            sub.u32 item, maskWord, 1;
+            and.b32 maskWord, maskWord, item;
+            sub.u32 column, wordsBase, {Lanes * 32};
             add.u32 column, column, bit;
-            setp.eq.u32 isMine, helperLane, listCount;
-            @isMine mov.u32 listColumn, column;
-            add.u32 listCount, listCount, 1;
+            mad.lo.u32 item, source, 4, columnList;
+            st.shared.u32 [item], column;
+            add.u32 source, source, 1;
+            bra {bits};
+            {listed}:
+            bar.warp.sync 0xFFFFFFFF;
             setp.eq.u32 more, listCount, {Lanes};
             @more bra {filled};
-            bra {bits};
-            {nextWord}:
-            setp.eq.u32 more, nonZero, 0;
-            @more bra {nextBase};
-            brev.b32 source, nonZero;
-            bfind.shiftamt.u32 source, source;
-            sub.u32 item, nonZero, 1;
-            and.b32 nonZero, nonZero, item;
-            shfl.sync.idx.b32 word, maskWord, source, 31, 0xFFFFFFFF;
-            bra {bits};
             {nextBase}:
             setp.ge.u32 more, maskBase, maskWords;
             @more bra {exhausted};
@@ -275,8 +303,8 @@ internal static class OutlierHelpers
             setp.ne.u32 more, item, 0;
             @more bra {ahead};
             add.u32 item, maskBase, helperLane;
-            mul.wide.u32 offset, item, 4;
-            add.u64 address, mask, offset;
+            mul.wide.u32 address, item, 4;
+            add.u64 address, mask, address;
             """);
         for (int i = 0; i < WordsAhead; i++)
         {
@@ -295,14 +323,14 @@ internal static class OutlierHelpers
         }
 
         ptx.Add($"""
-            mov.u32 wordsBase, maskBase;
-            setp.ne.u32 keep, maskWord, 0;
-            vote.sync.ballot.b32 nonZero, keep, 0xFFFFFFFF;
             add.u32 maskBase, maskBase, {Lanes};
-            bra {nextWord};
+            bra {words};
             {exhausted}:
             setp.eq.u32 maskDone, helperLane, helperLane;
             {filled}:
+            mad.lo.u32 item, helperLane, 4, columnList;
+            ld.shared.u32 listColumn, [item];
+            bar.warp.sync 0xFFFFFFFF;
             """);
     }
 
@@ -318,16 +346,6 @@ internal static class OutlierHelpers
     public static void GatherColumns(PtxWriter ptx, GemmNumbers numbers, int blockM, int blockN, int chunk)
     {
         int weights = blockN / Lanes, rows = (blockM + Lanes - 1) / Lanes;
-        ptx.Add("""
-            add.u32 row, tileColumn, helperLane;
-            mul.wide.u32 address, row, 4;
-            add.u64 address, address, columnSteps;
-            """);
-        for (int i = 0; i < weights; i++)
-        {
-            ptx.Add($"ld.global.nc.f32 scale{i}, [address+{i * Lanes * 4}];");
-        }
-
         ForSlots(ptx, "COPY_COLUMN", () =>
         {
             string originals = ptx.Label("COPY_ORIGINALS"), copied = ptx.Label("WEIGHTS_COPIED");
@@ -400,7 +418,6 @@ internal static class OutlierHelpers
                     @hasOriginals bra {original};
                     bfe.s32 loaded, loaded, byteShift, 8;
                     cvt.rn.f32.s32 value, loaded;
-                    mul.rn.f32 value, value, scale{i};
                     bra {converted};
                     {original}:
                     add.u32 item, row, {i * Lanes};

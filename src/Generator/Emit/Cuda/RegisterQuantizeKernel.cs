@@ -8,8 +8,9 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// Quantization of 16-bit rows that stay in registers between their one reading and their writing. A block holds several rows, each of one warp or
 /// more: the columns in which its rows have outliers are collected in shared memory, so that systematic outliers don't make every row of A ask for
 /// the same atomic.
-/// Outlier columns need no launch of their own where registers hold all rows at once: the blocks mark them, wait for each other, and quantize what they
-/// still hold. Few rows' blocks are one cluster and reach each other's shared memory; others meet at a barrier in global memory.
+/// Outlier columns need no launch of their own where the registers of a cluster hold all rows: its blocks mark them in each other's shared memory, wait, and quantize
+/// what they still hold. For more rows one launch marks and a second one quantizes; it reads its rows beside the first one. A launch whose blocks wait for each other
+/// would have to begin when all of the device is free, which takes longer.
 /// </summary>
 internal static class RegisterQuantizeKernel
 {
@@ -28,7 +29,7 @@ internal static class RegisterQuantizeKernel
             {
             .shared .align 8 .b64 warpLargest[32];
             {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
-            {{(plan.DetectsAndQuantizes ? $".shared .align 4 .b32 callMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress, arrived;\n.reg .b64 gridBarrier;" : "")}}
+            {{(plan.DetectsAndQuantizes ? $".shared .align 4 .b32 callMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress;" : "")}}
             .reg .b32 thread, threads, blockThread, team, teamBarrier, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
             .reg .b32 magnitude, keeps, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
@@ -65,8 +66,8 @@ internal static class RegisterQuantizeKernel
         QuantizeKernel.Field(ptx, "rows", nameof(QuantizeArguments.Rows), "u32");
         QuantizeKernel.Field(ptx, "warps", nameof(QuantizeArguments.WarpsPerRow), "u32");
         QuantizeKernel.Field(ptx, "thresholds", nameof(QuantizeArguments.ThresholdPair), "b32");
-        ptx.Add("""
-            griddepcontrol.launch_dependents;
+        ptx.Add($"""
+            {(plan.Stage == QuantizeStage.Detect ? "" : "griddepcontrol.launch_dependents;")}
             mov.u32 blockThread, %tid.x;
             mov.u32 threads, %ntid.x;
             and.b32 lane, blockThread, 31;
@@ -87,7 +88,7 @@ internal static class RegisterQuantizeKernel
         if (Marks(plan))
         {
             ForMaskWords(ptx, "ZERO_MASK", "blockMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
-            if (InCluster(plan))
+            if (plan.DetectsAndQuantizes)
             {
                 // A peer may write to this block's copy once it is known to run and to have cleared it.
                 ForMaskWords(ptx, "ZERO_CALL_MASK", "callMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
@@ -106,9 +107,14 @@ internal static class RegisterQuantizeKernel
             mov.u32 largestPair, 0;
             mov.u32 keptPair, 0;
             mov.u32 infinity, {(plan.Input == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
-            griddepcontrol.wait;
             """);
-        LoadRow(ptx);
+        AwaitInput(ptx, plan);
+        LoadRow(ptx, plan);
+        if (ReadsAhead(plan))
+        {
+            ptx.Add("griddepcontrol.wait;");
+        }
+
         if (lists)
         {
             OutlierRowList.Start(ptx, "team");
@@ -120,15 +126,7 @@ internal static class RegisterQuantizeKernel
         if (plan.DetectsAndQuantizes)
         {
             TakeOutliers(ptx, plan, marks: true, lists: false);
-            if (InCluster(plan))
-            {
-                ShareMarksInCluster(ptx);
-            }
-            else
-            {
-                ShareMarksInGrid(ptx);
-            }
-
+            ShareMarks(ptx);
             ptx.Add("mov.u32 rowOutlierBytes, 0;");
             MeasureRow(ptx, plan, byThreshold: false, byMask: true);
         }
@@ -175,7 +173,7 @@ internal static class RegisterQuantizeKernel
         if (marks)
         {
             ptx.Add("bar.sync 0;");
-            FlushMask(ptx, static () => { });
+            FlushMask(ptx, "blockMask");
         }
 
         return ptx.Add("""
@@ -187,17 +185,36 @@ internal static class RegisterQuantizeKernel
     /// <summary>Whether the kernel finds outliers by their values and sets the bits of their columns.</summary>
     private static bool Marks(QuantizePlan plan) => plan.Stage == QuantizeStage.Detect || plan.DetectsAndQuantizes || plan.ExcludesElements;
 
-    private static bool InCluster(QuantizePlan plan) => plan.Stage == QuantizeStage.DetectAndQuantizeInCluster;
+    /// <summary>Whether the kernel ahead may be one that reads the same rows.</summary>
+    private static bool ReadsAhead(QuantizePlan plan) => plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
+
+    /// <summary>
+    /// What marks columns lets the next kernel start when its input is there, the others at once (<see cref="QuantizeArguments.InputReady"/>). It is in L2: only the kernel
+    /// that has waited may count on its L1.
+    /// </summary>
+    private static void AwaitInput(PtxWriter ptx, QuantizePlan plan)
+    {
+        if (ReadsAhead(plan))
+        {
+            QuantizeKernel.Field(ptx, "scratch", nameof(QuantizeArguments.InputReady), "u32");
+            ptx.Add("""
+                setp.ne.u32 present, scratch, 0;
+                @present bra INPUT_READY;
+                """);
+        }
+
+        ptx.Add("griddepcontrol.wait;").Add(ReadsAhead(plan) ? "INPUT_READY:" : "").Add(plan.Stage == QuantizeStage.Detect ? "griddepcontrol.launch_dependents;" : "");
+    }
 
     private static void GroupNumber(PtxWriter ptx, int i) => ptx.Add(i == 0 ? "mov.u32 group, thread;" : "add.u32 group, group, rowThreads;");
 
     /// <summary>All of a thread's loads are under way before the first is used; the last values of a row that are no whole load come one by one.</summary>
-    private static void LoadRow(PtxWriter ptx)
+    private static void LoadRow(PtxWriter ptx, QuantizePlan plan)
     {
         for (int i = 0; i < Groups; i++)
         {
             GroupNumber(ptx, i);
-            HeldRow.Load(ptx, i);
+            HeldRow.Load(ptx, i, fromL2: ReadsAhead(plan));
         }
     }
 
@@ -369,10 +386,10 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// What the blocks of the cluster have marked to all of them, by way of each other's shared memory, and to the call's mask, for the multiplication.
-    /// All threads meet here; those without a row are done.
+    /// What the blocks of the cluster have marked to all of them, by way of each other's shared memory. All threads meet here; those without a row are done. The call's
+    /// mask, for the multiplication, is written behind that: the blocks' barrier waits for all that a block has under way, in global memory too.
     /// </summary>
-    private static void ShareMarksInCluster(PtxWriter ptx)
+    private static void ShareMarks(PtxWriter ptx)
     {
         ptx.Add("""
             ROW_MARKED:
@@ -380,7 +397,9 @@ internal static class RegisterQuantizeKernel
             barrier.cluster.wait.acquire;
             mov.u32 peers, %cluster_nctarank;
             """);
-        FlushMask(ptx, () => ptx.Add("""
+        ForMaskWords(ptx, "TELL_PEERS", "blockMask", () => ptx.Add("""
+            ld.shared.b32 bits, [address32];
+            setp.eq.u32 isZero, bits, 0;
             mov.u32 peer, 0;
             @isZero mov.u32 peer, peers;
             mov.u32 address32, callMask;
@@ -397,69 +416,26 @@ internal static class RegisterQuantizeKernel
         ptx.Add("""
             barrier.cluster.arrive.release;
             barrier.cluster.wait.acquire;
+            mov.u32 peer, %cluster_ctarank;
+            setp.ne.u32 present, peer, 0;
+            @present bra CALL_MARKED;
+            """);
+        FlushMask(ptx, "callMask");
+        ptx.Add("""
+            CALL_MARKED:
             setp.ge.u32 present, row, rows;
             @present bra ROW_DONE;
             """);
     }
 
-    /// <summary>
-    /// What all blocks of the launch have marked to the call's mask, for the multiplication, and from there to each block. All threads meet here; those
-    /// without a row are done. The barrier's highest bit turns when the last block has arrived, the first block's share making up for what the others add,
-    /// so that it need not be cleared and grids may differ from launch to launch.
-    /// </summary>
-    private static void ShareMarksInGrid(PtxWriter ptx)
-    {
-        QuantizeKernel.Field(ptx, "gridBarrier", nameof(QuantizeArguments.GridBarrier), "u64");
-        ptx.Add("""
-            ROW_MARKED:
-            bar.sync 0;
-            """);
-        FlushMask(ptx, static () => { });
-        ptx.Add("""
-            bar.sync 0;
-            setp.ne.u32 present, blockThread, 0;
-            @present bra MARKS_SHARED;
-            mov.u32 peer, %ctaid.x;
-            mov.u32 peers, %nctaid.x;
-            sub.u32 peers, 0x80000001, peers;
-            setp.eq.u32 isFirst, peer, 0;
-            selp.u32 peers, peers, 1, isFirst;
-            atom.acq_rel.gpu.global.add.u32 arrived, [gridBarrier], peers;
-            AWAIT_BLOCKS:
-            ld.acquire.gpu.global.u32 peer, [gridBarrier];
-            xor.b32 peer, peer, arrived;
-            setp.ge.s32 present, peer, 0;
-            @present bra AWAIT_BLOCKS;
-            MARKS_SHARED:
-            bar.sync 0;
-            """);
-        ForMaskWords(ptx, "TAKE_MASK", "callMask", () => ptx.Add("""
-            mul.wide.u32 offset, group, 4;
-            add.u64 pointer, mask, offset;
-            ld.relaxed.gpu.global.b32 bits, [pointer];
-            st.shared.b32 [address32], bits;
-            """));
-        ptx.Add("""
-            bar.sync 0;
-            setp.ge.u32 present, row, rows;
-            @present bra ROW_DONE;
-            """);
-    }
-
-    /// <summary>The block's mask to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
-    /// <param name="ptx">The kernel.</param>
-    /// <param name="word">What else becomes of a word in <c>bits</c>, number <c>group</c>; isZero where it has none.</param>
-    private static void FlushMask(PtxWriter ptx, System.Action word) => ForMaskWords(ptx, "FLUSH_MASK", "blockMask", () =>
-    {
-        ptx.Add("""
-            ld.shared.b32 bits, [address32];
-            setp.eq.u32 isZero, bits, 0;
-            mul.wide.u32 offset, group, 4;
-            add.u64 pointer, mask, offset;
-            @!isZero red.global.or.b32 [pointer], bits;
-            """);
-        word();
-    });
+    /// <summary>A mask in shared memory to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>
+    private static void FlushMask(PtxWriter ptx, string words) => ForMaskWords(ptx, "FLUSH_MASK", words, () => ptx.Add("""
+        ld.shared.b32 bits, [address32];
+        setp.eq.u32 isZero, bits, 0;
+        mul.wide.u32 offset, group, 4;
+        add.u64 pointer, mask, offset;
+        @!isZero red.global.or.b32 [pointer], bits;
+        """));
 
     /// <summary>Deals the words of a mask, number <c>group</c> at <c>address32</c>, out among the block's threads.</summary>
     private static void ForMaskWords(PtxWriter ptx, string name, string words, System.Action body)

@@ -3,24 +3,64 @@ using KernelGen.Generator.Planning.Cuda;
 namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
-/// The usual case of <see cref="OutlierHelpers"/> in the wgmma kernels: at most eight outlier columns, whose weights are the int8 ones. Those pass
-/// through the ring of stages anyway, so the first helper warp picks them out there; the other two warps read what the quantization has listed of each
-/// row (<see cref="OutlierRowList"/>). Both hide behind the mainloop of the tile they belong to.
+/// The usual case of <see cref="OutlierHelpers"/> in the wgmma kernels: 16-bit activations with at most eight outlier columns, whose weights are the int8 ones. Those
+/// pass through the ring of stages anyway, so the first helper warp picks them out there; the other two warps read what the quantization has listed of each row
+/// (<see cref="OutlierRowList"/>). Both hide behind the mainloop of the tile they belong to. What they leave are halves for the tensor cores: weights [blockN][8],
+/// then values [blockM][8].
 /// </summary>
+/// <remarks>
+/// Under <c>Elements</c> a row must have the same bits whoever sums it, so a tile is left to the general case unless all its sums are exact. An outlier of 16 bits
+/// is a multiple of the last place of the threshold's binade as float16 has it; then so is every partial sum, and as long as none can pass 2^24 of those places,
+/// float32 and tensor cores, which align the products of an instruction to 24 bits at least, hold it exactly. At a threshold of 6 that is a row whose outliers'
+/// magnitudes add up to 508. Values under <c>Columns</c> can be of any size: there the last bits of float32 depend on who sums.
+/// </remarks>
 internal static class StagedOutliers
 {
     private const int Lanes = OutlierHelpers.Lanes, Chunk = GemmNumbers.OutlierChunk;
 
+    /// <summary>Number of the helpers' barrier; 1 and 2 are the consumers'.</summary>
+    private const int HelperBarrier = 3;
+
+    /// <summary>mostTotal: 2^24 last places of the threshold's binade in float16, over 129, of which a weight has less.</summary>
+    private static readonly string MostTotal = $"""
+        and.b32 item, threshold, 0x7F800000;
+        mov.b32 mostTotal, item;
+        max.f32 mostTotal, mostTotal, {PtxWriter.F32(6.103515625e-5f)};
+        mul.rn.f32 mostTotal, mostTotal, {PtxWriter.F32(16384f / 129f)};
+        """;
+
     public static void Declare(PtxWriter ptx, WgmmaGemmPlan plan) => ptx
-        .Registers("b32", Enumerable.Range(0, Chunk).SelectMany(entry => new[] { $"column{entry}", $"value{entry}" }).ToArray())
+        .Registers("b32", Enumerable.Range(0, Chunk * Parts(plan)).SelectMany(entry => new[] { $"column{entry}", $"value{entry}" }).ToArray())
         .Registers("b32", Enumerable.Range(0, plan.BlockN / Lanes).Select(i => $"picked{i}").ToArray())
-        .Registers("b32", "gatherRow", "gatherEnd", "hits", "byteAt", "chunkAt", "swizzled", "weightAt", "rowOutlierPitch")
+        .Registers("b32", "gatherRow", "hits", "byteAt", "chunkAt", "swizzled", "weightAt", "rowOutlierPitch", "zeroWord", "tileFlags", "tilePasses", "passesLeft")
         .Registers("b64", "rowOutliers")
-        .Registers("pred", "isHit", "picksWeights");
+        .Registers("f32", IsExact(plan) ? [.. PtxRegisters.Names("rowTotal", Parts(plan)), "mostTotal"] : [])
+        .Registers("pred", "isHit", "picksWeights", "readsNoRows", "isInexact");
+
+    /// <summary>Whether tiles whose sums are not exact are left to the general case.</summary>
+    private static bool IsExact(WgmmaGemmPlan plan) => plan.Numbers.Outliers == OutlierPolicy.Elements;
+
+    /// <summary>Rows of a tile that a lane has: two warps share them.</summary>
+    private static int Parts(WgmmaGemmPlan plan) => plan.BlockM / 2 / Lanes;
 
     /// <summary>
-    /// Walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes, 16-bit originals or no lists:
-    /// then the stages are not looked at, and their barriers expect this warp no longer.
+    /// What belongs before the list of columns: rows' lists of the block's first tile are on their way while the mask is.
+    /// </summary>
+    public static void Start(PtxWriter ptx, WgmmaGemmPlan plan, System.Action locateTile)
+    {
+        ptx.Argument("rowOutliers", nameof(GemmArguments.RowOutliers), "u64")
+           .Argument("rowOutlierPitch", nameof(GemmArguments.RowOutlierPitch), "u32")
+           .Add($"""
+            setp.lt.u32 picksWeights, helperThread, {Lanes};
+            setp.eq.or.u64 readsNoRows, rowOutliers, 0, picksWeights;
+            """);
+        locateTile();
+        LoadRows(ptx, plan, 0);
+    }
+
+    /// <summary>
+    /// After <see cref="Start"/>: walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes, 16-bit originals, activations
+    /// in float32 or no lists: then the stages are not looked at, and their barriers expect this warp no longer.
     /// </summary>
     /// <param name="ptx">The kernel.</param>
     /// <param name="plan">The tile.</param>
@@ -32,15 +72,14 @@ internal static class StagedOutliers
     public static void Walk(PtxWriter ptx, WgmmaGemmPlan plan, string otherwise, string done, System.Action locateTile, System.Action nextStage, System.Action nextBuffer)
     {
         string staged = ptx.Label("STAGED"), tiles = ptx.Label("STAGED_TILE"), rows = ptx.Label("GATHER_ROWS"), gathered = ptx.Label("TILE_GATHERED");
-        ptx.Argument("rowOutliers", nameof(GemmArguments.RowOutliers), "u64")
-           .Argument("rowOutlierPitch", nameof(GemmArguments.RowOutlierPitch), "u32")
-           .Add($"""
-            setp.lt.u32 picksWeights, helperThread, {Lanes};
+        string exact = ptx.Label("TILE_EXACT"), next = ptx.Label("NEXT_TILE");
+        ptx.Add($"""
             setp.ne.u32 isMine, listCount, 0;
             setp.le.and.u32 isMine, listCount, {Chunk}, isMine;
             and.pred isMine, isMine, listKept;
             setp.ne.and.u64 isMine, rowOutliers, 0, isMine;
-            not.pred more, hasOriginals;
+            or.pred more, hasOriginals, inputIsF32;
+            not.pred more, more;
             and.pred isMine, isMine, more;
             @isMine bra {staged};
             setp.eq.and.u32 more, helperLane, 0, picksWeights;
@@ -54,23 +93,36 @@ internal static class StagedOutliers
         ptx.Add($"""
             bra {otherwise};
             {staged}:
+            mov.b32 zeroWord, 0;
+            {(IsExact(plan) ? MostTotal : "")}
+            setp.ge.u32 atEnd, tile, tiles;
+            @atEnd bra {done};
             {tiles}:
+            """);
+        OutlierHelpers.AwaitEmpty(ptx);
+        ptx.Add("setp.ne.u32 isInexact, helperLane, helperLane;").Add($"@!picksWeights bra {rows};");
+        PickWeights(ptx, plan, nextStage);
+        ptx.Add($"bra {gathered};").Add($"{rows}:");
+        StoreRows(ptx, plan);
+        ptx.Add($"""
+            {gathered}:
+            bar.warp.sync 0xFFFFFFFF;
+            bar.red.or.pred isInexact, {HelperBarrier}, {OutlierHelpers.Threads}, isInexact;
+            @!isInexact bra {exact};
+            """);
+        WgmmaGemm.GatherTile(ptx, plan);
+        ptx.Add($"bra {next};").Add($"{exact}:").Add($"mov.u32 item, {OutlierHelpers.LastFlag | WgmmaOutliers.HalvesFlag};");
+        OutlierHelpers.Publish(ptx, "listCount", "item");
+        ptx.Add($"{next}:");
+        nextBuffer();
+        ptx.Add($"""
+            add.u32 tile, tile, tileStep;
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra {done};
             """);
         locateTile();
-        OutlierHelpers.AwaitEmpty(ptx);
-        ptx.Add($"@!picksWeights bra {rows};");
-        PickWeights(ptx, plan, nextStage);
-        ptx.Add($"bra {gathered};").Add($"{rows}:");
-        GatherRows(ptx, plan);
-        ptx.Add($"{gathered}:").Add("mov.u32 item, 1;");
-        OutlierHelpers.Publish(ptx, "listCount", "item");
-        nextBuffer();
-        ptx.Add($"""
-            add.u32 tile, tile, tileStep;
-            bra {tiles};
-            """);
+        LoadRows(ptx, plan, 0);
+        ptx.Add($"bra {tiles};");
     }
 
     /// <summary>Looks at each stage as it fills; a column's weight of row n is a byte of the n-th 128-byte row, whose 16-byte chunks are swizzled.</summary>
@@ -78,14 +130,10 @@ internal static class StagedOutliers
     {
         int groups = plan.BlockN / Lanes;
         string stages = ptx.Label("PICK_STAGE"), wait = ptx.Label("PICK_WAIT"), next = ptx.Label("PICK_COLUMN"), picked = ptx.Label("STAGE_PICKED");
-        ptx.Add("""
-            add.u32 row, tileColumn, helperLane;
-            mul.wide.u32 address, row, 4;
-            add.u64 address, address, columnSteps;
-            """);
+        ptx.Add($"mad.lo.u32 weightAt, helperLane, {WgmmaOutliers.HalvesBytes}, outlierBuffer;");
         for (int i = 0; i < groups; i++)
         {
-            ptx.Add($"ld.global.nc.f32 scale{i}, [address+{i * Lanes * 4}];");
+            ptx.Add($"st.shared.v4.b32 [weightAt+{i * Lanes * WgmmaOutliers.HalvesBytes}], {{zeroWord, zeroWord, zeroWord, zeroWord}};");
         }
 
         ptx.Add($"""
@@ -118,9 +166,8 @@ internal static class StagedOutliers
             and.b32 byteAt, gatherColumn, 15;
             add.u32 byteAt, byteAt, chunkAt;
             add.u32 byteAt, byteAt, stageB;
-            mad.lo.u32 weightAt, slot, {plan.BlockN}, weightLane;
-            shl.b32 weightAt, weightAt, 2;
-            add.u32 weightAt, weightAt, outlierBuffer;
+            mad.lo.u32 weightAt, helperLane, {WgmmaOutliers.HalvesBytes}, outlierBuffer;
+            mad.lo.u32 weightAt, slot, 2, weightAt;
             """);
         for (int i = 0; i < groups; i++)
         {
@@ -130,9 +177,8 @@ internal static class StagedOutliers
         for (int i = 0; i < groups; i++)
         {
             ptx.Add($"""
-                cvt.rn.f32.s32 value, picked{i};
-                mul.rn.f32 value, value, scale{i};
-                st.shared.f32 [weightAt+{i * Lanes * 4}], value;
+                cvt.rn.f16.s32 halfBits, picked{i};
+                st.shared.b16 [weightAt+{i * Lanes * WgmmaOutliers.HalvesBytes}], halfBits;
                 """);
         }
 
@@ -151,57 +197,91 @@ internal static class StagedOutliers
     }
 
     /// <summary>
-    /// A warp takes half of the tile's rows, a lane one of each 32: its list holds what there is in any column. Each slot takes the entry of its
-    /// column, or zero.
+    /// A warp takes half of the tile's rows, a lane one of each 32, and asks for their lists. The warp that picks weights asks for none, but forgets those it had, or
+    /// ptxas would keep registers for them.
     /// </summary>
-    private static void GatherRows(PtxWriter ptx, WgmmaGemmPlan plan)
+    private static void LoadRows(PtxWriter ptx, WgmmaGemmPlan plan, int part)
     {
-        string half = ptx.Label("GATHER_32_ROWS");
         ptx.Add($"""
             shr.u32 item, helperThread, 5;
             sub.u32 item, item, 1;
             mad.lo.u32 gatherRow, item, {plan.BlockM / 2}, helperLane;
-            mad.lo.u32 gatherEnd, item, {plan.BlockM / 2}, {plan.BlockM / 2};
-            mul.wide.u32 offset, rowOutlierPitch, {OutlierRowList.PairBytes};
-            {half}:
             add.u32 row, tileRow, gatherRow;
+            add.u32 row, row, {part * Lanes};
+            setp.lt.u32 inRange, row, mTotal;
+            not.pred keep, readsNoRows;
+            and.pred inRange, inRange, keep;
+            mul.wide.u32 offset, rowOutlierPitch, {OutlierRowList.PairBytes};
             mul.wide.u32 address, row, {OutlierRowList.PairBytes};
             add.u64 address, address, rowOutliers;
-            setp.lt.u32 inRange, row, mTotal;
             """);
-        for (int entry = 0; entry < Chunk; entry += 2)
+        for (int entry = part * Chunk; entry < (part + 1) * Chunk; entry += 2)
         {
             ptx.Add($$"""
-                setp.gt.and.u32 keep, listCount, {{entry}}, inRange;
                 mov.b32 column{{entry}}, {{OutlierRowList.NoColumn}};
                 mov.b32 column{{entry + 1}}, {{OutlierRowList.NoColumn}};
-                @keep ld.global.v4.b32 {column{{entry}}, value{{entry}}, column{{entry + 1}}, value{{entry + 1}}}, [address];
+                mov.b32 value{{entry}}, 0;
+                mov.b32 value{{entry + 1}}, 0;
+                @inRange ld.global.v4.b32 {column{{entry}}, value{{entry}}, column{{entry + 1}}, value{{entry + 1}}}, [address];
                 add.u64 address, address, offset;
                 """);
         }
+    }
 
-        ptx.Add("mad.lo.u32 storeAddress, gatherRow, 4, outlierBuffer;");
-        for (int slot = 0; slot < Chunk; slot++)
+    /// <summary>
+    /// A list holds what its row has in any column. Each slot takes the entry of its column, or zero: a loop, since this runs once or a few times in a block, and
+    /// instructions have to come from memory. Registers do not last for more than the first part's lists ahead of time.
+    /// </summary>
+    private static void StoreRows(PtxWriter ptx, WgmmaGemmPlan plan)
+    {
+        for (int part = 1; part < Parts(plan); part++)
         {
-            string skip = ptx.Label("NO_SLOT");
-            ptx.Add($"""
-                setp.le.u32 more, listCount, {slot};
-                @more bra {skip};
-                shfl.sync.idx.b32 gatherColumn, listColumn, {slot}, 31, 0xFFFFFFFF;
-                mov.f32 value, 0f00000000;
-                """);
-            for (int entry = 0; entry < Chunk; entry++)
+            LoadRows(ptx, plan, part);
+        }
+
+        string next = ptx.Label("NEXT_SLOT");
+        string At(int part) => $"[storeAddress+{(plan.BlockN + (part * Lanes)) * WgmmaOutliers.HalvesBytes}]";
+        ptx.Add($"mad.lo.u32 storeAddress, gatherRow, {WgmmaOutliers.HalvesBytes}, outlierBuffer;");
+        for (int part = 0; part < Parts(plan); part++)
+        {
+            ptx.Add($"st.shared.v4.b32 {At(part)}, {{zeroWord, zeroWord, zeroWord, zeroWord}};").Add(IsExact(plan) ? $"mov.f32 rowTotal{part}, 0f00000000;" : "");
+        }
+
+        ptx.Add($"""
+            mov.u32 slot, 0;
+            {next}:
+            shfl.sync.idx.b32 gatherColumn, listColumn, slot, 31, 0xFFFFFFFF;
+            """);
+        for (int part = 0; part < Parts(plan); part++)
+        {
+            ptx.Add("mov.f32 value, 0f00000000;");
+            for (int entry = part * Chunk; entry < (part + 1) * Chunk; entry++)
             {
                 ptx.Add($"setp.eq.u32 keep, column{entry}, gatherColumn;").Add($"@keep mov.b32 value, value{entry};");
             }
 
-            ptx.Add($"st.shared.f32 [storeAddress+{((Chunk * plan.BlockN) + (slot * plan.BlockM)) * 4}], value;").Add($"{skip}:");
+            // bfloat16 reaches further than float16.
+            ptx.Add($"""
+                cvt.rn.f16.f32 halfBits, value;
+                st.shared.b16 {At(part)}, halfBits;
+                cvt.f32.f16 magnitude, halfBits;
+                setp.neu.or.f32 isInexact, magnitude, value, isInexact;
+                """);
+            if (IsExact(plan))
+            {
+                ptx.Add("abs.f32 magnitude, value;").Add($"add.rn.f32 rowTotal{part}, rowTotal{part}, magnitude;");
+            }
         }
 
         ptx.Add($"""
-            add.u32 gatherRow, gatherRow, {Lanes};
-            setp.lt.u32 more, gatherRow, gatherEnd;
-            @more bra {half};
+            add.u32 storeAddress, storeAddress, 2;
+            add.u32 slot, slot, 1;
+            setp.lt.u32 more, slot, listCount;
+            @more bra {next};
             """);
+        for (int part = 0; part < Parts(plan) && IsExact(plan); part++)
+        {
+            ptx.Add($"setp.gtu.or.f32 isInexact, rowTotal{part}, mostTotal, isInexact;");
+        }
     }
 }

@@ -42,6 +42,7 @@ internal static class StreamGemm
         if (numbers.HasOutliers)
         {
             OutlierHelpers.Declare(ptx);
+            ptx.Registers("f32", Sums(plan));
         }
 
         Prologue(ptx, plan);
@@ -58,6 +59,9 @@ internal static class StreamGemm
             }
             """).ToString();
     }
+
+    /// <summary>What is summed of outliers beside each accumulator.</summary>
+    private static string[] Sums(StreamGemmPlan plan) => PtxRegisters.Names("sum", plan.Tokens / 2);
 
     private static int OutlierBarrier(StreamGemmPlan plan) => plan.Stages * 16;
 
@@ -240,6 +244,7 @@ internal static class StreamGemm
     {
         ptx.Add("HELPER:").Add("sub.u32 helperThread, thread, 32;");
         OutlierHelpers.Load(ptx);
+        OutlierHelpers.LocateList(ptx, plan.ListOffset);
         ptx.Add($"""
             mov.u32 outlierPhase, 0;
             mov.u32 tileRow, 0;
@@ -548,6 +553,13 @@ internal static class StreamGemm
 
     private static void SumOutliers(PtxWriter ptx, StreamGemmPlan plan, string[] accumulators)
     {
+        string[] sums = Sums(plan);
+        Epilogue.ReadSumsApart(ptx, "pointer");
+        for (int i = 0; i < sums.Length; i++)
+        {
+            Epilogue.StartSum(ptx, sums[i], accumulators[i]);
+        }
+
         ptx.Add($"""
             OUTLIER_CHUNK:
             mbarrier.try_wait.parity.shared::cta.b64 ready, [outlierBarrier], outlierPhase;
@@ -572,8 +584,8 @@ internal static class StreamGemm
                 """);
             for (int i = 0; i < 4; i++)
             {
-                string accumulator = accumulators[(group * 4) + i];
-                ptx.Add($"fma.rn.f32 {accumulator}, tokenOutlier{i % 2}, weight{i / 2}, {accumulator};");
+                string sum = sums[(group * 4) + i];
+                ptx.Add($"fma.rn.f32 {sum}, tokenOutlier{i % 2}, weight{i / 2}, {sum};");
             }
         }
 
@@ -590,6 +602,10 @@ internal static class StreamGemm
             setp.eq.u32 again, lastChunk, 0;
             @again bra OUTLIER_CHUNK;
             """);
+        for (int i = 0; i < sums.Length; i++)
+        {
+            Epilogue.AddSum(ptx, sums[i], $"columnStep{i / 2 % 2}", accumulators[i]);
+        }
     }
 
     /// <summary>A thread's accumulators with their offsets in the tile's partial sums [Tokens][64]; <c>valid</c> is set for each.</summary>

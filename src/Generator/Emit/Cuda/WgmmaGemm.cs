@@ -14,15 +14,9 @@ internal static class WgmmaGemm
     /// <summary>64 rows of 128 bytes of staged results. A warpgroup's rows of the same 128 bytes lie one after the other, so that one bulk store takes them all.</summary>
     private const int BoxBytes = 64 * 128;
 
-    /// <summary>Lanes that a thread's values per column can come from: one of a pair, in each quarter of a warp.</summary>
-    private const int LaneSources = 8;
-
-    /// <summary>Pairs of groups of eight columns whose outlier weights are on their way while those before them are multiplied.</summary>
-    private const int WeightsAhead = 4;
-
     /// <summary>Registers of a producer and of a consumer thread: together what the block was given. Helpers need some of the consumers'.</summary>
     private static (int Producer, int Consumer) Registers(WgmmaGemmPlan plan) =>
-        !plan.Numbers.HasOutliers ? (40, 232) : plan.RowBlocks * plan.BlockN > 128 ? (72, 216) : (120, 192);
+        !plan.Numbers.HasOutliers ? (40, 232) : plan.RowBlocks * plan.BlockN > 128 ? (96, 200) : (120, 192);
 
     public static string Emit(WgmmaGemmPlan plan)
     {
@@ -34,15 +28,15 @@ internal static class WgmmaGemm
            .Registers("b32", "rowTiles", "columnTiles", "tiles", "band", "bandTiles", "tile", "tileStep", "tileRow", "tileColumn", "quotient", "remainder", "bandRow")
            .Registers("b32", "stage", "phase", "kBlock", "kElement", "full", "empty", "stageBase", "stageB", "preload", "item0", "releaseBarrier")
            .Registers("b32", "descriptorA", "descriptorB", "descriptorHigh", "firstRow", "firstColumn", "staging", "stagingRow", "swizzle", "chunkHigh", "storeRow", "storeColumn", "storeFrom", "namedBarrier")
-           .Registers("b32", "stagingLane0", "stagingLane1", "stagingLane2", "stagingLane3", "packed0", "packed1", "packed2", "packed3", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk")
+           .Registers("b32", "stagingLane0", "stagingLane1", "stagingLane2", "stagingLane3", "packed0", "packed1", "packed2", "packed3")
            .Registers("b32", "outputStride", "storeDirectly", "element", "elementRow", "elementColumn", "elementAddress", "skipStages", "skipPhase", "turnPhase", "myTurn", "otherTurn")
            .Registers("b64", "mapA", "mapB", "mapC", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow")
            .Registers("b16", "elementHalf")
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "direct", "valid", "validRow")
-           .Registers("f32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowStep{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"outlier{i}")).ToArray())
+           .Registers("f32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowStep{i}").ToArray())
            .Registers("b32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowZero{i}").ToArray())
-           .Registers("b32", ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"biasOf{j}", $"weightSumOf{j}" }).ToArray())
-           .Registers("b32", Enumerable.Range(0, LaneSources).Select(i => $"source{i}").ToArray())
+           .Registers("b32", WgmmaFragments.ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"biasOf{j}", $"weightSumOf{j}" }).ToArray())
+           .Registers("b32", Enumerable.Range(0, WgmmaFragments.LaneSources).Select(i => $"source{i}").ToArray())
            .Registers("b32", accumulators);
         Epilogue.Declare(ptx);
         Epilogue.DeclareSlots(ptx);
@@ -50,8 +44,7 @@ internal static class WgmmaGemm
         {
             OutlierHelpers.Declare(ptx);
             StagedOutliers.Declare(ptx, plan);
-            ptx.Registers("f32", Enumerable.Range(0, WeightsAhead * 4).Select(i => $"ahead{i}").Concat(Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"nextOutlier{i}")).ToArray())
-               .Registers("pred", "another");
+            WgmmaOutliers.Declare(ptx, plan);
         }
 
         Prologue(ptx, plan);
@@ -255,6 +248,7 @@ internal static class WgmmaGemm
     {
         ptx.Add("HELPER:").Add("sub.u32 helperThread, thread, 32;");
         OutlierHelpers.Load(ptx);
+        OutlierHelpers.LocateList(ptx, plan.ListOffset);
         ptx.Add($"""
             mov.u32 outlierPhase, 0;
             mov.u32 otherPhase, 0;
@@ -262,8 +256,18 @@ internal static class WgmmaGemm
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan, 0)};
             griddepcontrol.wait;
             """);
+        StagedOutliers.Start(ptx, plan, () => LocateTile(ptx, plan));
         OutlierHelpers.StartList(ptx);
         InPairs(ptx);
+        ptx.Add($"""
+            setp.ne.u32 keep, listCount, 0;
+            not.pred more, listKept;
+            or.pred keep, keep, more;
+            not.pred more, hasOriginals;
+            and.pred keep, keep, more;
+            selp.u32 tileFlags, {WgmmaOutliers.SeparateFlag}, 0, keep;
+            selp.u32 tilePasses, 2, 1, keep;
+            """);
         StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED", () => LocateTile(ptx, plan), () => Ring.NextStage(ptx, plan.Stages), () => NextOutlierBuffer(ptx, plan));
         ptx.Add("""
             HELP_TILE:
@@ -271,7 +275,7 @@ internal static class WgmmaGemm
             @atEnd bra HELPED;
             """);
         LocateTile(ptx, plan);
-        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN);
+        GatherTile(ptx, plan);
         NextOutlierBuffer(ptx, plan);
         ptx.Add("""
             add.u32 tile, tile, tileStep;
@@ -280,6 +284,19 @@ internal static class WgmmaGemm
             """);
         OutlierHelpers.ReleaseMask(ptx, warpsPerBlock: 3);
         ptx.Add("bra END;");
+    }
+
+    /// <summary>All columns of a tile from global memory, as often as the consumers go over them.</summary>
+    public static void GatherTile(PtxWriter ptx, WgmmaGemmPlan plan)
+    {
+        string pass = ptx.Label("GATHER_PASS");
+        ptx.Add("mov.u32 passesLeft, tilePasses;").Add($"{pass}:");
+        OutlierHelpers.GatherTile(ptx, plan.Numbers, plan.BlockM, plan.BlockN, "tileFlags");
+        ptx.Add($"""
+            sub.u32 passesLeft, passesLeft, 1;
+            setp.ne.u32 more, passesLeft, 0;
+            @more bra {pass};
+            """);
     }
 
     /// <summary>
@@ -340,10 +357,9 @@ internal static class WgmmaGemm
             setp.eq.and.u32 isLeader, warp, 0, isLeader;
             mad.lo.u32 staging, warpgroup, {plan.StagingBytes}, {plan.StagingOffset};
             add.u32 staging, staging, shared;
-            mov.u32 outlierRows, 0;
             griddepcontrol.wait;
             """);
-        for (int i = 0; i < LaneSources; i++)
+        for (int i = 0; i < WgmmaFragments.LaneSources; i++)
         {
             ptx.Add($"add.u32 source{i}, laneColumn, {(i / 2 * 8) + (i % 2)};");
         }
@@ -527,11 +543,11 @@ internal static class WgmmaGemm
         if (numbers.ZeroPoint)
         {
             ptx.Add("add.u64 pointerRow, pointer, rowZeros;");
-            ForRows(plan, (row, offset) => ptx.Add($"ld.global.s32 rowZero{row}, [pointerRow+{offset * 4}];"));
+            WgmmaFragments.ForRows(plan, (row, offset) => ptx.Add($"ld.global.s32 rowZero{row}, [pointerRow+{offset * 4}];"));
         }
 
         ptx.Add("add.u64 pointer, pointer, rowSteps;");
-        ForRows(plan, (row, offset) => ptx.Add($"ld.global.f32 rowStep{row}, [pointer+{offset * 4}];"));
+        WgmmaFragments.ForRows(plan, (row, offset) => ptx.Add($"ld.global.f32 rowStep{row}, [pointer+{offset * 4}];"));
         ptx.Argument("columnStepsAt", nameof(GemmArguments.ColumnSteps), "u64")
            .Argument("weightSumsAt", nameof(GemmArguments.WeightSums), "u64")
            .Argument("biasAt", nameof(GemmArguments.Bias), "u64")
@@ -543,7 +559,7 @@ internal static class WgmmaGemm
             add.u64 weightSumsAt, weightSumsAt, pointer;
             add.u64 biasAt, biasAt, pointer;
             """);
-        foreach (int j in ForLanes(plan))
+        foreach (int j in WgmmaFragments.ForLanes(plan))
         {
             ptx.Add($"ld.global.nc.b32 columnStepOf{j}, [columnStepsAt+{j * 128}];")
                .Add($"mov.b32 biasOf{j}, 0;")
@@ -555,42 +571,45 @@ internal static class WgmmaGemm
         }
     }
 
-    /// <summary>A value per column to the threads that hold the column: <c>name0</c> and <c>name1</c> of a group of eight columns.</summary>
-    private static void FromLanes(PtxWriter ptx, string name, int group)
+    /// <summary>Sums of a thread to results without outliers.</summary>
+    public static void Scale(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {
-        for (int column = 0; column < 2; column++)
+        for (int group = 0; group < plan.BlockN / 8; group++)
         {
-            ptx.Add($"shfl.sync.idx.b32 {name}{column}, {name}Of{group / 4}, source{(group % 4 * 2) + column}, 31, 0xFFFFFFFF;");
+            ScaleGroup(ptx, plan, accumulators, group);
         }
     }
 
-    private static IEnumerable<int> ForLanes(WgmmaGemmPlan plan) => Enumerable.Range(0, plan.BlockN / 32);
+    /// <summary>Those of eight columns, whose steps are in <c>columnStep0</c> and <c>columnStep1</c> then.</summary>
+    public static void ScaleGroup(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators, int group)
+    {
+        WgmmaFragments.FromLanes(ptx, "columnStep", group);
+        if (plan.Numbers.ZeroPoint)
+        {
+            WgmmaFragments.FromLanes(ptx, "weightSum", group);
+        }
+
+        WgmmaFragments.ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, plan.Numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", $"columnStep{column}", $"weightSum{column}"));
+    }
 
     private static void Finish(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {
         GemmNumbers numbers = plan.Numbers;
         int perBlock = plan.BlockN / 2, groups = plan.BlockN / 8;
-        for (int group = 0; group < groups; group++)
-        {
-            FromLanes(ptx, "columnStep", group);
-            if (numbers.ZeroPoint)
-            {
-                FromLanes(ptx, "weightSum", group);
-            }
-
-            ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", $"columnStep{column}", $"weightSum{column}"));
-        }
-
         if (numbers.HasOutliers)
         {
-            SumOutliers(ptx, plan, accumulators);
+            WgmmaOutliers.ScaleAndAdd(ptx, plan, accumulators);
+        }
+        else
+        {
+            Scale(ptx, plan, accumulators);
         }
 
         ptx.Add("@!hasBias bra NO_BIAS;");
         for (int group = 0; group < groups; group++)
         {
-            FromLanes(ptx, "bias", group);
-            ForFragment(plan, group, (index, _, column) => ptx.Add($"add.rn.f32 {accumulators[index]}, {accumulators[index]}, bias{column};"));
+            WgmmaFragments.FromLanes(ptx, "bias", group);
+            WgmmaFragments.ForFragment(plan, group, (index, _, column) => ptx.Add($"add.rn.f32 {accumulators[index]}, {accumulators[index]}, bias{column};"));
         }
 
         // The staging buffer is written again only when the last tile's bulk store has read it.
@@ -666,86 +685,6 @@ internal static class WgmmaGemm
                 bar.warp.sync 0xFFFFFFFF;
                 """);
         }
-    }
-
-    /// <summary>
-    /// Chunks of up to eight columns, in ascending order; within a thread every element is one chain of fused multiply-adds. A row that has no
-    /// outlier in a column adds 0 * w, which leaves its bits as they are: so Elements' rows do not see each other. Weights are loaded some groups of
-    /// columns ahead: with one warp a scheduler nothing else hides how long shared memory takes.
-    /// </summary>
-    private static void SumOutliers(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
-    {
-        ptx.Add($"""
-            {(plan.PingPong ? "mov.u32 outlierRows, 0;" : "shl.b32 outlierRows, warpgroup, 6;")}
-            mad.lo.u32 outlierRows, warp, 16, outlierRows;
-            add.u32 outlierRows, outlierRows, laneRow;
-            shl.b32 outlierRows, outlierRows, 2;
-            add.u32 outlierRows, outlierRows, outlierBuffer;
-            OUTLIER_CHUNK:
-            mbarrier.try_wait.parity.shared::cta.b64 ready, [outlierBarrier], outlierPhase;
-            @!ready bra OUTLIER_CHUNK;
-            """);
-        int pairs = plan.BlockN / 16, pitch = plan.BlockN * 4, rowsAt = GemmNumbers.OutlierChunk * pitch;
-        void LoadWeights(int pair, string predicate, int offset)
-        {
-            int first = pair % WeightsAhead * 4;
-            ptx.Add($"{predicate}ld.shared.v4.f32 {{ahead{first}, ahead{first + 1}, ahead{first + 2}, ahead{first + 3}}}, [outlierWeights+{offset + (pair * 64)}];");
-        }
-
-        ptx.Add("""
-            ld.shared.v2.b32 {columnsLeft, lastChunk}, [outlierBarrier+16];
-            shl.b32 outlierWeights, laneColumn, 3;
-            add.u32 outlierWeights, outlierWeights, outlierBuffer;
-            mov.u32 elementAddress, outlierRows;
-            setp.eq.u32 again, columnsLeft, 0;
-            @again bra CHUNK_SUMMED;
-            """);
-        ForRows(plan, (row, offset) => ptx.Add($"ld.shared.f32 outlier{row}, [elementAddress+{rowsAt + (offset * 4)}];"));
-        for (int pair = 0; pair < WeightsAhead; pair++)
-        {
-            LoadWeights(pair, "", 0);
-        }
-
-        ptx.Add("""
-            OUTLIER_COLUMN:
-            setp.gt.u32 another, columnsLeft, 1;
-            """);
-        for (int pair = 0; pair < pairs; pair++)
-        {
-            for (int half = 0; half < 2; half++)
-            {
-                ForFragment(plan, (pair * 2) + half, (index, row, column) =>
-                    ptx.Add($"fma.rn.f32 {accumulators[index]}, outlier{row}, ahead{(pair % WeightsAhead * 4) + (half * 2) + column}, {accumulators[index]};"));
-            }
-
-            if (pair + WeightsAhead < pairs)
-            {
-                LoadWeights(pair + WeightsAhead, "", 0);
-            }
-            else
-            {
-                LoadWeights(pair + WeightsAhead - pairs, "@another ", pitch);
-            }
-
-            if (pair == 0)
-            {
-                ForRows(plan, (row, offset) => ptx.Add($"@another ld.shared.f32 nextOutlier{row}, [elementAddress+{rowsAt + ((plan.BlockM + offset) * 4)}];"));
-            }
-        }
-
-        ForRows(plan, (row, _) => ptx.Add($"mov.f32 outlier{row}, nextOutlier{row};"));
-        ptx.Add($"""
-            add.u32 elementAddress, elementAddress, {plan.BlockM * 4};
-            add.u32 outlierWeights, outlierWeights, {pitch};
-            sub.u32 columnsLeft, columnsLeft, 1;
-            @another bra OUTLIER_COLUMN;
-            CHUNK_SUMMED:
-            mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
-            bar.warp.sync 0xFFFFFFFF;
-            xor.b32 outlierPhase, outlierPhase, 1;
-            setp.eq.u32 again, lastChunk, 0;
-            @again bra OUTLIER_CHUNK;
-            """);
     }
 
     /// <summary>Rounds pairs to 16 bits and stores 8 x 8 matrices, with the 128-byte swizzle that the bulk store expects.</summary>
@@ -847,25 +786,4 @@ internal static class WgmmaGemm
     }
 
     private static int OutlierBarrier(WgmmaGemmPlan plan, int buffer) => (plan.Stages * 16) + (buffer * 32);
-
-    /// <summary>The rows that a thread holds: two per block of 64, eight apart.</summary>
-    private static void ForRows(WgmmaGemmPlan plan, System.Action<int, int> body)
-    {
-        for (int row = 0; row < plan.RowBlocks * 2; row++)
-        {
-            body(row, (row / 2 * 64) + (row % 2 * 8));
-        }
-    }
-
-    /// <summary>A thread's elements in eight neighbouring columns: accumulator index, row and column, each 0 or 1 of a pair.</summary>
-    private static void ForFragment(WgmmaGemmPlan plan, int group, System.Action<int, int, int> body)
-    {
-        for (int block = 0; block < plan.RowBlocks; block++)
-        {
-            for (int i = 0; i < 4; i++)
-            {
-                body((block * plan.BlockN / 2) + (group * 4) + i, (block * 2) + (i / 2), i % 2);
-            }
-        }
-    }
 }

@@ -74,7 +74,7 @@ internal static class CudaTileGemm
         using (writer.Block($"if (item < {plan.BlockN})"))
         {
             writer.Line($"int stagedFeature = tileFeature + item < shape.N ? tileFeature + item : lastFeature;");
-            writer.Line("staged = OutlierWeight(weights, originals, stagedFeature, columnSteps[stagedFeature], column, ordinal, shape);");
+            writer.Line("staged = OutlierWeight(weights, originals, stagedFeature, column, ordinal, shape);");
         }
 
         using (writer.Block("else"))

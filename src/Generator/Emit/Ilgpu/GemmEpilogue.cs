@@ -4,8 +4,8 @@ namespace KernelGen.Generator.Emit.Ilgpu;
 
 /// <summary>
 /// What follows the integer sums, the same text for every kernel: each thread takes some rows of one output feature at a time, whose sums lie in shared
-/// memory: <c>v = float(sum - zero * weightSum) * (rowStep * columnStep)</c>, <c>v = fma(a, w, v)</c> per outlier column, ascending, bias,
-/// activation, one rounding.
+/// memory: <c>v = float(sum - zero * weightSum) * (rowStep * columnStep)</c>, the outlier columns, ascending, bias, activation, one rounding. Outliers with int8 weights
+/// are summed from zero, <c>s = fma(a, w, s)</c>, and <c>v = fma(s, columnStep, v)</c>; with the original ones <c>v = fma(a, w, v)</c>.
 /// </summary>
 /// <param name="plan">The kernel.</param>
 /// <param name="values">How values are computed.</param>
@@ -19,8 +19,8 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
 
     /// <summary>Functions that the loops below call.</summary>
     public static string Helpers(OutlierPolicy outliers) => $$"""
-        // A weight of an outlier column: the original, or the int8 one dequantized.
-        private static float OutlierWeight(ArrayView<int> weights, ArrayView<int> originals, int feature, float columnStep, int column, int ordinal, IlgpuGemmShape shape)
+        // A weight of an outlier column: the original, or the int8 one without its step.
+        private static float OutlierWeight(ArrayView<int> weights, ArrayView<int> originals, int feature, int column, int ordinal, IlgpuGemmShape shape)
         {
             if (shape.OriginalStride != 0)
             {
@@ -28,7 +28,7 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
             }
 
             int word = weights[((long)feature * shape.KWords) + (column >> 2)];
-            return ((word << (24 - ((column & 3) * 8))) >> 24) * columnStep;
+            return (word << (24 - ((column & 3) * 8))) >> 24;
         }
 
         private static float OutlierActivation(ArrayView<int> activations, int row, int column, IlgpuGemmShape shape)
@@ -58,6 +58,7 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
         if (plan.HasOutliers)
         {
             writer.Line("int lastFeature = shape.N - 1, weightFeature = inFeatures ? feature : lastFeature, outlierCount = outliers[0];");
+            writer.Line("bool sumsApart = shape.OriginalStride == 0;");
         }
 
         if (plan.ZeroPoint)
@@ -80,6 +81,7 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
 
         if (plan.HasOutliers)
         {
+            ForRows(writer, values.StartSum);
             string first = "0";
             if (values.FusedMultiplyAddStaged(rows, "stagedColumn", $"stagedColumn + {plan.BlockN * 4} + ((firstRow - tileRow - (thread % {plan.BlockN})) * 4)") is { } staged)
             {
@@ -89,21 +91,19 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
                 writer.Line(QualifiedNames.In(staged));
             }
 
-            using CodeWriter.Scope columns = writer.Block($"for (int ordinal = {first}; ordinal < outlierCount; ordinal++)");
-            writer.Line("int column = outliers[ordinal + 1];");
-            writer.Line("float weight = OutlierWeight(weights, originals, weightFeature, columnStep, column, ordinal, shape);");
-            for (int i = 0; i < rows; i++)
+            using (writer.Block($"for (int ordinal = {first}; ordinal < outlierCount; ordinal++)"))
             {
-                writer.Line(QualifiedNames.In(values.FusedMultiplyAdd(i, $"OutlierActivation(activations, firstRow + {i}, column, shape)", "weight")));
+                writer.Line("int column = outliers[ordinal + 1];");
+                writer.Line("float weight = OutlierWeight(weights, originals, weightFeature, column, ordinal, shape);");
+                ForRows(writer, i => values.FusedMultiplyAdd(i, $"OutlierActivation(activations, firstRow + {i}, column, shape)", "weight"));
             }
+
+            ForRows(writer, values.AddSum);
         }
 
         using (writer.Block("if (shape.HasBias != 0)"))
         {
-            for (int i = 0; i < rows; i++)
-            {
-                writer.Line(QualifiedNames.In(values.Add(i, "addend")));
-            }
+            ForRows(writer, i => values.Add(i, "addend"));
         }
 
         for (int i = 0; i < rows; i++)
@@ -134,6 +134,14 @@ internal sealed class GemmEpilogue(IlgpuKernelPlan plan, EpilogueValues values, 
             {
                 writer.Line("at += shape.OutputStride;");
             }
+        }
+    }
+
+    private void ForRows(CodeWriter writer, System.Func<int, string> line)
+    {
+        for (int i = 0; i < rows; i++)
+        {
+            writer.Line(QualifiedNames.In(line(i)));
         }
     }
 }

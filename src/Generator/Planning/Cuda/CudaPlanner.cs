@@ -81,7 +81,6 @@ internal static class CudaPlanner
                 if (spec.Outliers == OutlierPolicy.Columns && fewRows.InRegisters)
                 {
                     Add(plans, CudaKernelRole.QuantizeFewRows, fewRows);
-                    Add(plans, CudaKernelRole.QuantizeHeldRows, fewRows with { Stage = QuantizeStage.DetectAndQuantizeAtOnce });
                 }
             }
         }

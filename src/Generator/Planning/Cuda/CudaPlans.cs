@@ -9,6 +9,9 @@ internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, Eleme
     /// <summary>Columns that one pass of the outlier sum takes.</summary>
     public const int OutlierChunk = 8;
 
+    /// <summary>Shared memory in which three warps list outlier columns, 32 at a time.</summary>
+    public const int OutlierListBytes = 3 * 32 * 4;
+
     public bool HasOutliers => Outliers != OutlierPolicy.None;
 
     public int OutputBytes => Output == ElementFormat.Float32 ? 4 : 2;
@@ -49,11 +52,13 @@ internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool Pi
 
     public int BarrierOffset => OutlierOffset + (OutlierBuffers * OutlierBytes);
 
-    /// <summary>Ring barriers, then per outlier buffer full, empty, count and last, then the warpgroups' turns.</summary>
-    public int SharedBytes => BarrierOffset + TurnOffset + 16 + 1024;
+    /// <summary>Ring barriers, then per outlier buffer full, empty, count and flags, then the warpgroups' turns, then the helpers' lists of columns.</summary>
+    public int SharedBytes => ListOffset + (Numbers.HasOutliers ? GemmNumbers.OutlierListBytes : 0) + 1024;
 
     /// <summary>Where, from <see cref="BarrierOffset"/>, the two barriers are by which alternating warpgroups pass the turn.</summary>
     public int TurnOffset => (16 * Stages) + (32 * OutlierBuffers);
+
+    public int ListOffset => BarrierOffset + TurnOffset + 16;
 
     public string Name =>
         $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
@@ -73,9 +78,6 @@ internal enum QuantizeStage
 
     /// <summary>Marks the columns that hold an outlier, then quantizes, in a launch of one cluster, so of few rows.</summary>
     DetectAndQuantizeInCluster,
-
-    /// <summary>The same in a launch whose blocks all run at the same time, so of as many rows as the device's registers hold.</summary>
-    DetectAndQuantizeAtOnce,
 }
 
 /// <summary>A kernel with one thread block per row of activations (or weights).</summary>
@@ -99,14 +101,14 @@ internal sealed record QuantizePlan(
     public int LongestRow => InRegisters ? 1024 * RegisterGroups * 8 : 0;
 
     /// <summary>Whether outlier columns are found and left out in the same launch.</summary>
-    public bool DetectsAndQuantizes => Stage is QuantizeStage.DetectAndQuantizeInCluster or QuantizeStage.DetectAndQuantizeAtOnce;
+    public bool DetectsAndQuantizes => Stage == QuantizeStage.DetectAndQuantizeInCluster;
 
     public bool ExcludesElements => Outliers == OutlierPolicy.Elements;
 
     public bool ExcludesColumns => Outliers is OutlierPolicy.Columns or OutlierPolicy.Fixed;
 
     public string Name =>
-        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", QuantizeStage.DetectAndQuantizeInCluster => "detect_quantize", QuantizeStage.DetectAndQuantizeAtOnce => "detect_quantize_at_once", _ => "quantize" })
+        (Stage switch { QuantizeStage.Detect => "detect_outliers", QuantizeStage.Range => "range", QuantizeStage.DetectAndQuantizeInCluster => "detect_quantize", _ => "quantize" })
         + (Input switch { ElementFormat.Float16 => "_f16", ElementFormat.BFloat16 => "_bf16", _ => "_f32" })
         + (Stage == QuantizeStage.Detect ? "" : ExcludesElements ? "_elements" : ExcludesColumns ? "_columns" : "")
         + (ZeroPoint ? "_zp" : "") + (TensorScale ? "_tensor" : "") + (Capability >= 90 ? "_sm90" : "_sm61");
@@ -133,8 +135,10 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int BarrierOffset => OutlierOffset + OutlierBytes;
 
-    /// <summary>Ring barriers, the outlier buffer's, the last ticket that was drawn, and the barrier of the cluster's sums.</summary>
-    public int SharedBytes => BarrierOffset + (16 * Stages) + 32 + 16 + 1024;
+    /// <summary>Ring barriers, the outlier buffer's, the last ticket that was drawn, the barrier of the cluster's sums, and the helpers' lists of columns.</summary>
+    public int SharedBytes => ListOffset + (Numbers.HasOutliers ? GemmNumbers.OutlierListBytes : 0) + 1024;
+
+    public int ListOffset => BarrierOffset + (16 * Stages) + 32 + 16;
 
     public string Name => $"int8_gemm_s8t_s8n_s32_{Tokens}x{BlockN}x{BlockK}_s{Stages}_stream_{Numbers.Suffix}_sm90a";
 }

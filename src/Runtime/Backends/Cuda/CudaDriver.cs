@@ -232,9 +232,6 @@ internal static unsafe partial class CudaDriver
     internal static partial int cuFuncGetAttribute(out int value, int attribute, nint function);
 
     [LibraryImport(Library)]
-    internal static partial int cuOccupancyMaxActiveBlocksPerMultiprocessor(out int blocks, nint function, int threads, nuint sharedBytes);
-
-    [LibraryImport(Library)]
     internal static partial int cuLaunchKernelEx(LaunchConfiguration* configuration, nint function, void** parameters, void** extra);
 
     [LibraryImport(Library)]
@@ -257,9 +254,6 @@ internal static unsafe partial class CudaDriver
     {
         /// <summary>CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may start before the one ahead of it has ended.</summary>
         public const int ProgrammaticStreamSerialization = 6;
-
-        /// <summary>CU_LAUNCH_ATTRIBUTE_COOPERATIVE: all blocks run at the same time, or none.</summary>
-        public const int Cooperative = 2;
 
         /// <summary>CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION: blocks of a cluster in x, y and z.</summary>
         public const int ClusterDimension = 4;

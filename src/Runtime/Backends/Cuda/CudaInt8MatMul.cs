@@ -142,7 +142,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             RowZeros = spec.Activations == ActivationQuantization.ZeroPoint ? workspace.RowZeros : 0,
             OutlierMask = MaskOf(workspace, weights),
             TensorRange = workspace.TensorRange,
-            GridBarrier = workspace.GridBarrier,
             RowOutliers = workspace.RowOutliers(rows),
             RowOutlierPitch = workspace.RowOutlierPitch,
             K = (uint)weights.InputFeatures,
@@ -153,21 +152,22 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             Rows = (uint)rows,
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
-        // Every kernel waits for the one ahead of it before it touches what they share: so each may be scheduled early.
+        // Every kernel waits for the one ahead of it before it touches what that one writes: so each may be scheduled early.
         if (!marked && rows == 1 && RowKernel(CudaKernelRole.QuantizeOneRow, input.Format, arguments) is { } single)
         {
             Launch(single, arguments, rows, input, workspace.Stream, early: true);
             return;
         }
 
-        if (!marked && (LaunchInCluster(arguments, input.Format, workspace.Stream) || LaunchAtOnce(arguments, input.Format, workspace.Stream)))
+        if (!marked && LaunchInCluster(arguments, input.Format, workspace.Stream))
         {
             return;
         }
 
         if (spec.Outliers == OutlierPolicy.Columns && !marked)
         {
-            Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early: true);
+            CudaKernelVariant detect = Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early: true);
+            arguments.InputReady = IsInRegisters(detect) && spec.Granularity != QuantizationGranularity.Tensor ? 1u : 0u;
         }
 
         if (spec.Granularity == QuantizationGranularity.Tensor)
@@ -367,16 +367,20 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             .MaxBy(variant => variant.Capability);
     }
 
-    private void Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
+    private CudaKernelVariant Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
         CudaKernelVariant variant = RowKernel(role, input.Format, arguments)
             ?? throw new InvalidOperationException($"No generated kernel quantizes {input.Format} activations on {context.Device}.");
         Launch(variant, arguments, rows, input, stream, early);
+        return variant;
     }
+
+    /// <summary>Whether a quantization kernel keeps rows in registers.</summary>
+    private static bool IsInRegisters(CudaKernelVariant variant) => variant.BlockN > 0;
 
     private void Launch(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
     {
-        if (variant.BlockN > 0)
+        if (IsInRegisters(variant))
         {
             LaunchInRegisters(variant, arguments, rows, stream, early);
             return;
@@ -415,37 +419,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
         int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
         return (warps, Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
-    }
-
-    /// <summary>
-    /// Marks and quantizes rows in one launch, where the device holds all their blocks at once, there is a kernel for it, and it pays: meeting costs as much
-    /// as a second launch, which small blocks of few values wait for less long.
-    /// </summary>
-    private bool LaunchAtOnce(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
-    {
-        const long LeastValues = 1 << 20;
-        if (arguments.Rows * (long)arguments.KPadded < LeastValues || RowKernel(CudaKernelRole.QuantizeHeldRows, input, arguments) is not { } variant)
-        {
-            return false;
-        }
-
-        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
-        if (warps == 1)
-        {
-            return false;
-        }
-
-        CudaKernel kernel = Kernel(variant);
-        int threads = 32 * warps * rowsPerBlock, blocks = ((int)arguments.Rows + rowsPerBlock - 1) / rowsPerBlock;
-        if (blocks > context.Device.Multiprocessors * kernel.BlocksPerMultiprocessor(threads, 0))
-        {
-            return false;
-        }
-
-        arguments.WarpsPerRow = (uint)warps;
-        void** parameters = stackalloc void*[] { &arguments };
-        kernel.Launch(stream, (uint)blocks, (uint)threads, 0, parameters, early: true, together: true);
-        return true;
     }
 
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>

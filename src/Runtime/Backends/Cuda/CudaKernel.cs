@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Text;
 using KernelGen.Observability;
 using static KernelGen.Backends.Cuda.CudaDriver;
@@ -13,8 +12,6 @@ internal sealed unsafe class CudaKernel : IDisposable
     private readonly CudaContext context;
 
     private readonly nint function;
-
-    private readonly ConcurrentDictionary<(int Threads, int SharedBytes), int> residentBlocks = new();
 
     private nint module;
 
@@ -79,14 +76,6 @@ internal sealed unsafe class CudaKernel : IDisposable
         return (registers, local);
     }
 
-    /// <summary>Blocks of this kernel that one multiprocessor runs at a time.</summary>
-    public int BlocksPerMultiprocessor(int threads, int sharedBytes) => residentBlocks.GetOrAdd((threads, sharedBytes), static (launch, kernel) =>
-    {
-        kernel.context.Use();
-        Check(cuOccupancyMaxActiveBlocksPerMultiprocessor(out int blocks, kernel.function, launch.Threads, (nuint)launch.SharedBytes));
-        return blocks;
-    }, this);
-
     /// <summary>Lets launches ask for more dynamic shared memory than every device grants unasked. What was allowed once stays so: other threads may count on it.</summary>
     public void AllowShared(int bytes)
     {
@@ -114,21 +103,15 @@ internal sealed unsafe class CudaKernel : IDisposable
     /// <param name="parameters">Pointers to the parameters; copied before the call returns.</param>
     /// <param name="early">Whether it may start before the kernel ahead of it has ended: it then waits itself (griddepcontrol).</param>
     /// <param name="cluster">Thread blocks that run at the same time and reach each other's shared memory; the grid is a multiple.</param>
-    /// <param name="together">Whether all blocks must run at the same time, since they wait for each other; then the device must hold them.</param>
-    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false, uint cluster = 1, bool together = false)
+    public void Launch(CudaStream stream, uint grid, uint threads, int sharedBytes, void** parameters, bool early = false, uint cluster = 1)
     {
         ObjectDisposedException.ThrowIf(module == 0, this);
         context.Use();
-        LaunchAttribute* attributes = stackalloc LaunchAttribute[3];
+        LaunchAttribute* attributes = stackalloc LaunchAttribute[2];
         uint count = 0;
         if (early)
         {
             attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.ProgrammaticStreamSerialization, Value = 1 };
-        }
-
-        if (together)
-        {
-            attributes[count++] = new LaunchAttribute { Id = LaunchAttribute.Cooperative, Value = 1 };
         }
 
         if (cluster > 1)

@@ -36,9 +36,6 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
 
     public ulong OutlierTicket => mask!.Address;
 
-    /// <summary>See <see cref="QuantizeArguments.GridBarrier"/>.</summary>
-    public ulong GridBarrier => mask!.Address + 4;
-
     public ulong OutlierMask => mask!.Address + 16;
 
     public ulong Partials => partials?.Address ?? 0;

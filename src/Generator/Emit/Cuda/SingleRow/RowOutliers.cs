@@ -22,15 +22,15 @@ internal static class RowOutliers
         OutlierHelpers.Declare(ptx);
         ptx.Registers("b32", "takenOrdinal", "takenTotal", "takenAt", "takenFeature", "takenAddress", "maskCursor", "maskItem", "maskBit", "maskBlock", "maskCount", "maskSum", "chunkBase", "columnsLeft", "lastChunk", "outlierWeights", "outlierRows")
            .Registers("b32", Words)
-           .Registers("f32", "takenValue", "takenFactor0", "takenFactor1")
+           .Registers("f32", "takenValue", "outlierSum0", "outlierSum1")
            .Registers("f32", PtxRegisters.Names("takenRow", ColumnsAtOnce)).Registers("f32", PtxRegisters.Names("takenLow", ColumnsAtOnce)).Registers("f32", PtxRegisters.Names("takenHigh", ColumnsAtOnce))
-           .Registers("pred", "isUpper", "sumsTaken", "wordDone", "isRemote", "isSent", "isWarp0");
+           .Registers("pred", "isUpper", "wordDone", "isRemote", "isSent", "isWarp0");
     }
 
     /// <summary>The helpers of the block that finishes the tile: chunk after chunk of values, and of weights that no taker takes.</summary>
     public static void Help(PtxWriter ptx, RowGemmPlan plan)
     {
-        string chunk = ptx.Label("CHUNK"), batch = ptx.Label("BATCH"), counted = ptx.Label("BATCHES_DONE"), publish = ptx.Label("PUBLISH");
+        string chunk = ptx.Label("CHUNK"), batch = ptx.Label("BATCH"), publish = ptx.Label("PUBLISH");
         ptx.Add("sub.u32 helperThread, thread, 32;");
         OutlierHelpers.Load(ptx);
         ptx.Add($"""
@@ -112,7 +112,6 @@ internal static class RowOutliers
             sub.u32 maskItem, maskBlock, helperLane;
             setp.lt.u32 again, maskItem, kBlocks;
             @again bra {batch};
-            {counted}:
             sub.u32 chunkColumns, maskSum, chunkBase;
             setp.le.u32 isLast, chunkColumns, {RowGemmPlan.OutlierChunk};
             min.u32 chunkColumns, chunkColumns, {RowGemmPlan.OutlierChunk};
@@ -180,7 +179,7 @@ internal static class RowOutliers
             or.b32 maskItem, maskWord0, maskWord1;
             or.b32 maskBit, maskWord2, maskWord3;
             or.b32 maskItem, maskItem, maskBit;
-            setp.ne.and.u32 again, maskItem, 0, sumsTaken;
+            setp.ne.and.u32 again, maskItem, 0, sumsApart;
             @!again bra {{done}};
             popc.b32 maskCount, maskWord0;
             popc.b32 maskItem, maskWord1;
@@ -251,16 +250,17 @@ internal static class RowOutliers
         min.u32 takenTotal, takenTotal, {RowGemmPlan.OutlierChunk};
         min.u32 maskItem, takenOrdinal, {RowGemmPlan.OutlierChunk};
         sub.u32 takenTotal, takenTotal, maskItem;
-        selp.u32 takenTotal, takenTotal, 0, sumsTaken;
+        selp.u32 takenTotal, takenTotal, 0, sumsApart;
         mad.lo.u32 total, takenTotal, {ColumnBytes}, total;
         """);
 
     /// <summary>
-    /// The outliers' products, ascending, to the row's sums, chunk after chunk. Weights that were taken are int8 values still, which their feature's step makes
-    /// what the helpers gather.
+    /// The outliers' products, ascending, to the row's results, chunk after chunk.
     /// </summary>
     public static void Sum(PtxWriter ptx, RowGemmPlan plan)
     {
+        Epilogue.StartSum(ptx, "outlierSum0", "acc0");
+        Epilogue.StartSum(ptx, "outlierSum1", "acc2");
         ptx.Add($"""
             AWAIT_TAKEN:
             mbarrier.try_wait.parity.shared::cta.b64 ready, [barriers+{plan.TakenBarrier}], 0;
@@ -272,8 +272,6 @@ internal static class RowOutliers
             ld.shared.u32 lastChunk, [outlierBarrier+20];
             mad.lo.u32 outlierWeights, featureLocal, 4, outlierBuffer;
             add.u32 outlierRows, outlierBuffer, {RowGemmPlan.ValuesOffset};
-            selp.f32 takenFactor0, columnStep0, {PtxWriter.F32(1)}, sumsTaken;
-            selp.f32 takenFactor1, columnStep1, {PtxWriter.F32(1)}, sumsTaken;
             setp.eq.u32 again, columnsLeft, 0;
             @again bra CHUNK_SUMMED;
             OUTLIER_COLUMNS:
@@ -291,10 +289,8 @@ internal static class RowOutliers
         {
             ptx.Add($"""
                 setp.gt.u32 again, columnsLeft, {i};
-                mul.rn.f32 takenLow{i}, takenLow{i}, takenFactor0;
-                mul.rn.f32 takenHigh{i}, takenHigh{i}, takenFactor1;
-                @again fma.rn.f32 acc0, takenRow{i}, takenLow{i}, acc0;
-                @again fma.rn.f32 acc2, takenRow{i}, takenHigh{i}, acc2;
+                @again fma.rn.f32 outlierSum0, takenRow{i}, takenLow{i}, outlierSum0;
+                @again fma.rn.f32 outlierSum1, takenRow{i}, takenHigh{i}, outlierSum1;
                 """);
         }
 
@@ -305,21 +301,25 @@ internal static class RowOutliers
             sub.u32 columnsLeft, columnsLeft, {ColumnsAtOnce};
             @again bra OUTLIER_COLUMNS;
             CHUNK_SUMMED:
-            setp.ne.u32 sumsTaken, lane, lane;
             mbarrier.arrive.shared::cta.b64 _, [outlierBarrier+8];
             bar.warp.sync 0xFFFFFFFF;
             xor.b32 outlierPhase, outlierPhase, 1;
             setp.eq.u32 again, lastChunk, 0;
             @again bra OUTLIER_CHUNK;
             """);
+        Epilogue.AddSum(ptx, "outlierSum0", "columnStep0", "acc0");
+        Epilogue.AddSum(ptx, "outlierSum1", "columnStep1", "acc2");
     }
 
-    /// <summary>The buffer, and sumsTaken: whether its first weights are taken from the ring.</summary>
-    private static void LocateBuffer(PtxWriter ptx, RowGemmPlan plan) => ptx.Argument("pointer", nameof(GemmArguments.Originals), "u64").Add($"""
-        add.u32 outlierBuffer, shared, {plan.OutlierOffset};
-        add.u32 outlierBarrier, barriers, {plan.OutlierBarrier};
-        setp.eq.u64 sumsTaken, pointer, 0;
-        """);
+    /// <summary>The buffer; its first weights are taken from the ring where sums are apart.</summary>
+    private static void LocateBuffer(PtxWriter ptx, RowGemmPlan plan)
+    {
+        Epilogue.ReadSumsApart(ptx, "pointer");
+        ptx.Add($"""
+            add.u32 outlierBuffer, shared, {plan.OutlierOffset};
+            add.u32 outlierBarrier, barriers, {plan.OutlierBarrier};
+            """);
+    }
 
     /// <summary>maskBit: the number of a word's first bit, which it loses.</summary>
     private static void FirstBit(PtxWriter ptx, string word) => ptx.Add($"""
