@@ -86,6 +86,33 @@ public class FloatGemmTests
         }
     }
 
+    [Property(MaxTest = 100)]
+    public unsafe Property A_row_times_panels_has_the_bits_of_a_register_tile() => Prop.ForAll(
+        (from panels in Gen.Choose(1, 9)
+         from k in Gen.Choose(1, 600)
+         from gap in Gen.Choose(0, 40)
+         from byRows in Gen.Elements(true, false)
+         from seed in Gen.Choose(0, int.MaxValue - 1)
+         select (panels, k, gap, byRows, seed)).ToArbitrary(),
+        c =>
+        {
+            // Side by side in rows of a matrix, as values lie, or one after the other, as keys do.
+            int width = 2 * FloatMicrokernel.PreferredLanes, ldw = c.byRows ? (c.panels * width) + c.gap : width, stride = c.byRows ? width : (c.k * width) + c.gap;
+            int most = FloatMicrokernel.PanelsPerRowTile, room = (c.panels + most - 1) / most * most * width;
+            Random random = new(c.seed);
+            float[] x = Values(random, c.k, 3f), w = Values(random, ((c.panels - 1) * stride) + ((c.k - 1) * ldw) + width, 1f), row = new float[room], tile = new float[room];
+            fixed (float* xs = x, ws = w, rows = row, tiles = tile)
+            {
+                FloatMicrokernel.MultiplyRow(xs, ws, stride, ldw, c.panels, c.k, rows);
+                for (int panel = 0; panel < c.panels; panel++)
+                {
+                    FloatMicrokernel.MultiplyPanel(xs, c.k, 1, ws + (panel * stride), ldw, c.k, tiles + (panel * width), width);
+                }
+            }
+
+            Assert.Equal(Bits(tile.AsSpan(0, c.panels * width)), Bits(row.AsSpan(0, c.panels * width)));
+        });
+
     [Theory]
     [InlineData(1)]
     [InlineData(4)]

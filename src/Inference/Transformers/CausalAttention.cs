@@ -111,8 +111,14 @@ internal static unsafe class CausalAttention
         float* scores = scratch.Pointer;
         float* results = scores + ((long)QueriesPerBlock * columns);
 
+        // A single query's sums may reach into the rows behind its own, which nobody has.
         float* keys = store.Keys(head);
-        for (int column = 0; column < columns; column += panelWidth)
+        if (queries == 1)
+        {
+            FloatMicrokernel.MultiplyRow(query, keys, (nint)panelWidth * headSize, panelWidth, columns / panelWidth, headSize, scores);
+        }
+
+        for (int column = 0; column < columns && queries > 1; column += panelWidth)
         {
             FloatMicrokernel.MultiplyPanel(
                 query, queryStride, queries, keys + ((long)column * headSize), panelWidth, headSize, scores + column, columns);
@@ -125,7 +131,12 @@ internal static unsafe class CausalAttention
         }
 
         float* values = store.Values(head);
-        for (int column = 0; column < store.ValueWidth; column += panelWidth)
+        if (queries == 1)
+        {
+            FloatMicrokernel.MultiplyRow(scores, values, panelWidth, store.ValueWidth, store.ValueWidth / panelWidth, positions, results);
+        }
+
+        for (int column = 0; column < store.ValueWidth && queries > 1; column += panelWidth)
         {
             FloatMicrokernel.MultiplyPanel(
                 scores, columns, queries, values + column, store.ValueWidth, positions, results + column, store.ValueWidth);

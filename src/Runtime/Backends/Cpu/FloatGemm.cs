@@ -197,7 +197,7 @@ internal static unsafe class FloatGemm
             for (int row = 0; row < o.Rows; row++)
             {
                 FloatMicrokernel.RowTimesPanels<TLanes, TVector, TFormat, TStored>(
-                    o.X + ((long)row * o.K) + start, weights + ((long)start * width), (nint)o.K * width, panels, k, c + (row * ldc), start > 0);
+                    o.X + ((long)row * o.K) + start, weights + ((long)start * width), (nint)o.K * width, width, panels, k, c + (row * ldc), start > 0);
             }
         }
 

@@ -49,6 +49,40 @@ internal static unsafe class FloatMicrokernel
         }
     }
 
+    /// <summary>
+    /// <c>c[panels * NR] = x[k] * panels[k, NR]</c> for one row, on the caller's thread, with <see cref="PreferredLanes"/>: a register tile would compute that row six times.
+    /// </summary>
+    /// <param name="x">The row.</param>
+    /// <param name="panel">The first panel.</param>
+    /// <param name="panelStride">Values from one panel to the next.</param>
+    /// <param name="ldw">Values from one row of a panel to the next.</param>
+    /// <param name="panels">How many panels there are.</param>
+    /// <param name="k">Terms of a sum.</param>
+    /// <param name="c">Receives the sums; there must be room for a multiple of <see cref="PanelsPerRowTile"/> panels.</param>
+    public static void MultiplyRow(float* x, float* panel, nint panelStride, nint ldw, int panels, nint k, float* c)
+    {
+        switch (PreferredLanes)
+        {
+            case 16: MultiplyRow<FloatLanes16, Vector512<float>>(x, panel, panelStride, ldw, panels, k, c); break;
+            case 8: MultiplyRow<FloatLanes8, Vector256<float>>(x, panel, panelStride, ldw, panels, k, c); break;
+            default: MultiplyRow<FloatLanes4, Vector128<float>>(x, panel, panelStride, ldw, panels, k, c); break;
+        }
+    }
+
+    private static void MultiplyRow<TLanes, TVector>(float* x, float* panel, nint panelStride, nint ldw, int panels, nint k, float* c)
+        where TLanes : IFloatLanes<TVector>
+        where TVector : struct
+    {
+        for (int first = 0; first < panels; first += PanelsPerRowTile)
+        {
+            for (nint start = 0; start < k; start += BlockK)
+            {
+                RowTimesPanels<TLanes, TVector, Float32Weights, float>(
+                    x + start, panel + (first * panelStride) + (start * ldw), panelStride, ldw, Math.Min(PanelsPerRowTile, panels - first), nint.Min(BlockK, k - start), c + (first * 2 * TLanes.Count), accumulate: start > 0);
+            }
+        }
+    }
+
     /// <summary>All rows of x times one block of one panel, tile by tile.</summary>
     public static void RowsTimesBlock<TLanes, TVector, TFormat, TStored>(
         float* x, nint ldx, int rows, TStored* w, nint ldw, nint k, float* c, nint ldc, bool accumulate)
@@ -153,12 +187,12 @@ internal static unsafe class FloatMicrokernel
     }
 
     /// <summary>
-    /// One row of x times one block of <see cref="PanelsPerRowTile"/> panels that lie <paramref name="panelStride"/> values apart:
-    /// <c>c[4 * NR]</c>. This is decoding, bound by how fast the weights arrive, so they are widened in registers and read once.
+    /// One row of x times one block of <see cref="PanelsPerRowTile"/> panels that lie <paramref name="panelStride"/> values apart, their rows
+    /// <paramref name="ldw"/>: <c>c[4 * NR]</c>. This is decoding, bound by how fast the weights arrive, so they are widened in registers and read once.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void RowTimesPanels<TLanes, TVector, TFormat, TStored>(
-        float* x, TStored* w, nint panelStride, int panels, nint k, float* c, bool accumulate)
+        float* x, TStored* w, nint panelStride, nint ldw, int panels, nint k, float* c, bool accumulate)
         where TLanes : IFloatLanes<TVector>
         where TVector : struct
         where TFormat : IWeightFormat<TStored>
@@ -187,7 +221,7 @@ internal static unsafe class FloatMicrokernel
             s21 = TLanes.MultiplyAdd(a, TFormat.Load<TLanes, TVector>(w2 + at + lanes), s21);
             s30 = TLanes.MultiplyAdd(a, TFormat.Load<TLanes, TVector>(w3 + at), s30);
             s31 = TLanes.MultiplyAdd(a, TFormat.Load<TLanes, TVector>(w3 + at + lanes), s31);
-            at += 2 * lanes;
+            at += ldw;
         }
 
         if (accumulate)
