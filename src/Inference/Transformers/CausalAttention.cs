@@ -17,7 +17,7 @@ internal static unsafe class CausalAttention
     private const int QueriesPerBlock = 8 * FloatMicrokernel.Rows;
 
     /// <summary>Below this many multiply-adds waking another thread costs more than it saves.</summary>
-    private const long SmallestParallelWork = 1 << 18;
+    private const long SmallestParallelWork = 1 << 16;
 
     [ThreadStatic]
     private static AlignedBuffer<float>? t_scratch;
