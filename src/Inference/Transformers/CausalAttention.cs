@@ -111,17 +111,19 @@ internal static unsafe class CausalAttention
         float* scores = scratch.Pointer;
         float* results = scores + ((long)QueriesPerBlock * columns);
 
-        // A single query's sums may reach into the rows behind its own, which nobody has.
         float* keys = store.Keys(head);
         if (queries == 1)
         {
+            // Its sums may reach into the rows behind its own, which nobody has.
             FloatMicrokernel.MultiplyRow(query, keys, (nint)panelWidth * headSize, panelWidth, columns / panelWidth, headSize, scores);
         }
-
-        for (int column = 0; column < columns && queries > 1; column += panelWidth)
+        else
         {
-            FloatMicrokernel.MultiplyPanel(
-                query, queryStride, queries, keys + ((long)column * headSize), panelWidth, headSize, scores + column, columns);
+            for (int column = 0; column < columns; column += panelWidth)
+            {
+                FloatMicrokernel.MultiplyPanel(
+                    query, queryStride, queries, keys + ((long)column * headSize), panelWidth, headSize, scores + column, columns);
+            }
         }
 
         float* sums = stackalloc float[QueriesPerBlock];
@@ -135,11 +137,13 @@ internal static unsafe class CausalAttention
         {
             FloatMicrokernel.MultiplyRow(scores, values, panelWidth, store.ValueWidth, store.ValueWidth / panelWidth, positions, results);
         }
-
-        for (int column = 0; column < store.ValueWidth && queries > 1; column += panelWidth)
+        else
         {
-            FloatMicrokernel.MultiplyPanel(
-                scores, columns, queries, values + column, store.ValueWidth, positions, results + column, store.ValueWidth);
+            for (int column = 0; column < store.ValueWidth; column += panelWidth)
+            {
+                FloatMicrokernel.MultiplyPanel(
+                    scores, columns, queries, values + column, store.ValueWidth, positions, results + column, store.ValueWidth);
+            }
         }
 
         for (int i = 0; i < queries; i++)

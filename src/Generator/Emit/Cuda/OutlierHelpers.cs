@@ -79,13 +79,7 @@ internal static class OutlierHelpers
     public static void StartList(PtxWriter ptx)
     {
         string filled = ptx.Label("FILLED");
-        ptx.Add("""
-            mov.u32 maskBase, 0;
-            mov.u32 maskWord, 0;
-            mov.u32 listOrdinal, 0;
-            mov.u32 listCount, 0;
-            setp.ne.u32 maskDone, helperLane, helperLane;
-            """);
+        ResetList(ptx);
         FillList(ptx, ptx.Label("REFILL"), filled);
         ptx.Add("mov.pred listKept, maskDone;");
     }
@@ -104,14 +98,8 @@ internal static class OutlierHelpers
     {
         string refill = ptx.Label("REFILL"), filled = ptx.Label("FILLED"), chunks = ptx.Label("CHUNKS"), chunk = ptx.Label("CHUNK");
         string done = ptx.Label("GATHERED");
-        ptx.Add($"""
-            @listKept bra {chunks};
-            mov.u32 maskBase, 0;
-            mov.u32 maskWord, 0;
-            mov.u32 listOrdinal, 0;
-            mov.u32 listCount, 0;
-            setp.ne.u32 maskDone, helperLane, helperLane;
-            """);
+        ptx.Add($"@listKept bra {chunks};");
+        ResetList(ptx);
         FillList(ptx, refill, filled);
         ptx.Add($"""
             setp.eq.u32 listKept, listOrdinal, 0;
@@ -242,6 +230,15 @@ internal static class OutlierHelpers
             {done}:
             """);
     }
+
+    /// <summary>An empty list, the mask unread.</summary>
+    private static void ResetList(PtxWriter ptx) => ptx.Add("""
+        mov.u32 maskBase, 0;
+        mov.u32 maskWord, 0;
+        mov.u32 listOrdinal, 0;
+        mov.u32 listCount, 0;
+        setp.ne.u32 maskDone, helperLane, helperLane;
+        """);
 
     /// <summary>
     /// Goes on reading the mask where the last call stopped, until the list is full or the mask is done. A lane's word, less the bits that are listed, is in <c>maskWord</c>:

@@ -43,10 +43,8 @@ internal static class StagedOutliers
     /// <summary>Rows of a tile that a lane has: two warps share them.</summary>
     private static int Parts(WgmmaGemmPlan plan) => plan.BlockM / 2 / Lanes;
 
-    /// <summary>
-    /// What belongs before the list of columns: rows' lists of the block's first tile are on their way while the mask is.
-    /// </summary>
-    public static void Start(PtxWriter ptx, WgmmaGemmPlan plan, System.Action locateTile)
+    /// <summary>What belongs before the list of columns: rows' lists of the block's first tile are on their way while the mask is.</summary>
+    public static void Start(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         ptx.Argument("rowOutliers", nameof(GemmArguments.RowOutliers), "u64")
            .Argument("rowOutlierPitch", nameof(GemmArguments.RowOutlierPitch), "u32")
@@ -54,22 +52,19 @@ internal static class StagedOutliers
             setp.lt.u32 picksWeights, helperThread, {Lanes};
             setp.eq.or.u64 readsNoRows, rowOutliers, 0, picksWeights;
             """);
-        locateTile();
+        WgmmaGemm.LocateTile(ptx, plan);
         LoadRows(ptx, plan, 0);
     }
 
     /// <summary>
-    /// After <see cref="Start"/>: walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes, 16-bit originals, activations
-    /// in float32 or no lists: then the stages are not looked at, and their barriers expect this warp no longer.
+    /// After <see cref="Start"/>: walks every tile of the block, or goes to <paramref name="otherwise"/> where there are no outliers, more than a buffer takes,
+    /// 16-bit originals, activations in float32 or no lists: then the stages are not looked at, and their barriers expect this warp no longer.
     /// </summary>
     /// <param name="ptx">The kernel.</param>
     /// <param name="plan">The tile.</param>
     /// <param name="otherwise">The label of the general case.</param>
     /// <param name="done">The label behind the last tile.</param>
-    /// <param name="locateTile">Finds the coordinates of <c>tile</c>.</param>
-    /// <param name="nextStage">Moves <c>stage</c> and <c>phase</c>.</param>
-    /// <param name="nextBuffer">Moves to the next tile's outlier buffer.</param>
-    public static void Walk(PtxWriter ptx, WgmmaGemmPlan plan, string otherwise, string done, System.Action locateTile, System.Action nextStage, System.Action nextBuffer)
+    public static void Walk(PtxWriter ptx, WgmmaGemmPlan plan, string otherwise, string done)
     {
         string staged = ptx.Label("STAGED"), tiles = ptx.Label("STAGED_TILE"), rows = ptx.Label("GATHER_ROWS"), gathered = ptx.Label("TILE_GATHERED");
         string exact = ptx.Label("TILE_EXACT"), next = ptx.Label("NEXT_TILE");
@@ -101,7 +96,7 @@ internal static class StagedOutliers
             """);
         OutlierHelpers.AwaitEmpty(ptx);
         ptx.Add("setp.ne.u32 isInexact, helperLane, helperLane;").Add($"@!picksWeights bra {rows};");
-        PickWeights(ptx, plan, nextStage);
+        PickWeights(ptx, plan);
         ptx.Add($"bra {gathered};").Add($"{rows}:");
         StoreRows(ptx, plan);
         ptx.Add($"""
@@ -114,19 +109,19 @@ internal static class StagedOutliers
         ptx.Add($"bra {next};").Add($"{exact}:").Add($"mov.u32 item, {OutlierHelpers.LastFlag | WgmmaOutliers.HalvesFlag};");
         OutlierHelpers.Publish(ptx, "listCount", "item");
         ptx.Add($"{next}:");
-        nextBuffer();
+        WgmmaGemm.NextOutlierBuffer(ptx, plan);
         ptx.Add($"""
             add.u32 tile, tile, tileStep;
             setp.ge.u32 atEnd, tile, tiles;
             @atEnd bra {done};
             """);
-        locateTile();
+        WgmmaGemm.LocateTile(ptx, plan);
         LoadRows(ptx, plan, 0);
         ptx.Add($"bra {tiles};");
     }
 
     /// <summary>Looks at each stage as it fills; a column's weight of row n is a byte of the n-th 128-byte row, whose 16-byte chunks are swizzled.</summary>
-    private static void PickWeights(PtxWriter ptx, WgmmaGemmPlan plan, System.Action nextStage)
+    private static void PickWeights(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         int groups = plan.BlockN / Lanes;
         string stages = ptx.Label("PICK_STAGE"), wait = ptx.Label("PICK_WAIT"), next = ptx.Label("PICK_COLUMN"), picked = ptx.Label("STAGE_PICKED");
@@ -188,7 +183,7 @@ internal static class StagedOutliers
             bar.warp.sync 0xFFFFFFFF;
             @isLane0 mbarrier.arrive.shared::cta.b64 _, [full+8];
             """);
-        nextStage();
+        Ring.NextStage(ptx, plan.Stages);
         ptx.Add($"""
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 more, kBlock, kBlocks;

@@ -150,7 +150,7 @@ internal static class WgmmaGemm
     }
 
     /// <summary>tile to the coordinates of its first element.</summary>
-    private static void LocateTile(PtxWriter ptx, WgmmaGemmPlan plan)
+    public static void LocateTile(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         // The last band may have fewer row tiles than the others.
         ptx.Add($"""
@@ -256,7 +256,7 @@ internal static class WgmmaGemm
             add.u32 outlierBarrier, barriers, {OutlierBarrier(plan, 0)};
             griddepcontrol.wait;
             """);
-        StagedOutliers.Start(ptx, plan, () => LocateTile(ptx, plan));
+        StagedOutliers.Start(ptx, plan);
         OutlierHelpers.StartList(ptx);
         InPairs(ptx);
         ptx.Add($"""
@@ -268,7 +268,7 @@ internal static class WgmmaGemm
             selp.u32 tileFlags, {WgmmaOutliers.SeparateFlag}, 0, keep;
             selp.u32 tilePasses, 2, 1, keep;
             """);
-        StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED", () => LocateTile(ptx, plan), () => Ring.NextStage(ptx, plan.Stages), () => NextOutlierBuffer(ptx, plan));
+        StagedOutliers.Walk(ptx, plan, "HELP_TILE", "HELPED");
         ptx.Add("""
             HELP_TILE:
             setp.ge.u32 atEnd, tile, tiles;
@@ -312,7 +312,7 @@ internal static class WgmmaGemm
         """);
 
     /// <summary>The two warpgroups' buffers take turns, each with a phase of its own.</summary>
-    private static void NextOutlierBuffer(PtxWriter ptx, WgmmaGemmPlan plan)
+    public static void NextOutlierBuffer(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         if (!plan.PingPong)
         {
