@@ -6,6 +6,8 @@ internal sealed class CpuTarget
     /// <summary>Rows of a tile register.</summary>
     public const int TileRows = 16;
 
+    private const int SideBySideSums = 8;
+
     private CpuTarget(
         CpuInstructionSet instructionSet,
         string suffix,
@@ -73,6 +75,12 @@ internal sealed class CpuTarget
     public bool UsesTiles(int m) => Tiles > 0 && m % TileRows == 0;
 
     public int Lanes => VectorBits / 32;
+
+    /// <summary>
+    /// How many panels of NR output features a kernel of one row reads at once: their sums take half of the registers that there are at least. One where a vector is a
+    /// number, and of machine code.
+    /// </summary>
+    public int PanelsSideBySide(int n) => Lanes == 1 || IsMachineCode ? 1 : System.Math.Max(SideBySideSums * Lanes / n, 1);
 
     public static System.Collections.Generic.IReadOnlyList<CpuTarget> All { get; } = new[]
     {

@@ -88,7 +88,7 @@ public sealed class CpuTuningTests : IDisposable
         bool broken = false;
         Int8KernelSet bad = new("Bad", good.Spec, [.. good.CpuFamilies.Select(family => new CpuKernelFamily(
             family.InstructionSet, family.PanelWidth, family.KGroup, family.Format, family.PairLimit, family.QuantizeRow, family.PackPanel, family.Rows,
-            [.. family.Variants.Select(Broken)]))], [], "0");
+            [.. family.Variants.Select(Broken)], family.WideRow is { } wide ? Broken(wide) : null))], [], "0");
         using CpuTuningWorkload workload = new(bad, 70, 100, 64);
         TuningCandidate[] candidates = [.. workload.Candidates.Where(static candidate => candidate.Pruned is null)];
         Assert.Null(workload.Verify(candidates[0], out _));

@@ -16,6 +16,9 @@ internal sealed record CpuFamilyPlan(CpuInstructionSet InstructionSet, int Panel
 
     public CpuTile Tile(int height) => new(height, PanelWidth, Target.K);
 
+    /// <summary>One row and several panels at once, where that is of use.</summary>
+    public CpuTile? WideRow => Target.PanelsSideBySide(PanelWidth) is > 1 and var panels ? new CpuTile(1, panels * PanelWidth, Target.K) : null;
+
     public string KernelName(int height) => KernelNames.CpuGemm(Tile(height), Target);
 }
 

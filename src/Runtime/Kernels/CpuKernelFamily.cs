@@ -14,6 +14,7 @@ namespace KernelGen.Kernels;
 /// <param name="PackPanel">Packs weight rows into a panel.</param>
 /// <param name="Rows">The row kernels of the same vector width.</param>
 /// <param name="Variants">The microkernels by ascending MR.</param>
+/// <param name="WideRow">The microkernel of one row and several neighbouring panels; null where there is none.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CpuKernelFamily(
     CpuInstructionSet InstructionSet,
@@ -24,7 +25,8 @@ public sealed record CpuKernelFamily(
     CpuQuantizeRow QuantizeRow,
     CpuPackPanel PackPanel,
     CpuRowKernels Rows,
-    IReadOnlyList<CpuGemmVariant> Variants)
+    IReadOnlyList<CpuGemmVariant> Variants,
+    CpuGemmVariant? WideRow)
 {
     /// <summary>Its place in <see cref="Int8KernelSet.CpuFamilies"/>, which sets it.</summary>
     internal int Index { get; set; }

@@ -14,6 +14,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 {
     private CpuKernelFamily Family => family;
 
+    private int TileRows => schedule.TileRows;
+
     private int BlockRows { get; } = family.PairLimit == 0 || schedule.BlockRows % TransposedActivations.GroupRows == 0
         ? schedule.BlockRows
         : throw new ArgumentException(
@@ -65,33 +67,18 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
     {
         using TransposedActivations? transposed = Transpose(activations, [slice], maxDegreeOfParallelism);
 
-        // Several panels to a block of rows that does not stay in the cache until the next panel.
-        int panels = activations.Rows <= BlockRows ? 1 : Math.Max(schedule.BlockColumns / family.PanelWidth, 1), width = panels * family.PanelWidth;
-
-        // Neighbouring panels to one thread: each asks for the next while it is multiplied.
-        CpuParallel.ForRanges(CeilingDivide(slice.PanelCount, panels), 1, maxDegreeOfParallelism, (first, end) =>
+        // Several panels to a block of rows that does not stay in the cache until the next panel; the others as they lie, each asks for the next while it is multiplied.
+        int panels = activations.Rows <= BlockRows ? slice.PanelCount : Math.Max(schedule.BlockColumns / family.PanelWidth, 1);
+        CpuParallel.ForRanges(slice.PanelCount, grain: 1, maxDegreeOfParallelism, (first, end) =>
         {
-            // Sums that are corrected lie together first: rows of the result that are a power of two apart would push each other out of the cache.
-            using Workspace? workspace = slice.Corrections is null ? null : Workspace.Rent(Workspace.SizeOf<int>(TileSize(width)));
-            int* tile = workspace is null ? null : workspace.Take<int>(TileSize(width));
-            for (int block = first; block < end; block++)
+            using PanelProduct product = new(family, schedule.TileRows, activations, transposed);
+            for (int panel = first; panel < end; panel += panels)
             {
-                int firstPanel = block * panels, endPanel = Math.Min(firstPanel + panels, slice.PanelCount);
+                int count = Math.Min(panels, end - panel);
                 for (int done = 0; done < activations.Rows; done += BlockRows)
                 {
-                    int rows = Math.Min(BlockRows, activations.Rows - done), columns = (endPanel - firstPanel) * family.PanelWidth;
-                    int* target = result + (done * resultStride) + (block * width);
-                    int* sums = tile is null ? target : tile;
-                    nint stride = tile is null ? resultStride : width;
-                    for (int panel = firstPanel; panel < endPanel; panel++)
-                    {
-                        MultiplyPanel(activations, transposed, done, rows, slice, panel, sums + ((panel - firstPanel) * family.PanelWidth), stride);
-                    }
-
-                    for (int i = 0; i < rows && sums != target; i++)
-                    {
-                        new ReadOnlySpan<int>(sums + (i * stride), columns).CopyTo(new Span<int>(target + (i * resultStride), columns));
-                    }
+                    product.Multiply(
+                        slice, done, Math.Min(BlockRows, activations.Rows - done), panel, count, result + (done * resultStride) + (panel * family.PanelWidth), resultStride);
                 }
             }
         });
@@ -134,53 +121,13 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
 
     private static int CeilingDivide(int a, int b) => (a + b - 1) / b;
 
-    /// <summary>
-    /// One panel against some rows, in as few tiles as it takes, of about the same height. Which tile does a row never shows, since int32 sums
-    /// are exact.
-    /// </summary>
-    private void MultiplyPanel(
-        QuantizedActivations activations, TransposedActivations? transposed, int firstRow, int rows, WeightPanels slice, int panel, int* c, nint cStride)
-    {
-        ReadOnlySpan<CpuGemmVariant> variants = family.ByRows.AsSpan(0, schedule.TileRows);
-        byte* weights = slice.Panel(panel);
-        nint aOffset = (nint)slice.FirstColumn * activations.ElementBytes;
-        PairCorrections? corrections = slice.Corrections;
-        corrections?.Prefetch(panel);
-        int done = 0;
-        while (done < rows)
-        {
-            int tiles = CeilingDivide(rows - done, variants.Length);
-            CpuGemmVariant variant = variants[CeilingDivide(rows - done, tiles) - 1];
-            variant.Gemm(
-                ref *(activations.Row(firstRow + done) + aOffset), activations.RowBytes, ref *weights, slice.KGroups, ref *(c + (done * cStride)), cStride);
-            done += variant.Tile.M;
-        }
-
-        if (corrections is null)
-        {
-            return;
-        }
-
-        if (transposed is null)
-        {
-            for (int i = 0; i < rows; i++)
-            {
-                corrections.AddProducts(panel, activations.Row(firstRow + i) + aOffset, c + (i * cStride));
-            }
-
-            return;
-        }
-
-        transposed.AddProducts(firstRow, rows, corrections, panel, slice.FirstColumn, c, cStride);
-    }
-
     /// <summary>A thread's work on blocks of results, with the scratch memory that it needs.</summary>
     private sealed class BlockTask<TOutput> : IDisposable
         where TOutput : unmanaged
     {
         private readonly Int8MatMul _owner;
         private readonly QuantizedActivations _activations;
-        private readonly TransposedActivations? _transposed;
+        private readonly PanelProduct _product;
         private readonly Int8Weights _weights;
         private readonly float* _bias;
         private readonly TOutput* _result;
@@ -207,7 +154,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
         {
             _owner = owner;
             _activations = activations;
-            _transposed = transposed;
+            _product = new PanelProduct(owner.Family, owner.TileRows, activations, transposed);
             _weights = weights;
             _bias = bias;
             _result = result;
@@ -228,7 +175,11 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             new Span<float>(_blockBias, _width).Clear();
         }
 
-        public void Dispose() => _workspace.Dispose();
+        public void Dispose()
+        {
+            _product.Dispose();
+            _workspace.Dispose();
+        }
 
         public void Run(int columnBlock, int firstRow, int rows)
         {
@@ -250,7 +201,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
                 }
                 else
                 {
-                    MultiplyBlock(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels);
+                    _product.Multiply(_weights.Slices[0], firstRow + done, blockRows, firstPanel, panels, _tile, _width);
                 }
 
                 // The first multiplication brought the panels into the cache.
@@ -263,14 +214,6 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             }
         }
 
-        private void MultiplyBlock(WeightPanels slice, int firstRow, int rows, int firstPanel, int panels)
-        {
-            for (int p = 0; p < panels; p++)
-            {
-                _owner.MultiplyPanel(_activations, _transposed, firstRow, rows, slice, firstPanel + p, _tile + (p * _owner.Family.PanelWidth), _width);
-            }
-        }
-
         /// <summary>K is longer than 32-bit sums may be: every slice's sums fit, their sum is taken in 64 bits.</summary>
         private void SumSlices(int firstRow, int rows, int firstPanel, int panels)
         {
@@ -278,7 +221,7 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
             new Span<long>(_wideTile, size).Clear();
             foreach (WeightPanels slice in _weights.Slices)
             {
-                MultiplyBlock(slice, firstRow, rows, firstPanel, panels);
+                _product.Multiply(slice, firstRow, rows, firstPanel, panels, _tile, _width);
                 for (int i = 0; i < size; i++)
                 {
                     _wideTile[i] += _tile[i];

@@ -93,46 +93,60 @@ internal sealed unsafe class TransposedActivations : IDisposable
         }
     }
 
-    /// <summary>Adds the products of some rows with a panel's corrections to its sums.</summary>
+    /// <summary>Adds the products of a group's rows with a panel's corrections to its sums.</summary>
     /// <param name="firstRow">The first row, a multiple of <see cref="GroupRows"/>.</param>
-    /// <param name="rows">How many rows.</param>
+    /// <param name="rows">How many rows, up to <see cref="GroupRows"/>.</param>
     /// <param name="corrections">The slice's corrections.</param>
     /// <param name="panel">The panel.</param>
     /// <param name="firstColumn">The first column of the panel's K slice.</param>
-    /// <param name="c">The panel's sums of those rows, and room for as many as make whole eights.</param>
-    /// <param name="cStride">Elements from one row of sums to the next.</param>
-    public void AddProducts(int firstRow, int rows, PairCorrections corrections, int panel, int firstColumn, int* c, nint cStride)
+    /// <param name="sums">The panel's sums of those rows, row by row, overwritten; memory for as many rows as make whole eights.</param>
+    /// <param name="c">The results.</param>
+    /// <param name="cStride">Elements from one row of results to the next.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void AddProducts(int firstRow, int rows, PairCorrections corrections, int panel, int firstColumn, int* sums, int* c, nint cStride)
     {
         const int Lanes = 8, Eights = GroupRows / Lanes;
+        int width = corrections.Width;
 
         // Per 8 weight rows and 8 rows of A a vector for each weight row.
-        Vector256<int>* sums = stackalloc Vector256<int>[corrections.Width * Eights];
-        for (int done = 0; done < rows; done += GroupRows)
+        Vector256<int>* products = stackalloc Vector256<int>[width * Eights];
+        byte* values = _values + (firstRow / GroupRows * _groupBytes) + ((nint)firstColumn << _columnShift);
+        switch (Parts(rows))
         {
-            byte* values = _values + ((firstRow + done) / GroupRows * _groupBytes) + ((nint)firstColumn << _columnShift);
-            int groupRows = Math.Min(GroupRows, rows - done), parts = Parts(groupRows);
-            switch (parts)
+            case 1:
+                SumLanes<OnePart>(values, corrections, panel, products);
+                break;
+            case 2:
+                SumLanes<TwoParts>(values, corrections, panel, products);
+                break;
+            case 3:
+                SumLanes<ThreeParts>(values, corrections, panel, products);
+                break;
+            default:
+                SumLanes<FourParts>(values, corrections, panel, products);
+                break;
+        }
+
+        int row = 0;
+        for (; row + Lanes <= rows; row += Lanes)
+        {
+            for (int lane = 0; lane < width; lane += Lanes)
             {
-                case 1:
-                    SumLanes<OnePart>(values, corrections, panel, sums);
-                    break;
-                case 2:
-                    SumLanes<TwoParts>(values, corrections, panel, sums);
-                    break;
-                case 3:
-                    SumLanes<ThreeParts>(values, corrections, panel, sums);
-                    break;
-                default:
-                    SumLanes<FourParts>(values, corrections, panel, sums);
-                    break;
+                AddTransposed(products + (lane * Eights) + row, sums + (row * width) + lane, width, c + (row * cStride) + lane, cStride);
+            }
+        }
+
+        if (row < rows)
+        {
+            for (int lane = 0; lane < width; lane += Lanes)
+            {
+                int* rest = sums + (row * width) + lane;
+                AddTransposed(products + (lane * Eights) + row, rest, width, rest, width);
             }
 
-            for (int lane = 0; lane < corrections.Width; lane += Lanes)
+            for (; row < rows; row++)
             {
-                for (int row = 0; row < groupRows; row += Lanes)
-                {
-                    AddTransposed(sums + (lane * Eights) + row, c + ((done + row) * cStride) + lane, cStride);
-                }
+                new ReadOnlySpan<int>(sums + (row * width), width).CopyTo(new Span<int>(c + (row * cStride), width));
             }
         }
     }
@@ -228,29 +242,31 @@ internal sealed unsafe class TransposedActivations : IDisposable
         Avx2.Add(sums, Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(fours.AsByte(), deltas), Vector256.Create((short)1)));
 
     /// <summary>Adds 8 vectors, one a column, to 8 columns of 8 rows.</summary>
-    private static void AddTransposed(Vector256<int>* columns, int* c, nint cStride)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddTransposed(Vector256<int>* columns, int* sums, nint sumsStride, int* c, nint cStride)
     {
         Vector256<long> p0 = Avx2.UnpackLow(columns[0], columns[1]).AsInt64(), p1 = Avx2.UnpackHigh(columns[0], columns[1]).AsInt64();
         Vector256<long> p2 = Avx2.UnpackLow(columns[2], columns[3]).AsInt64(), p3 = Avx2.UnpackHigh(columns[2], columns[3]).AsInt64();
         Vector256<long> p4 = Avx2.UnpackLow(columns[4], columns[5]).AsInt64(), p5 = Avx2.UnpackHigh(columns[4], columns[5]).AsInt64();
         Vector256<long> p6 = Avx2.UnpackLow(columns[6], columns[7]).AsInt64(), p7 = Avx2.UnpackHigh(columns[6], columns[7]).AsInt64();
-        AddRows(c, cStride, Avx2.UnpackLow(p0, p2), Avx2.UnpackLow(p4, p6));
-        AddRows(c + cStride, cStride, Avx2.UnpackHigh(p0, p2), Avx2.UnpackHigh(p4, p6));
-        AddRows(c + (2 * cStride), cStride, Avx2.UnpackLow(p1, p3), Avx2.UnpackLow(p5, p7));
-        AddRows(c + (3 * cStride), cStride, Avx2.UnpackHigh(p1, p3), Avx2.UnpackHigh(p5, p7));
+        AddRows(sums, sumsStride, c, cStride, Avx2.UnpackLow(p0, p2), Avx2.UnpackLow(p4, p6));
+        AddRows(sums + sumsStride, sumsStride, c + cStride, cStride, Avx2.UnpackHigh(p0, p2), Avx2.UnpackHigh(p4, p6));
+        AddRows(sums + (2 * sumsStride), sumsStride, c + (2 * cStride), cStride, Avx2.UnpackLow(p1, p3), Avx2.UnpackLow(p5, p7));
+        AddRows(sums + (3 * sumsStride), sumsStride, c + (3 * cStride), cStride, Avx2.UnpackHigh(p1, p3), Avx2.UnpackHigh(p5, p7));
     }
 
-    /// <summary>Adds a row, the lower halves, and the one four below, the upper halves.</summary>
-    /// <param name="c">The row's sums.</param>
-    /// <param name="cStride">Elements from one row of sums to the next.</param>
+    /// <summary>Adds to a row, the lower halves, and to the one four below, the upper halves.</summary>
+    /// <param name="sums">The row's sums.</param>
+    /// <param name="sumsStride">Elements from one row of sums to the next.</param>
+    /// <param name="c">The row's results.</param>
+    /// <param name="cStride">Elements from one row of results to the next.</param>
     /// <param name="left">Columns 0 to 3 of both rows.</param>
     /// <param name="right">Columns 4 to 7.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddRows(int* c, nint cStride, Vector256<long> left, Vector256<long> right)
+    private static void AddRows(int* sums, nint sumsStride, int* c, nint cStride, Vector256<long> left, Vector256<long> right)
     {
-        int* lower = c + (4 * cStride);
-        (Vector256.Load(c) + Avx2.Permute2x128(left, right, 0x20).AsInt32()).Store(c);
-        (Vector256.Load(lower) + Avx2.Permute2x128(left, right, 0x31).AsInt32()).Store(lower);
+        (Vector256.Load(sums) + Avx2.Permute2x128(left, right, 0x20).AsInt32()).Store(c);
+        (Vector256.Load(sums + (4 * sumsStride)) + Avx2.Permute2x128(left, right, 0x31).AsInt32()).Store(c + (4 * cStride));
     }
 
     /// <summary>How many parts of a group there are: a type, so that the compiler writes a loop for each.</summary>

@@ -89,7 +89,10 @@ internal static class CpuEmitter
             writer.Line($"            new({CSharpLiterals.Of(family.KernelName(height))}, new({tile.M}, {tile.N}, {tile.K}), {kernel}),");
         }
 
-        writer.Line("        }),");
+        string wide = family.WideRow is { } tile1
+            ? $"new({CSharpLiterals.Of(KernelNames.CpuGemm(tile1, family.Target))}, new({tile1.M}, {tile1.N}, {tile1.K}), {className}.{CpuGemmEmitter.MethodName(tile1)})"
+            : "null";
+        writer.Line($"        }}, {wide}),");
     }
 
     private static string ClassName(CpuFamilyPlan family) => $"{family.InstructionSet}Width{family.PanelWidth}";

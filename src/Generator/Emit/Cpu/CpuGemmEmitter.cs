@@ -32,6 +32,12 @@ internal static class CpuGemmEmitter
             writer.Line();
             WriteKernel(writer, family, height);
         }
+
+        if (family.WideRow is { } wide)
+        {
+            writer.Line();
+            WriteWideRow(writer, family, wide);
+        }
     }
 
     public static string MethodName(CpuTile tile) => $"Gemm{tile.M}x{tile.N}";
@@ -117,6 +123,57 @@ internal static class CpuGemmEmitter
         }
     }
 
+    /// <summary>
+    /// One row against several neighbouring panels at once. It waits for weights from memory, and a processor fetches several streams of addresses faster ahead than one;
+    /// asking for what it fetches anyway would slow it down.
+    /// </summary>
+    private static void WriteWideRow(CodeWriter writer, CpuFamilyPlan family, CpuTile tile)
+    {
+        CpuTarget target = family.Target;
+        int panels = tile.N / family.PanelWidth, vectors = family.PanelWidth / target.Lanes, panelStep = vectors * WeightBytes(target);
+        bool header = target.Format == ActivationFormat.UInt8;
+        int headerBytes = header ? family.PanelWidth * sizeof(int) : 0;
+        writer.Line($"/// <summary>{KernelNames.CpuGemm(tile, target)}: 1 x {tile.N} results of {panels} panels in {panels * vectors} accumulators, {tile.K} of K a step.</summary>");
+        writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]");
+        using (writer.Block($"internal static void {MethodName(tile)}(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)"))
+        {
+            writer.Line($"nint end = kGroups * {GroupBytes(target)};");
+            writer.Line($"nint panelBytes = (kGroups * {panelStep}) + {headerBytes};");
+            foreach (int p in Enumerable.Range(0, panels))
+            {
+                writer.Line(p == 0 ? "ref byte panel0 = ref panel;" : $"ref byte panel{p} = ref {Unsafe}.AddByteOffset(ref panel{p - 1}, panelBytes);");
+            }
+
+            foreach (int p in Enumerable.Range(0, panels))
+            {
+                writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{p}_{j} = {(header ? $"Header(ref panel{p}, {j})" : "Zero")};")));
+            }
+
+            writer.Line($"nint at = {headerBytes};");
+            using (writer.Block($"for (nint k = 0; k < end; k += {GroupBytes(target)})"))
+            {
+                writer.Line("var x = Broadcast(ref a, k);");
+                foreach (int p in Enumerable.Range(0, panels))
+                {
+                    foreach (int j in Enumerable.Range(0, vectors))
+                    {
+                        writer.Line($"c{p}_{j} = MultiplyAdd(c{p}_{j}, x, Weights(ref panel{p}, at + {j * WeightBytes(target)}));");
+                    }
+                }
+
+                writer.Line($"at += {panelStep};");
+            }
+
+            foreach (int p in Enumerable.Range(0, panels))
+            {
+                foreach (int j in Enumerable.Range(0, vectors))
+                {
+                    writer.Line($"Store(ref c, {(p * family.PanelWidth) + (j * target.Lanes)}, c{p}_{j});");
+                }
+            }
+        }
+    }
+
     /// <summary>What one instruction set does for a vector of sums: start it, load weights, broadcast a K group, multiply and add, store.</summary>
     private static void WriteInstructions(CodeWriter writer, CpuTarget target)
     {
@@ -130,11 +187,11 @@ internal static class CpuGemmEmitter
             _ => ($"{vector}<int>", $"{vector}<short>", $"{vector}<short>"),
         };
         string group = $"{Unsafe}.ReadUnaligned<int>(ref {Unsafe}.AddByteOffset(ref row, offset))";
-        string loadBytes = $"ref {Unsafe}.AddByteOffset(ref panel, (nint)offset)";
+        string loadBytes = $"ref {Unsafe}.AddByteOffset(ref panel, offset)";
         (string Weights, string Broadcast, string MultiplyAdd) bodies = target.InstructionSet switch
         {
             CpuInstructionSet.Scalar => (
-                $"unchecked((sbyte){Unsafe}.AddByteOffset(ref panel, (nint)offset))",
+                $"unchecked((sbyte){Unsafe}.AddByteOffset(ref panel, offset))",
                 $"unchecked((sbyte){Unsafe}.AddByteOffset(ref row, offset))",
                 "sum + (a * w)"),
             CpuInstructionSet.Avx2 => (
@@ -171,7 +228,7 @@ internal static class CpuGemmEmitter
         writer.Line();
         writer.Line($"/// <summary>The weights of {target.Lanes} output feature{(scalar ? string.Empty : "s")}, {target.K} of K each.</summary>");
         writer.Line(Inline);
-        writer.Line($"private static {types.Weights} Weights(ref byte panel, int offset) =>");
+        writer.Line($"private static {types.Weights} Weights(ref byte panel, nint offset) =>");
         writer.Line($"    {bodies.Weights};");
         writer.Line();
         writer.Line($"/// <summary>{target.K} of K of one activation row, in every lane.</summary>");
