@@ -30,6 +30,12 @@ internal struct CpuGemmArguments
     /// <summary>K divided by the values of a group, rounded up to an even number.</summary>
     public long KGroups;
 
+    /// <summary>What the sums start from.</summary>
+    public ulong Start;
+
+    /// <summary>Elements from one row of it to the next.</summary>
+    public long StartStride;
+
     /// <summary>The int32 tile.</summary>
     public ulong C;
 

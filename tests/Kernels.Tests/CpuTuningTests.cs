@@ -88,7 +88,7 @@ public sealed class CpuTuningTests : IDisposable
         bool broken = false;
         Int8KernelSet bad = new("Bad", good.Spec, [.. good.CpuFamilies.Select(family => new CpuKernelFamily(
             family.InstructionSet, family.PanelWidth, family.KGroup, family.Format, family.PairLimit, family.QuantizeRow, family.PackPanel, family.Rows,
-            [.. family.Variants.Select(Broken)], family.WideRow is { } wide ? Broken(wide) : null))], [], "0");
+            [.. family.Variants.Select(Broken)], family.WideRow))], [], "0");
         using CpuTuningWorkload workload = new(bad, 70, 100, 64);
         TuningCandidate[] candidates = [.. workload.Candidates.Where(static candidate => candidate.Pruned is null)];
         Assert.Null(workload.Verify(candidates[0], out _));
@@ -99,9 +99,9 @@ public sealed class CpuTuningTests : IDisposable
 
         CpuGemmVariant Broken(CpuGemmVariant variant) => variant with
         {
-            Gemm = (ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride) =>
+            Gemm = (ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride) =>
             {
-                variant.Gemm(ref a, aStride, ref panel, kGroups, ref c, cStride);
+                variant.Gemm(ref a, aStride, ref panel, kGroups, ref start, startStride, ref c, cStride);
                 c += broken ? 1 : 0;
             },
         };

@@ -17,7 +17,7 @@ public sealed class GemmVariantTests
     {
         CpuKernelFamily family = TestSpecs.Family(set, familyName);
         int c = family.KGroup;
-        foreach (CpuGemmVariant variant in family.WideRow is { } wide ? [.. family.Variants, wide] : family.Variants)
+        foreach (CpuGemmVariant variant in family.WideRow is { } wide ? [.. family.Variants, OneRow(wide)] : family.Variants)
         {
             foreach (int k in new[] { 1, c, c + 1, (2 * c) - 1, 31, 64, 65, 193 }.Distinct())
             {
@@ -29,6 +29,11 @@ public sealed class GemmVariantTests
             CheckTile(family, variant, 1024, seed: 3, random => random.Next(2) == 0 ? -127 : 127);
         }
     }
+
+    private static CpuGemmVariant OneRow(CpuGemmRowVariant wide) => new(
+        wide.Name,
+        wide.Tile,
+        (ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride) => wide.Gemm(ref a, ref panel, kGroups, ref c));
 
     private static unsafe void CheckTile(CpuKernelFamily family, CpuGemmVariant variant, int k, int seed, Func<Random, int> value)
     {
@@ -74,7 +79,24 @@ public sealed class GemmVariantTests
 
         int[] c = new int[tile.M * (tile.N + 3)];
         Array.Fill(c, int.MinValue);
-        variant.Gemm(ref *values, stride, ref *panels.Panel(0), panels.KGroups, ref c[0], tile.N + 3);
+        variant.Gemm(ref *values, stride, ref *panels.Panel(0), panels.KGroups, ref *(int*)panels.Panel(0), 0, ref c[0], tile.N + 3);
+        if (family.Format == ActivationFormat.UInt8 && tile.N == width)
+        {
+            // The same from a start of its own for every row.
+            int[] start = new int[tile.M * (width + 1)], other = new int[c.Length];
+            for (int i = 0; i < start.Length; i++)
+            {
+                start[i] = i % (width + 1) < width ? ((int*)panels.Panel(0))[i % (width + 1)] + (1000 * i) : int.MaxValue;
+            }
+
+            Array.Fill(other, int.MinValue);
+            variant.Gemm(ref *values, stride, ref *panels.Panel(0), panels.KGroups, ref start[0], width + 1, ref other[0], tile.N + 3);
+            for (int i = 0; i < c.Length; i++)
+            {
+                int row = i / (tile.N + 3), column = i % (tile.N + 3), more = column < width ? 1000 * ((row * (width + 1)) + column) : 0;
+                Assert.True(other[i] == c[i] + more, $"{variant.Name}, K = {k}, [{row},{column}]: {other[i]}, not {c[i] + more}");
+            }
+        }
 
         // The kernel multiplies what the panel holds; the product of what packing took from it with activations plus 128 is added afterwards.
         sbyte[,] weights = new sbyte[tile.N, k];

@@ -9,10 +9,24 @@ namespace KernelGen.Kernels;
 /// <param name="aStride">Bytes from one row of A to the next.</param>
 /// <param name="panel">A panel written by <see cref="CpuPackPanel"/> with the same layout.</param>
 /// <param name="kGroups">K divided by the tile's c, rounded up to an even number.</param>
+/// <param name="start">
+/// What the sums of unsigned activations start from, a row of NR for every row of A: the panel's header, or with it the products with what packing took from the panel.
+/// Those of signed activations start from zero.
+/// </param>
+/// <param name="startStride">Elements from one row of it to the next; 0 where all rows start alike.</param>
 /// <param name="c">The int32 tile, row-major, overwritten.</param>
 /// <param name="cStride">Elements from one row of the tile to the next.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public delegate void CpuGemm(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride);
+public delegate void CpuGemm(
+    ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride);
+
+/// <summary>Multiplies one row with several neighbouring panels; the sums of unsigned activations start from the panels' headers.</summary>
+/// <param name="a">The quantized row, as <see cref="CpuGemm"/> has it.</param>
+/// <param name="panel">The first panel; the others lie behind it.</param>
+/// <param name="kGroups">K divided by the panels' c, rounded up to an even number.</param>
+/// <param name="c">The int32 results of all panels, overwritten.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public delegate void CpuGemmRow(ref byte a, ref byte panel, nint kGroups, ref int c);
 
 /// <summary>
 /// Interleaves up to NR rows of int8 weights into a panel: an int32 header per output feature where the format needs one, then for every

@@ -26,7 +26,7 @@ public sealed record CpuKernelFamily(
     CpuPackPanel PackPanel,
     CpuRowKernels Rows,
     IReadOnlyList<CpuGemmVariant> Variants,
-    CpuGemmVariant? WideRow)
+    CpuGemmRowVariant? WideRow)
 {
     /// <summary>Its place in <see cref="Int8KernelSet.CpuFamilies"/>, which sets it.</summary>
     internal int Index { get; set; }
@@ -42,3 +42,10 @@ public sealed record CpuKernelFamily(
 /// <param name="Gemm">The kernel.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CpuGemmVariant(string Name, CpuTile Tile, CpuGemm Gemm);
+
+/// <summary>The generated microkernel of one row and several panels.</summary>
+/// <param name="Name">The computed kernel name, e.g. <c>int8_gemm_s8_s32_1x64c2_avx2</c>.</param>
+/// <param name="Tile">Its register tile, some panels wide.</param>
+/// <param name="Gemm">The kernel.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CpuGemmRowVariant(string Name, CpuTile Tile, CpuGemmRow Gemm);

@@ -33,11 +33,11 @@ public static unsafe class CpuMachineCode
         private readonly Lazy<nint> _entry = new(() => ExecutableMemory.LoadFunction(code()));
 
         /// <exception cref="PlatformNotSupportedException">The system refuses executable memory.</exception>
-        public void Multiply(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+        public void Multiply(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
         {
             fixed (byte* aPointer = &a, panelPointer = &panel)
             {
-                fixed (int* cPointer = &c)
+                fixed (int* startPointer = &start, cPointer = &c)
                 {
                     CpuGemmArguments arguments = new()
                     {
@@ -45,6 +45,8 @@ public static unsafe class CpuMachineCode
                         AStride = aStride,
                         Panel = (ulong)panelPointer,
                         KGroups = kGroups,
+                        Start = (ulong)startPointer,
+                        StartStride = startStride,
                         C = (ulong)cPointer,
                         CStride = cStride,
                     };

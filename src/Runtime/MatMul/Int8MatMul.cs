@@ -77,8 +77,8 @@ internal sealed unsafe class Int8MatMul(Int8Spec spec, CpuKernelFamily family, C
                 int count = Math.Min(panels, end - panel);
                 for (int done = 0; done < activations.Rows; done += BlockRows)
                 {
-                    product.Multiply(
-                        slice, done, Math.Min(BlockRows, activations.Rows - done), panel, count, result + (done * resultStride) + (panel * family.PanelWidth), resultStride);
+                    int rows = Math.Min(BlockRows, activations.Rows - done);
+                    product.Multiply(slice, done, rows, panel, count, result + (done * resultStride) + (panel * family.PanelWidth), resultStride);
                 }
             }
         });

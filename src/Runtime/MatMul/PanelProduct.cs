@@ -13,12 +13,12 @@ internal sealed unsafe class PanelProduct : IDisposable
 
     private readonly CpuGemmVariant[] _byRows;
 
-    private readonly CpuGemmVariant? _wideRow;
+    private readonly CpuGemmRowVariant? _wideRow;
 
     private readonly Workspace? _workspace;
 
-    /// <summary>Sums of one panel before they are corrected; they lie together, where rows of results that are a power of two apart would push each other out of the cache.</summary>
-    private readonly int* _sums;
+    /// <summary>What a panel's sums start from where corrections are added.</summary>
+    private readonly int* _start;
 
     /// <param name="family">The kernels.</param>
     /// <param name="tileRows">Rows of the tallest tile that is used.</param>
@@ -35,7 +35,7 @@ internal sealed unsafe class PanelProduct : IDisposable
             // The last tile may be taller than the rows that are left.
             nint size = (nint)(TransposedActivations.GroupRows + tileRows) * family.PanelWidth;
             _workspace = Workspace.Rent(Workspace.SizeOf<int>(size));
-            _sums = _workspace.Take<int>(size);
+            _start = _workspace.Take<int>(size);
         }
     }
 
@@ -57,7 +57,7 @@ internal sealed unsafe class PanelProduct : IDisposable
             int together = _wideRow.Tile.N / width;
             for (; firstPanel + together <= endPanel; firstPanel += together, c += _wideRow.Tile.N)
             {
-                _wideRow.Gemm(ref *Row(slice, firstRow), _activations.RowBytes, ref *slice.Panel(firstPanel), slice.KGroups, ref *c, cStride);
+                _wideRow.Gemm(ref *Row(slice, firstRow), ref *slice.Panel(firstPanel), slice.KGroups, ref *c);
                 for (int p = 0; p < together; p++)
                 {
                     slice.Corrections?.AddProducts(firstPanel + p, Row(slice, firstRow), c + (p * width));
@@ -75,20 +75,15 @@ internal sealed unsafe class PanelProduct : IDisposable
 
     private void MultiplyPanel(WeightPanels slice, int firstRow, int rows, int panel, int* c, nint cStride)
     {
+        int* header = (int*)slice.Panel(panel);
         PairCorrections? corrections = slice.Corrections;
-        if (corrections is null)
+        corrections?.Prefetch(panel);
+        if (corrections is null || _transposed is null)
         {
-            MultiplyTiles(slice, firstRow, rows, panel, c, cStride);
-            return;
-        }
-
-        corrections.Prefetch(panel);
-        if (_transposed is null)
-        {
-            MultiplyTiles(slice, firstRow, rows, panel, c, cStride);
+            MultiplyTiles(slice, firstRow, rows, panel, header, 0, c, cStride);
             for (int i = 0; i < rows; i++)
             {
-                corrections.AddProducts(panel, Row(slice, firstRow + i), c + (i * cStride));
+                corrections?.AddProducts(panel, Row(slice, firstRow + i), c + (i * cStride));
             }
 
             return;
@@ -97,8 +92,8 @@ internal sealed unsafe class PanelProduct : IDisposable
         for (int done = 0; done < rows; done += TransposedActivations.GroupRows)
         {
             int groupRows = Math.Min(TransposedActivations.GroupRows, rows - done);
-            MultiplyTiles(slice, firstRow + done, groupRows, panel, _sums, slice.Family.PanelWidth);
-            _transposed.AddProducts(firstRow + done, groupRows, corrections, panel, slice.FirstColumn, _sums, c + (done * cStride), cStride);
+            _transposed.Multiply(firstRow + done, groupRows, corrections, panel, slice.FirstColumn, header, _start);
+            MultiplyTiles(slice, firstRow + done, groupRows, panel, _start, slice.Family.PanelWidth, c + (done * cStride), cStride);
         }
     }
 
@@ -106,16 +101,21 @@ internal sealed unsafe class PanelProduct : IDisposable
     /// One panel against some rows, in as few tiles as it takes, of about the same height. Which tile does a row never shows, since int32 sums
     /// are exact.
     /// </summary>
-    private void MultiplyTiles(WeightPanels slice, int firstRow, int rows, int panel, int* c, nint cStride)
+    private void MultiplyTiles(WeightPanels slice, int firstRow, int rows, int panel, int* start, nint startStride, int* c, nint cStride)
     {
-        int done = 0;
-        while (done < rows)
+        // Nothing of a tile is under way while the next is chosen: no division in the loop.
+        int tiles = (rows + _byRows.Length - 1) / _byRows.Length, height = (rows + tiles - 1) / tiles, tall = rows - ((height - 1) * tiles);
+        byte* a = Row(slice, firstRow), weights = slice.Panel(panel);
+        nint aStride = _activations.RowBytes, kGroups = slice.KGroups;
+        for (; rows > 0; tall--)
         {
-            int tiles = (rows - done + _byRows.Length - 1) / _byRows.Length;
-            CpuGemmVariant variant = _byRows[((rows - done + tiles - 1) / tiles) - 1];
-            variant.Gemm(
-                ref *Row(slice, firstRow + done), _activations.RowBytes, ref *slice.Panel(panel), slice.KGroups, ref *(c + (done * cStride)), cStride);
-            done += variant.Tile.M;
+            CpuGemmVariant variant = _byRows[Math.Min(tall > 0 ? height : height - 1, rows) - 1];
+            variant.Gemm(ref *a, aStride, ref *weights, kGroups, ref *start, startStride, ref *c, cStride);
+            int done = variant.Tile.M;
+            rows -= done;
+            a += done * aStride;
+            start += done * startStride;
+            c += done * cStride;
         }
     }
 }

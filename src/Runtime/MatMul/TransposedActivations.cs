@@ -93,17 +93,16 @@ internal sealed unsafe class TransposedActivations : IDisposable
         }
     }
 
-    /// <summary>Adds the products of a group's rows with a panel's corrections to its sums.</summary>
+    /// <summary>Multiplies a group's rows with a panel's corrections.</summary>
     /// <param name="firstRow">The first row, a multiple of <see cref="GroupRows"/>.</param>
     /// <param name="rows">How many rows, up to <see cref="GroupRows"/>.</param>
     /// <param name="corrections">The slice's corrections.</param>
     /// <param name="panel">The panel.</param>
     /// <param name="firstColumn">The first column of the panel's K slice.</param>
-    /// <param name="sums">The panel's sums of those rows, row by row, overwritten; memory for as many rows as make whole eights.</param>
-    /// <param name="c">The results.</param>
-    /// <param name="cStride">Elements from one row of results to the next.</param>
+    /// <param name="header">The panel's header, which is added to every row.</param>
+    /// <param name="c">The results, row by row, of the rows and as many more as make whole eights.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void AddProducts(int firstRow, int rows, PairCorrections corrections, int panel, int firstColumn, int* sums, int* c, nint cStride)
+    public void Multiply(int firstRow, int rows, PairCorrections corrections, int panel, int firstColumn, int* header, int* c)
     {
         const int Lanes = 8, Eights = GroupRows / Lanes;
         int width = corrections.Width;
@@ -114,46 +113,31 @@ internal sealed unsafe class TransposedActivations : IDisposable
         switch (Parts(rows))
         {
             case 1:
-                SumLanes<OnePart>(values, corrections, panel, products);
+                SumLanes<OnePart>(values, corrections, panel, header, products);
                 break;
             case 2:
-                SumLanes<TwoParts>(values, corrections, panel, products);
+                SumLanes<TwoParts>(values, corrections, panel, header, products);
                 break;
             case 3:
-                SumLanes<ThreeParts>(values, corrections, panel, products);
+                SumLanes<ThreeParts>(values, corrections, panel, header, products);
                 break;
             default:
-                SumLanes<FourParts>(values, corrections, panel, products);
+                SumLanes<FourParts>(values, corrections, panel, header, products);
                 break;
         }
 
-        int row = 0;
-        for (; row + Lanes <= rows; row += Lanes)
+        for (int row = 0; row < rows; row += Lanes)
         {
             for (int lane = 0; lane < width; lane += Lanes)
             {
-                AddTransposed(products + (lane * Eights) + row, sums + (row * width) + lane, width, c + (row * cStride) + lane, cStride);
-            }
-        }
-
-        if (row < rows)
-        {
-            for (int lane = 0; lane < width; lane += Lanes)
-            {
-                int* rest = sums + (row * width) + lane;
-                AddTransposed(products + (lane * Eights) + row, rest, width, rest, width);
-            }
-
-            for (; row < rows; row++)
-            {
-                new ReadOnlySpan<int>(sums + (row * width), width).CopyTo(new Span<int>(c + (row * cStride), width));
+                Transpose(products + (lane * Eights) + row, c + (row * width) + lane, width);
             }
         }
     }
 
     public void Dispose() => _workspace.Dispose();
 
-    private void SumLanes<TParts>(byte* values, PairCorrections corrections, int panel, Vector256<int>* sums)
+    private void SumLanes<TParts>(byte* values, PairCorrections corrections, int panel, int* header, Vector256<int>* sums)
         where TParts : IParts
     {
         PairCorrections.PanelLists lists = corrections.Panel(panel);
@@ -161,7 +145,7 @@ internal sealed unsafe class TransposedActivations : IDisposable
         for (int list = 0; list < corrections.Width; list++)
         {
             int lane = lists.Lanes[list], count = lists.Counts[list];
-            SumLane<TParts>(values, _columnShift, entry, count, sums + (lane / 8 * GroupRows) + (lane % 8));
+            SumLane<TParts>(values, _columnShift, entry, count, header[lane], sums + (lane / 8 * GroupRows) + (lane % 8));
             entry += count;
         }
 
@@ -170,10 +154,10 @@ internal sealed unsafe class TransposedActivations : IDisposable
 
     /// <summary>The products of up to 64 rows with one weight row's corrections; sums of eight rows a vector, eight vectors apart.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void SumLane<TParts>(byte* at, int shift, PairCorrections.Entry* entry, int count, Vector256<int>* sums)
+    private static void SumLane<TParts>(byte* at, int shift, PairCorrections.Entry* entry, int count, int start, Vector256<int>* sums)
         where TParts : IParts
     {
-        Vector256<int> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+        Vector256<int> s0 = Vector256.Create(start), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
         for (; count > 0; count--, entry++)
         {
             byte* k0 = at + ((nint)entry->Gap0 << shift);
@@ -241,32 +225,30 @@ internal sealed unsafe class TransposedActivations : IDisposable
     private static Vector256<int> MultiplyAdd(Vector256<int> sums, Vector256<short> fours, Vector256<sbyte> deltas) =>
         Avx2.Add(sums, Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(fours.AsByte(), deltas), Vector256.Create((short)1)));
 
-    /// <summary>Adds 8 vectors, one a column, to 8 columns of 8 rows.</summary>
+    /// <summary>Makes 8 rows of 8 columns.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddTransposed(Vector256<int>* columns, int* sums, nint sumsStride, int* c, nint cStride)
+    private static void Transpose(Vector256<int>* columns, int* rows, nint stride)
     {
         Vector256<long> p0 = Avx2.UnpackLow(columns[0], columns[1]).AsInt64(), p1 = Avx2.UnpackHigh(columns[0], columns[1]).AsInt64();
         Vector256<long> p2 = Avx2.UnpackLow(columns[2], columns[3]).AsInt64(), p3 = Avx2.UnpackHigh(columns[2], columns[3]).AsInt64();
         Vector256<long> p4 = Avx2.UnpackLow(columns[4], columns[5]).AsInt64(), p5 = Avx2.UnpackHigh(columns[4], columns[5]).AsInt64();
         Vector256<long> p6 = Avx2.UnpackLow(columns[6], columns[7]).AsInt64(), p7 = Avx2.UnpackHigh(columns[6], columns[7]).AsInt64();
-        AddRows(sums, sumsStride, c, cStride, Avx2.UnpackLow(p0, p2), Avx2.UnpackLow(p4, p6));
-        AddRows(sums + sumsStride, sumsStride, c + cStride, cStride, Avx2.UnpackHigh(p0, p2), Avx2.UnpackHigh(p4, p6));
-        AddRows(sums + (2 * sumsStride), sumsStride, c + (2 * cStride), cStride, Avx2.UnpackLow(p1, p3), Avx2.UnpackLow(p5, p7));
-        AddRows(sums + (3 * sumsStride), sumsStride, c + (3 * cStride), cStride, Avx2.UnpackHigh(p1, p3), Avx2.UnpackHigh(p5, p7));
+        StoreRows(rows, stride, Avx2.UnpackLow(p0, p2), Avx2.UnpackLow(p4, p6));
+        StoreRows(rows + stride, stride, Avx2.UnpackHigh(p0, p2), Avx2.UnpackHigh(p4, p6));
+        StoreRows(rows + (2 * stride), stride, Avx2.UnpackLow(p1, p3), Avx2.UnpackLow(p5, p7));
+        StoreRows(rows + (3 * stride), stride, Avx2.UnpackHigh(p1, p3), Avx2.UnpackHigh(p5, p7));
     }
 
-    /// <summary>Adds to a row, the lower halves, and to the one four below, the upper halves.</summary>
-    /// <param name="sums">The row's sums.</param>
-    /// <param name="sumsStride">Elements from one row of sums to the next.</param>
-    /// <param name="c">The row's results.</param>
-    /// <param name="cStride">Elements from one row of results to the next.</param>
+    /// <summary>Stores a row, the lower halves, and the one four below, the upper halves.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
     /// <param name="left">Columns 0 to 3 of both rows.</param>
     /// <param name="right">Columns 4 to 7.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddRows(int* sums, nint sumsStride, int* c, nint cStride, Vector256<long> left, Vector256<long> right)
+    private static void StoreRows(int* row, nint stride, Vector256<long> left, Vector256<long> right)
     {
-        (Vector256.Load(sums) + Avx2.Permute2x128(left, right, 0x20).AsInt32()).Store(c);
-        (Vector256.Load(sums + (4 * sumsStride)) + Avx2.Permute2x128(left, right, 0x31).AsInt32()).Store(c + (4 * cStride));
+        Avx2.Permute2x128(left, right, 0x20).AsInt32().Store(row);
+        Avx2.Permute2x128(left, right, 0x31).AsInt32().Store(row + (4 * stride));
     }
 
     /// <summary>How many parts of a group there are: a type, so that the compiler writes a loop for each.</summary>

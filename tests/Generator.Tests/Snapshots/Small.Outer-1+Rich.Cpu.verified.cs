@@ -25,28 +25,28 @@ partial class Outer<T>
                     {
                         new("int8_gemm_s8_s32_1x4c1_scalar", new(1, 4, 1), ScalarWidth4.Gemm1x4),
                         new("int8_gemm_s8_s32_2x4c1_scalar", new(2, 4, 1), ScalarWidth4.Gemm2x4),
-                    }),
+                    }, null),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.Avx2, 8, 2, global::KernelGen.ActivationFormat.Int16, 0,
                     Avx2Width8.QuantizeRow, Avx2Width8.PackPanel, Vector256RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_s8_s32_1x8c2_avx2", new(1, 8, 2), Avx2Width8.Gemm1x8),
-                    }),
+                    }, new("int8_gemm_s8_s32_1x64c2_avx2", new(1, 64, 2), Avx2Width8.Gemm1x64)),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.Avx2Bytes, 8, 4, global::KernelGen.ActivationFormat.UInt8, 128,
                     Avx2BytesWidth8.QuantizeRow, Avx2BytesWidth8.PackPanel, Vector256RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_u8s8_s32_1x8c4_avx2", new(1, 8, 4), Avx2BytesWidth8.Gemm1x8),
-                    }),
+                    }, new("int8_gemm_u8s8_s32_1x64c4_avx2", new(1, 64, 4), Avx2BytesWidth8.Gemm1x64)),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.AvxVnni, 8, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                     AvxVnniWidth8.QuantizeRow, AvxVnniWidth8.PackPanel, Vector256RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_u8s8_s32_1x8c4_avxvnni", new(1, 8, 4), AvxVnniWidth8.Gemm1x8),
-                    }),
+                    }, new("int8_gemm_u8s8_s32_1x64c4_avxvnni", new(1, 64, 4), AvxVnniWidth8.Gemm1x64)),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.Avx512, 32, 2, global::KernelGen.ActivationFormat.Int16, 0,
                     Avx512Width32.QuantizeRow, Avx512Width32.PackPanel, Vector512RowsKernels,
@@ -56,7 +56,7 @@ partial class Outer<T>
                         new("int8_gemm_s8_s32_4x32c2_avx512", new(4, 32, 2), Avx512Width32.Gemm4x32),
                         new("int8_gemm_s8_s32_8x32c2_avx512", new(8, 32, 2), Avx512Width32.Gemm8x32),
                         new("int8_gemm_s8_s32_12x32c2_avx512", new(12, 32, 2), Avx512Width32.Gemm12x32),
-                    }),
+                    }, new("int8_gemm_s8_s32_1x128c2_avx512", new(1, 128, 2), Avx512Width32.Gemm1x128)),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.Avx512Vnni, 32, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                     Avx512VnniWidth32.QuantizeRow, Avx512VnniWidth32.PackPanel, Vector512RowsKernels,
@@ -66,7 +66,7 @@ partial class Outer<T>
                         new("int8_gemm_u8s8_s32_2x32c4_avx512vnni", new(2, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm2x32)),
                         new("int8_gemm_u8s8_s32_4x32c4_avx512vnni", new(4, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm4x32)),
                         new("int8_gemm_u8s8_s32_8x32c4_avx512vnni", new(8, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth32.Gemm8x32)),
-                    }),
+                    }, null),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.Amx, 32, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                     AmxWidth32.QuantizeRow, AmxWidth32.PackPanel, Vector512RowsKernels,
@@ -78,14 +78,14 @@ partial class Outer<T>
                         new("int8_gemm_u8s8_s32_8x32c4_amx", new(8, 32, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth32.Gemm8x32)),
                         new("int8_gemm_u8s8_s32_16x32c4_amx", new(16, 32, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth32.Gemm16x32)),
                         new("int8_gemm_u8s8_s32_32x32c4_amx", new(32, 32, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth32.Gemm32x32)),
-                    }),
+                    }, null),
                 new global::KernelGen.Kernels.CpuKernelFamily(
                     global::KernelGen.CpuInstructionSet.ArmDp, 8, 4, global::KernelGen.ActivationFormat.Int8, 0,
                     ArmDpWidth8.QuantizeRow, ArmDpWidth8.PackPanel, Vector128RowsKernels,
                     new global::KernelGen.Kernels.CpuGemmVariant[]
                     {
                         new("int8_gemm_s8_s32_1x8c4_armdp", new(1, 8, 4), ArmDpWidth8.Gemm1x8),
-                    }),
+                    }, new("int8_gemm_s8_s32_1x32c4_armdp", new(1, 32, 4), ArmDpWidth8.Gemm1x32)),
             };
 
             private static class ScalarRows
@@ -1039,8 +1039,8 @@ partial class Outer<T>
 
                 /// <summary>The weights of 1 output feature, 1 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static int Weights(ref byte panel, int offset) =>
-                    unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset));
+                private static int Weights(ref byte panel, nint offset) =>
+                    unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset));
 
                 /// <summary>1 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1057,14 +1057,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_1x4c1_scalar: 1 x 4 results in 4 accumulators, 1 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var start2 = Zero;
-                    var start3 = Zero;
-                    var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                    var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
                     var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
@@ -1101,16 +1097,12 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm2x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm2x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
                     ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var start2 = Zero;
-                    var start3 = Zero;
-                    var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
-                    var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
+                    var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero; var c1_2 = Zero; var c1_3 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 1;
                     nint next = kGroups * 4;
@@ -1193,8 +1185,8 @@ partial class Outer<T>
 
                 /// <summary>The weights of 8 output features, 2 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<short> Weights(ref byte panel, int offset) =>
-                    global::System.Runtime.Intrinsics.X86.Avx2.ConvertToVector256Int16(global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset))));
+                private static global::System.Runtime.Intrinsics.Vector256<short> Weights(ref byte panel, nint offset) =>
+                    global::System.Runtime.Intrinsics.X86.Avx2.ConvertToVector256Int16(global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset))));
 
                 /// <summary>2 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1211,11 +1203,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_1x8c2_avx2: 1 x 8 results in 1 accumulators, 2 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Zero;
-                    var c0_0 = start0;
+                    var c0_0 = Zero;
                     var d0_0 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
@@ -1233,6 +1224,52 @@ partial class Outer<T>
                     }
                     ref int row = ref c;
                     Store(ref row, 0, c0_0 + d0_0);
+                }
+
+                /// <summary>int8_gemm_s8_s32_1x64c2_avx2: 1 x 64 results of 8 panels in 8 accumulators, 2 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+                {
+                    nint end = kGroups * 4;
+                    nint panelBytes = (kGroups * 16) + 0;
+                    ref byte panel0 = ref panel;
+                    ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                    ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                    ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                    ref byte panel4 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel3, panelBytes);
+                    ref byte panel5 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel4, panelBytes);
+                    ref byte panel6 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel5, panelBytes);
+                    ref byte panel7 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel6, panelBytes);
+                    var c0_0 = Zero;
+                    var c1_0 = Zero;
+                    var c2_0 = Zero;
+                    var c3_0 = Zero;
+                    var c4_0 = Zero;
+                    var c5_0 = Zero;
+                    var c6_0 = Zero;
+                    var c7_0 = Zero;
+                    nint at = 0;
+                    for (nint k = 0; k < end; k += 4)
+                    {
+                        var x = Broadcast(ref a, k);
+                        c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                        c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                        c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                        c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                        c4_0 = MultiplyAdd(c4_0, x, Weights(ref panel4, at + 0));
+                        c5_0 = MultiplyAdd(c5_0, x, Weights(ref panel5, at + 0));
+                        c6_0 = MultiplyAdd(c6_0, x, Weights(ref panel6, at + 0));
+                        c7_0 = MultiplyAdd(c7_0, x, Weights(ref panel7, at + 0));
+                        at += 16;
+                    }
+                    Store(ref c, 0, c0_0);
+                    Store(ref c, 8, c1_0);
+                    Store(ref c, 16, c2_0);
+                    Store(ref c, 24, c3_0);
+                    Store(ref c, 32, c4_0);
+                    Store(ref c, 40, c5_0);
+                    Store(ref c, 48, c6_0);
+                    Store(ref c, 56, c7_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -1287,16 +1324,17 @@ partial class Outer<T>
             /// <summary>8 output features a panel, avx2.</summary>
             private static class Avx2BytesWidth8
             {
-                /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+                /// <summary>What the sums of a row start from.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
-                    global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Start(ref int row, int column) =>
+                    global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)column);
+
                 private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
                 /// <summary>The weights of 8 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
-                    global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+                private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, nint offset) =>
+                    global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
                 /// <summary>4 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1313,11 +1351,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_u8s8_s32_1x8c4_avx2: 1 x 8 results in 1 accumulators, 4 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Header(ref panel, 0);
-                    var c0_0 = start0;
+                    var c0_0 = Start(ref start, 0);
                     var d0_0 = Zero;
                     ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
                     nint end = kGroups * 4;
@@ -1335,6 +1372,52 @@ partial class Outer<T>
                     }
                     ref int row = ref c;
                     Store(ref row, 0, c0_0 + d0_0);
+                }
+
+                /// <summary>int8_gemm_u8s8_s32_1x64c4_avx2: 1 x 64 results of 8 panels in 8 accumulators, 4 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+                {
+                    nint end = kGroups * 4;
+                    nint panelBytes = (kGroups * 32) + 32;
+                    ref byte panel0 = ref panel;
+                    ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                    ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                    ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                    ref byte panel4 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel3, panelBytes);
+                    ref byte panel5 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel4, panelBytes);
+                    ref byte panel6 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel5, panelBytes);
+                    ref byte panel7 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel6, panelBytes);
+                    var c0_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 0);
+                    var c1_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 0);
+                    var c2_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 0);
+                    var c3_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 0);
+                    var c4_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel4), 0);
+                    var c5_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel5), 0);
+                    var c6_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel6), 0);
+                    var c7_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel7), 0);
+                    nint at = 32;
+                    for (nint k = 0; k < end; k += 4)
+                    {
+                        var x = Broadcast(ref a, k);
+                        c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                        c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                        c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                        c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                        c4_0 = MultiplyAdd(c4_0, x, Weights(ref panel4, at + 0));
+                        c5_0 = MultiplyAdd(c5_0, x, Weights(ref panel5, at + 0));
+                        c6_0 = MultiplyAdd(c6_0, x, Weights(ref panel6, at + 0));
+                        c7_0 = MultiplyAdd(c7_0, x, Weights(ref panel7, at + 0));
+                        at += 32;
+                    }
+                    Store(ref c, 0, c0_0);
+                    Store(ref c, 8, c1_0);
+                    Store(ref c, 16, c2_0);
+                    Store(ref c, 24, c3_0);
+                    Store(ref c, 32, c4_0);
+                    Store(ref c, 40, c5_0);
+                    Store(ref c, 48, c6_0);
+                    Store(ref c, 56, c7_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1396,16 +1479,17 @@ partial class Outer<T>
             /// <summary>8 output features a panel, avxvnni.</summary>
             private static class AvxVnniWidth8
             {
-                /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+                /// <summary>What the sums of a row start from.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
-                    global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+                private static global::System.Runtime.Intrinsics.Vector256<int> Start(ref int row, int column) =>
+                    global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)column);
+
                 private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
                 /// <summary>The weights of 8 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
-                    global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+                private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, nint offset) =>
+                    global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
                 /// <summary>4 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1422,11 +1506,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_u8s8_s32_1x8c4_avxvnni: 1 x 8 results in 1 accumulators, 4 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Header(ref panel, 0);
-                    var c0_0 = start0;
+                    var c0_0 = Start(ref start, 0);
                     var d0_0 = Zero;
                     ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)32);
                     nint end = kGroups * 4;
@@ -1444,6 +1527,52 @@ partial class Outer<T>
                     }
                     ref int row = ref c;
                     Store(ref row, 0, c0_0 + d0_0);
+                }
+
+                /// <summary>int8_gemm_u8s8_s32_1x64c4_avxvnni: 1 x 64 results of 8 panels in 8 accumulators, 4 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+                {
+                    nint end = kGroups * 4;
+                    nint panelBytes = (kGroups * 32) + 32;
+                    ref byte panel0 = ref panel;
+                    ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                    ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                    ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                    ref byte panel4 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel3, panelBytes);
+                    ref byte panel5 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel4, panelBytes);
+                    ref byte panel6 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel5, panelBytes);
+                    ref byte panel7 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel6, panelBytes);
+                    var c0_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 0);
+                    var c1_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 0);
+                    var c2_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 0);
+                    var c3_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 0);
+                    var c4_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel4), 0);
+                    var c5_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel5), 0);
+                    var c6_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel6), 0);
+                    var c7_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel7), 0);
+                    nint at = 32;
+                    for (nint k = 0; k < end; k += 4)
+                    {
+                        var x = Broadcast(ref a, k);
+                        c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                        c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                        c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                        c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                        c4_0 = MultiplyAdd(c4_0, x, Weights(ref panel4, at + 0));
+                        c5_0 = MultiplyAdd(c5_0, x, Weights(ref panel5, at + 0));
+                        c6_0 = MultiplyAdd(c6_0, x, Weights(ref panel6, at + 0));
+                        c7_0 = MultiplyAdd(c7_0, x, Weights(ref panel7, at + 0));
+                        at += 32;
+                    }
+                    Store(ref c, 0, c0_0);
+                    Store(ref c, 8, c1_0);
+                    Store(ref c, 16, c2_0);
+                    Store(ref c, 24, c3_0);
+                    Store(ref c, 32, c4_0);
+                    Store(ref c, 40, c5_0);
+                    Store(ref c, 48, c6_0);
+                    Store(ref c, 56, c7_0);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1509,8 +1638,8 @@ partial class Outer<T>
 
                 /// <summary>The weights of 16 output features, 2 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector512<short> Weights(ref byte panel, int offset) =>
-                    global::System.Runtime.Intrinsics.X86.Avx512BW.ConvertToVector512Int16(global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset))));
+                private static global::System.Runtime.Intrinsics.Vector512<short> Weights(ref byte panel, nint offset) =>
+                    global::System.Runtime.Intrinsics.X86.Avx512BW.ConvertToVector512Int16(global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset))));
 
                 /// <summary>2 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1527,12 +1656,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_1x32c2_avx512: 1 x 32 results in 2 accumulators, 2 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var c0_0 = start0; var c0_1 = start1;
+                    var c0_0 = Zero; var c0_1 = Zero;
                     var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
@@ -1560,18 +1687,16 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_4x32c2_avx512: 4 x 32 results in 8 accumulators, 2 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm4x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm4x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
                     ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
                     ref byte a2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a1, aStride);
                     ref byte a3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a2, aStride);
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var c0_0 = start0; var c0_1 = start1;
-                    var c1_0 = start0; var c1_1 = start1;
-                    var c2_0 = start0; var c2_1 = start1;
-                    var c3_0 = start0; var c3_1 = start1;
+                    var c0_0 = Zero; var c0_1 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero;
+                    var c2_0 = Zero; var c2_1 = Zero;
+                    var c3_0 = Zero; var c3_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
                     nint next = kGroups * 64;
@@ -1610,7 +1735,7 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_8x32c2_avx512: 8 x 32 results in 16 accumulators, 2 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm8x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm8x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
                     ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
@@ -1620,16 +1745,14 @@ partial class Outer<T>
                     ref byte a5 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a4, aStride);
                     ref byte a6 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a5, aStride);
                     ref byte a7 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a6, aStride);
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var c0_0 = start0; var c0_1 = start1;
-                    var c1_0 = start0; var c1_1 = start1;
-                    var c2_0 = start0; var c2_1 = start1;
-                    var c3_0 = start0; var c3_1 = start1;
-                    var c4_0 = start0; var c4_1 = start1;
-                    var c5_0 = start0; var c5_1 = start1;
-                    var c6_0 = start0; var c6_1 = start1;
-                    var c7_0 = start0; var c7_1 = start1;
+                    var c0_0 = Zero; var c0_1 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero;
+                    var c2_0 = Zero; var c2_1 = Zero;
+                    var c3_0 = Zero; var c3_1 = Zero;
+                    var c4_0 = Zero; var c4_1 = Zero;
+                    var c5_0 = Zero; var c5_1 = Zero;
+                    var c6_0 = Zero; var c6_1 = Zero;
+                    var c7_0 = Zero; var c7_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
                     nint next = kGroups * 64;
@@ -1692,7 +1815,7 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_12x32c2_avx512: 12 x 32 results in 24 accumulators, 2 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm12x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm12x32(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
                     ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
@@ -1706,20 +1829,18 @@ partial class Outer<T>
                     ref byte a9 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a8, aStride);
                     ref byte a10 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a9, aStride);
                     ref byte a11 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a10, aStride);
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var c0_0 = start0; var c0_1 = start1;
-                    var c1_0 = start0; var c1_1 = start1;
-                    var c2_0 = start0; var c2_1 = start1;
-                    var c3_0 = start0; var c3_1 = start1;
-                    var c4_0 = start0; var c4_1 = start1;
-                    var c5_0 = start0; var c5_1 = start1;
-                    var c6_0 = start0; var c6_1 = start1;
-                    var c7_0 = start0; var c7_1 = start1;
-                    var c8_0 = start0; var c8_1 = start1;
-                    var c9_0 = start0; var c9_1 = start1;
-                    var c10_0 = start0; var c10_1 = start1;
-                    var c11_0 = start0; var c11_1 = start1;
+                    var c0_0 = Zero; var c0_1 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero;
+                    var c2_0 = Zero; var c2_1 = Zero;
+                    var c3_0 = Zero; var c3_1 = Zero;
+                    var c4_0 = Zero; var c4_1 = Zero;
+                    var c5_0 = Zero; var c5_1 = Zero;
+                    var c6_0 = Zero; var c6_1 = Zero;
+                    var c7_0 = Zero; var c7_1 = Zero;
+                    var c8_0 = Zero; var c8_1 = Zero;
+                    var c9_0 = Zero; var c9_1 = Zero;
+                    var c10_0 = Zero; var c10_1 = Zero;
+                    var c11_0 = Zero; var c11_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
                     nint next = kGroups * 64;
@@ -1804,6 +1925,44 @@ partial class Outer<T>
                     Store(ref row, 16, c11_1);
                 }
 
+                /// <summary>int8_gemm_s8_s32_1x128c2_avx512: 1 x 128 results of 4 panels in 8 accumulators, 2 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x128(ref byte a, ref byte panel, nint kGroups, ref int c)
+                {
+                    nint end = kGroups * 4;
+                    nint panelBytes = (kGroups * 64) + 0;
+                    ref byte panel0 = ref panel;
+                    ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                    ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                    ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                    var c0_0 = Zero; var c0_1 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero;
+                    var c2_0 = Zero; var c2_1 = Zero;
+                    var c3_0 = Zero; var c3_1 = Zero;
+                    nint at = 0;
+                    for (nint k = 0; k < end; k += 4)
+                    {
+                        var x = Broadcast(ref a, k);
+                        c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                        c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 32));
+                        c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                        c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 32));
+                        c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                        c2_1 = MultiplyAdd(c2_1, x, Weights(ref panel2, at + 32));
+                        c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                        c3_1 = MultiplyAdd(c3_1, x, Weights(ref panel3, at + 32));
+                        at += 64;
+                    }
+                    Store(ref c, 0, c0_0);
+                    Store(ref c, 16, c0_1);
+                    Store(ref c, 32, c1_0);
+                    Store(ref c, 48, c1_1);
+                    Store(ref c, 64, c2_0);
+                    Store(ref c, 80, c2_1);
+                    Store(ref c, 96, c3_0);
+                    Store(ref c, 112, c3_1);
+                }
+
                 /// <summary>Packs up to 32 weight rows: per group of 2 of K the rows side by side.</summary>
                 internal static void PackPanel(ref sbyte source, nint sourceStride, int rows, int k, ref byte panel)
                 {
@@ -1856,342 +2015,369 @@ partial class Outer<T>
             /// <summary>32 output features a panel, avx512vnni.</summary>
             private static class Avx512VnniWidth32
             {
-                /// <summary>int8_gemm_u8s8_s32_1x32c4_avx512vnni: 1 x 32 results in 2 accumulators, 4 of K a step; 235 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_1x32c4_avx512vnni: 1 x 32 results in 2 accumulators, 4 of K a step; 249 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm1x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
-                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 59: vpxord zmm18, zmm18, zmm18
-                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 65: vpxord zmm19, zmm19, zmm19
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 71: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 76: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 82: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 91: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 100: vmovdqu32 zmm20, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 106: vmovdqu32 zmm21, [r8+64]
-                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 113: vpbroadcastd zmm22, [rax]
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 119: vpdpbusd zmm16, zmm22, zmm20
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 125: vpdpbusd zmm17, zmm22, zmm21
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 131: vmovdqu32 zmm20, [r8+128]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 138: vmovdqu32 zmm21, [r8+192]
-                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 145: vpbroadcastd zmm22, [rax+4]
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 152: vpdpbusd zmm18, zmm22, zmm20
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 158: vpdpbusd zmm19, zmm22, zmm21
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 164: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 171: add rax, 8
-                    0x4C, 0x39, 0xC8,                                                // 178: cmp rax, r9
-                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 181: jb 71
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 187: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 192: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 196: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 200: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 203: add rdx, rdx
-                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 206: vpaddd zmm16, zmm16, zmm18
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 212: vmovdqu32 [rax], zmm16
-                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 218: vpaddd zmm17, zmm17, zmm19
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 224: vmovdqu32 [rax+64], zmm17
-                    0xC5, 0xF8, 0x77,                                                // 231: vzeroupper
-                    0xC3,                                                            // 234: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 28: vpxord zmm18, zmm18, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 41: vpxord zmm19, zmm19, zmm19
+                    0x48, 0x8B, 0x01,                                                // 47: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 50: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 54: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 58: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 62: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 69: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 72: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 75: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 78: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 85: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 90: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 96: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 105: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 114: vmovdqu32 zmm20, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 120: vmovdqu32 zmm21, [r8+64]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 127: vpbroadcastd zmm22, [rax]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 133: vpdpbusd zmm16, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 139: vpdpbusd zmm17, zmm22, zmm21
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 145: vmovdqu32 zmm20, [r8+128]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 152: vmovdqu32 zmm21, [r8+192]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 159: vpbroadcastd zmm22, [rax+4]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 166: vpdpbusd zmm18, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 172: vpdpbusd zmm19, zmm22, zmm21
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 178: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 185: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 192: cmp rax, r9
+                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 195: jb 85
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 201: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 206: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 210: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 214: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 217: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 220: vpaddd zmm16, zmm16, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 226: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 232: vpaddd zmm17, zmm17, zmm19
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 238: vmovdqu32 [rax+64], zmm17
+                    0xC5, 0xF8, 0x77,                                                // 245: vzeroupper
+                    0xC3,                                                            // 248: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_2x32c4_avx512vnni: 2 x 32 results in 4 accumulators, 4 of K a step; 326 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_2x32c4_avx512vnni: 2 x 32 results in 4 accumulators, 4 of K a step; 344 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm2x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
-                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 59: vpxord zmm20, zmm20, zmm20
-                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 65: vpxord zmm21, zmm21, zmm21
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 71: vmovdqa32 zmm18, zmm16
-                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 77: vpxord zmm22, zmm22, zmm22
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 83: vmovdqa32 zmm19, zmm17
-                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 89: vpxord zmm23, zmm23, zmm23
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 95: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 100: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 106: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 115: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 124: vmovdqu32 zmm24, [r8]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 130: vmovdqu32 zmm25, [r8+64]
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 137: vpbroadcastd zmm26, [rax]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 143: vpdpbusd zmm16, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 149: vpdpbusd zmm17, zmm26, zmm25
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 155: vpbroadcastd zmm26, [rax+rdx*1]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 162: vpdpbusd zmm18, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 168: vpdpbusd zmm19, zmm26, zmm25
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 174: vmovdqu32 zmm24, [r8+128]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 181: vmovdqu32 zmm25, [r8+192]
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 188: vpbroadcastd zmm26, [rax+4]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 195: vpdpbusd zmm20, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 201: vpdpbusd zmm21, zmm26, zmm25
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 207: vpbroadcastd zmm26, [rax+rdx*1+4]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 215: vpdpbusd zmm22, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 221: vpdpbusd zmm23, zmm26, zmm25
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 227: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 234: add rax, 8
-                    0x4C, 0x39, 0xC8,                                                // 241: cmp rax, r9
-                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 244: jb 95
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 250: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 255: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 259: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 263: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 266: add rdx, rdx
-                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 269: vpaddd zmm16, zmm16, zmm20
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 275: vmovdqu32 [rax], zmm16
-                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 281: vpaddd zmm17, zmm17, zmm21
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 287: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 294: add rax, rdx
-                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 297: vpaddd zmm18, zmm18, zmm22
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 303: vmovdqu32 [rax], zmm18
-                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 309: vpaddd zmm19, zmm19, zmm23
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 315: vmovdqu32 [rax+64], zmm19
-                    0xC5, 0xF8, 0x77,                                                // 322: vzeroupper
-                    0xC3,                                                            // 325: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 28: vpxord zmm20, zmm20, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 41: vpxord zmm21, zmm21, zmm21
+                    0x48, 0x01, 0xD0,                                                // 47: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 50: vmovdqu32 zmm18, [rax]
+                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 56: vpxord zmm22, zmm22, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 62: vmovdqu32 zmm19, [rax+64]
+                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 69: vpxord zmm23, zmm23, zmm23
+                    0x48, 0x8B, 0x01,                                                // 75: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 78: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 82: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 86: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 90: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 97: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 100: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 103: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 106: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 113: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 118: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 124: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 133: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 142: vmovdqu32 zmm24, [r8]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 148: vmovdqu32 zmm25, [r8+64]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 155: vpbroadcastd zmm26, [rax]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 161: vpdpbusd zmm16, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 167: vpdpbusd zmm17, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 173: vpbroadcastd zmm26, [rax+rdx*1]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 180: vpdpbusd zmm18, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 186: vpdpbusd zmm19, zmm26, zmm25
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 192: vmovdqu32 zmm24, [r8+128]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 199: vmovdqu32 zmm25, [r8+192]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 206: vpbroadcastd zmm26, [rax+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 213: vpdpbusd zmm20, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 219: vpdpbusd zmm21, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 225: vpbroadcastd zmm26, [rax+rdx*1+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 233: vpdpbusd zmm22, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 239: vpdpbusd zmm23, zmm26, zmm25
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 245: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 252: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 259: cmp rax, r9
+                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 262: jb 113
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 268: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 273: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 277: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 281: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 284: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 287: vpaddd zmm16, zmm16, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 293: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 299: vpaddd zmm17, zmm17, zmm21
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 305: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 312: add rax, rdx
+                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 315: vpaddd zmm18, zmm18, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 321: vmovdqu32 [rax], zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 327: vpaddd zmm19, zmm19, zmm23
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 333: vmovdqu32 [rax+64], zmm19
+                    0xC5, 0xF8, 0x77,                                                // 340: vzeroupper
+                    0xC3,                                                            // 343: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_4x32c4_avx512vnni: 4 x 32 results in 8 accumulators, 4 of K a step; 520 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_4x32c4_avx512vnni: 4 x 32 results in 8 accumulators, 4 of K a step; 546 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm4x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
-                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 30: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 37: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 40: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 43: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 46: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 52: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 59: add r8, 128
-                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 66: vpxord zmm24, zmm24, zmm24
-                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 72: vpxord zmm25, zmm25, zmm25
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 78: vmovdqa32 zmm18, zmm16
-                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 84: vpxord zmm26, zmm26, zmm26
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 90: vmovdqa32 zmm19, zmm17
-                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 96: vpxord zmm27, zmm27, zmm27
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 102: vmovdqa32 zmm20, zmm16
-                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 108: vpxord zmm28, zmm28, zmm28
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 114: vmovdqa32 zmm21, zmm17
-                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 120: vpxord zmm29, zmm29, zmm29
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 126: vmovdqa32 zmm22, zmm16
-                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 132: vpxord zmm30, zmm30, zmm30
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 138: vmovdqa32 zmm23, zmm17
-                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 144: vpxord zmm31, zmm31, zmm31
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 150: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 155: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 161: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 170: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 179: vmovdqu32 zmm0, [r8]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 185: vmovdqu32 zmm1, [r8+64]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 192: vpbroadcastd zmm2, [rax]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 198: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 204: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 210: vpbroadcastd zmm2, [rax+rdx*1]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 217: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 223: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 229: vpbroadcastd zmm2, [rax+rdx*2]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 236: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 242: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 248: vpbroadcastd zmm2, [r10]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 254: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 260: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 266: vmovdqu32 zmm0, [r8+128]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 273: vmovdqu32 zmm1, [r8+192]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 280: vpbroadcastd zmm2, [rax+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 287: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 293: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 299: vpbroadcastd zmm2, [rax+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 307: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 313: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 319: vpbroadcastd zmm2, [rax+rdx*2+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 327: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 333: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 339: vpbroadcastd zmm2, [r10+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 346: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 352: vpdpbusd zmm31, zmm2, zmm1
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 358: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 365: add rax, 8
-                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 372: add r10, 8
-                    0x4C, 0x39, 0xC8,                                                // 379: cmp rax, r9
-                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 382: jb 150
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 388: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 393: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 397: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 401: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 404: add rdx, rdx
-                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 407: vpaddd zmm16, zmm16, zmm24
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 413: vmovdqu32 [rax], zmm16
-                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 419: vpaddd zmm17, zmm17, zmm25
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 425: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 432: add rax, rdx
-                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 435: vpaddd zmm18, zmm18, zmm26
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 441: vmovdqu32 [rax], zmm18
-                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 447: vpaddd zmm19, zmm19, zmm27
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 453: vmovdqu32 [rax+64], zmm19
-                    0x48, 0x01, 0xD0,                                                // 460: add rax, rdx
-                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 463: vpaddd zmm20, zmm20, zmm28
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 469: vmovdqu32 [rax], zmm20
-                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 475: vpaddd zmm21, zmm21, zmm29
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 481: vmovdqu32 [rax+64], zmm21
-                    0x48, 0x01, 0xD0,                                                // 488: add rax, rdx
-                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 491: vpaddd zmm22, zmm22, zmm30
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 497: vmovdqu32 [rax], zmm22
-                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 503: vpaddd zmm23, zmm23, zmm31
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 509: vmovdqu32 [rax+64], zmm23
-                    0xC5, 0xF8, 0x77,                                                // 516: vzeroupper
-                    0xC3,                                                            // 519: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 28: vpxord zmm24, zmm24, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 41: vpxord zmm25, zmm25, zmm25
+                    0x48, 0x01, 0xD0,                                                // 47: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 50: vmovdqu32 zmm18, [rax]
+                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 56: vpxord zmm26, zmm26, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 62: vmovdqu32 zmm19, [rax+64]
+                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 69: vpxord zmm27, zmm27, zmm27
+                    0x48, 0x01, 0xD0,                                                // 75: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x20,                              // 78: vmovdqu32 zmm20, [rax]
+                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 84: vpxord zmm28, zmm28, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 90: vmovdqu32 zmm21, [rax+64]
+                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 97: vpxord zmm29, zmm29, zmm29
+                    0x48, 0x01, 0xD0,                                                // 103: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x30,                              // 106: vmovdqu32 zmm22, [rax]
+                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 112: vpxord zmm30, zmm30, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 118: vmovdqu32 zmm23, [rax+64]
+                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 125: vpxord zmm31, zmm31, zmm31
+                    0x48, 0x8B, 0x01,                                                // 131: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 134: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 138: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 142: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 146: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 150: add r10, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 153: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 160: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 163: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 166: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 169: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 176: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 181: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 187: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 196: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 205: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 211: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 218: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 224: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 230: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 236: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 243: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 249: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 255: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 262: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 268: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 274: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 280: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 286: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 292: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 299: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 306: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 313: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 319: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 325: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 333: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 339: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 345: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 353: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 359: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 365: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 372: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 378: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 384: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 391: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 398: add r10, 8
+                    0x4C, 0x39, 0xC8,                                                // 405: cmp rax, r9
+                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 408: jb 176
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 414: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 419: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 423: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 427: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 430: add rdx, rdx
+                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 433: vpaddd zmm16, zmm16, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 439: vmovdqu32 [rax], zmm16
+                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 445: vpaddd zmm17, zmm17, zmm25
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 451: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 458: add rax, rdx
+                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 461: vpaddd zmm18, zmm18, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 467: vmovdqu32 [rax], zmm18
+                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 473: vpaddd zmm19, zmm19, zmm27
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 479: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 486: add rax, rdx
+                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 489: vpaddd zmm20, zmm20, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 495: vmovdqu32 [rax], zmm20
+                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 501: vpaddd zmm21, zmm21, zmm29
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 507: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 514: add rax, rdx
+                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 517: vpaddd zmm22, zmm22, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 523: vmovdqu32 [rax], zmm22
+                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 529: vpaddd zmm23, zmm23, zmm31
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 535: vmovdqu32 [rax+64], zmm23
+                    0xC5, 0xF8, 0x77,                                                // 542: vzeroupper
+                    0xC3,                                                            // 545: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_8x32c4_avx512vnni: 8 x 32 results in 16 accumulators, 4 of K a step; 704 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_8x32c4_avx512vnni: 8 x 32 results in 16 accumulators, 4 of K a step; 746 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm8x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
-                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
-                    0x4D, 0x8D, 0x1C, 0x52,                                          // 30: lea r11, [r10+rdx*2]
-                    0x49, 0x01, 0xD3,                                                // 34: add r11, rdx
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 37: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 50: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 53: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 59: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 66: add r8, 128
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 73: vmovdqa32 zmm18, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 79: vmovdqa32 zmm19, zmm17
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 85: vmovdqa32 zmm20, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 91: vmovdqa32 zmm21, zmm17
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 97: vmovdqa32 zmm22, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 103: vmovdqa32 zmm23, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC0,                              // 109: vmovdqa32 zmm24, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC9,                              // 115: vmovdqa32 zmm25, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD0,                              // 121: vmovdqa32 zmm26, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD9,                              // 127: vmovdqa32 zmm27, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE0,                              // 133: vmovdqa32 zmm28, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE9,                              // 139: vmovdqa32 zmm29, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF0,                              // 145: vmovdqa32 zmm30, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF9,                              // 151: vmovdqa32 zmm31, zmm17
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 157: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 162: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 168: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 177: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 186: vmovdqu32 zmm0, [r8]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 192: vmovdqu32 zmm1, [r8+64]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 199: vpbroadcastd zmm2, [rax]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 205: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 211: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 217: vpbroadcastd zmm2, [rax+rdx*1]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 224: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 230: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 236: vpbroadcastd zmm2, [rax+rdx*2]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 243: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 249: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 255: vpbroadcastd zmm2, [r10]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 261: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 267: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 273: vpbroadcastd zmm2, [r10+rdx*1]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 280: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 286: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 292: vpbroadcastd zmm2, [r10+rdx*2]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 299: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 305: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 311: vpbroadcastd zmm2, [r11]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 317: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 323: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 329: vpbroadcastd zmm2, [r11+rdx*1]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 336: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 342: vpdpbusd zmm31, zmm2, zmm1
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 348: vmovdqu32 zmm0, [r8+128]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 355: vmovdqu32 zmm1, [r8+192]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 362: vpbroadcastd zmm2, [rax+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 369: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 375: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 381: vpbroadcastd zmm2, [rax+rdx*1+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 389: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 395: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 401: vpbroadcastd zmm2, [rax+rdx*2+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 409: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 415: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 421: vpbroadcastd zmm2, [r10+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 428: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 434: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 440: vpbroadcastd zmm2, [r10+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 448: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 454: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 460: vpbroadcastd zmm2, [r10+rdx*2+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 468: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 474: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 480: vpbroadcastd zmm2, [r11+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 487: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 493: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 499: vpbroadcastd zmm2, [r11+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 507: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 513: vpdpbusd zmm31, zmm2, zmm1
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 519: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 526: add rax, 8
-                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 533: add r10, 8
-                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 540: add r11, 8
-                    0x4C, 0x39, 0xC8,                                                // 547: cmp rax, r9
-                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 550: jb 157
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 556: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 561: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 565: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 569: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 572: add rdx, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 575: vmovdqu32 [rax], zmm16
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 581: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 588: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 591: vmovdqu32 [rax], zmm18
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 597: vmovdqu32 [rax+64], zmm19
-                    0x48, 0x01, 0xD0,                                                // 604: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 607: vmovdqu32 [rax], zmm20
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 613: vmovdqu32 [rax+64], zmm21
-                    0x48, 0x01, 0xD0,                                                // 620: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 623: vmovdqu32 [rax], zmm22
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 629: vmovdqu32 [rax+64], zmm23
-                    0x48, 0x01, 0xD0,                                                // 636: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 639: vmovdqu32 [rax], zmm24
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 645: vmovdqu32 [rax+64], zmm25
-                    0x48, 0x01, 0xD0,                                                // 652: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 655: vmovdqu32 [rax], zmm26
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 661: vmovdqu32 [rax+64], zmm27
-                    0x48, 0x01, 0xD0,                                                // 668: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 671: vmovdqu32 [rax], zmm28
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 677: vmovdqu32 [rax+64], zmm29
-                    0x48, 0x01, 0xD0,                                                // 684: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 687: vmovdqu32 [rax], zmm30
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 693: vmovdqu32 [rax+64], zmm31
-                    0xC5, 0xF8, 0x77,                                                // 700: vzeroupper
-                    0xC3,                                                            // 703: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 28: vmovdqu32 zmm17, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 35: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 38: vmovdqu32 zmm18, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 44: vmovdqu32 zmm19, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 51: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x20,                              // 54: vmovdqu32 zmm20, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 60: vmovdqu32 zmm21, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 67: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x30,                              // 70: vmovdqu32 zmm22, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 76: vmovdqu32 zmm23, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 83: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x00,                              // 86: vmovdqu32 zmm24, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 92: vmovdqu32 zmm25, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 99: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x10,                              // 102: vmovdqu32 zmm26, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 108: vmovdqu32 zmm27, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 115: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x20,                              // 118: vmovdqu32 zmm28, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 124: vmovdqu32 zmm29, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 131: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x30,                              // 134: vmovdqu32 zmm30, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 140: vmovdqu32 zmm31, [rax+64]
+                    0x48, 0x8B, 0x01,                                                // 147: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 150: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 154: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 158: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 162: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 166: add r10, rdx
+                    0x4D, 0x8D, 0x1C, 0x52,                                          // 169: lea r11, [r10+rdx*2]
+                    0x49, 0x01, 0xD3,                                                // 173: add r11, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 176: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 183: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 186: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 189: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 192: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 199: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 204: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 210: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 219: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 228: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 234: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 241: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 247: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 253: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 259: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 266: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 272: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 278: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 285: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 291: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 297: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 303: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 309: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 315: vpbroadcastd zmm2, [r10+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 322: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 328: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 334: vpbroadcastd zmm2, [r10+rdx*2]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 341: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 347: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 353: vpbroadcastd zmm2, [r11]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 359: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 365: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 371: vpbroadcastd zmm2, [r11+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 378: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 384: vpdpbusd zmm31, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 390: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 397: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 404: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 411: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 417: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 423: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 431: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 437: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 443: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 451: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 457: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 463: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 470: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 476: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 482: vpbroadcastd zmm2, [r10+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 490: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 496: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 502: vpbroadcastd zmm2, [r10+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 510: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 516: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 522: vpbroadcastd zmm2, [r11+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 529: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 535: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 541: vpbroadcastd zmm2, [r11+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 549: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 555: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 561: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 568: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 575: add r10, 8
+                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 582: add r11, 8
+                    0x4C, 0x39, 0xC8,                                                // 589: cmp rax, r9
+                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 592: jb 199
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 598: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 603: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 607: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 611: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 614: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 617: vmovdqu32 [rax], zmm16
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 623: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 630: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 633: vmovdqu32 [rax], zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 639: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 646: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 649: vmovdqu32 [rax], zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 655: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 662: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 665: vmovdqu32 [rax], zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 671: vmovdqu32 [rax+64], zmm23
+                    0x48, 0x01, 0xD0,                                                // 678: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 681: vmovdqu32 [rax], zmm24
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 687: vmovdqu32 [rax+64], zmm25
+                    0x48, 0x01, 0xD0,                                                // 694: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 697: vmovdqu32 [rax], zmm26
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 703: vmovdqu32 [rax+64], zmm27
+                    0x48, 0x01, 0xD0,                                                // 710: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 713: vmovdqu32 [rax], zmm28
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 719: vmovdqu32 [rax+64], zmm29
+                    0x48, 0x01, 0xD0,                                                // 726: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 729: vmovdqu32 [rax], zmm30
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 735: vmovdqu32 [rax+64], zmm31
+                    0xC5, 0xF8, 0x77,                                                // 742: vzeroupper
+                    0xC3,                                                            // 745: ret
                 };
 
                 /// <summary>Packs up to 32 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -2253,430 +2439,467 @@ partial class Outer<T>
             /// <summary>32 output features a panel, amx.</summary>
             private static class AmxWidth32
             {
-                /// <summary>int8_gemm_u8s8_s32_1x32c4_amx: 1 x 32 results in 2 accumulators, 4 of K a step; 235 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_1x32c4_amx: 1 x 32 results in 2 accumulators, 4 of K a step; 249 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm1x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
-                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 59: vpxord zmm18, zmm18, zmm18
-                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 65: vpxord zmm19, zmm19, zmm19
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 71: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 76: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 82: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 91: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 100: vmovdqu32 zmm20, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 106: vmovdqu32 zmm21, [r8+64]
-                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 113: vpbroadcastd zmm22, [rax]
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 119: vpdpbusd zmm16, zmm22, zmm20
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 125: vpdpbusd zmm17, zmm22, zmm21
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 131: vmovdqu32 zmm20, [r8+128]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 138: vmovdqu32 zmm21, [r8+192]
-                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 145: vpbroadcastd zmm22, [rax+4]
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 152: vpdpbusd zmm18, zmm22, zmm20
-                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 158: vpdpbusd zmm19, zmm22, zmm21
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 164: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 171: add rax, 8
-                    0x4C, 0x39, 0xC8,                                                // 178: cmp rax, r9
-                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 181: jb 71
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 187: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 192: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 196: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 200: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 203: add rdx, rdx
-                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 206: vpaddd zmm16, zmm16, zmm18
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 212: vmovdqu32 [rax], zmm16
-                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 218: vpaddd zmm17, zmm17, zmm19
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 224: vmovdqu32 [rax+64], zmm17
-                    0xC5, 0xF8, 0x77,                                                // 231: vzeroupper
-                    0xC3,                                                            // 234: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 28: vpxord zmm18, zmm18, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 41: vpxord zmm19, zmm19, zmm19
+                    0x48, 0x8B, 0x01,                                                // 47: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 50: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 54: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 58: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 62: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 69: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 72: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 75: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 78: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 85: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 90: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 96: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 105: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 114: vmovdqu32 zmm20, [r8]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 120: vmovdqu32 zmm21, [r8+64]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x30,                              // 127: vpbroadcastd zmm22, [rax]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xC4,                              // 133: vpdpbusd zmm16, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xCD,                              // 139: vpdpbusd zmm17, zmm22, zmm21
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x02,                        // 145: vmovdqu32 zmm20, [r8+128]
+                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x68, 0x03,                        // 152: vmovdqu32 zmm21, [r8+192]
+                    0x62, 0xE2, 0x7D, 0x48, 0x58, 0x70, 0x01,                        // 159: vpbroadcastd zmm22, [rax+4]
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xD4,                              // 166: vpdpbusd zmm18, zmm22, zmm20
+                    0x62, 0xA2, 0x4D, 0x40, 0x50, 0xDD,                              // 172: vpdpbusd zmm19, zmm22, zmm21
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 178: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 185: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 192: cmp rax, r9
+                    0x0F, 0x82, 0x8C, 0xFF, 0xFF, 0xFF,                              // 195: jb 85
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 201: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 206: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 210: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 214: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 217: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 220: vpaddd zmm16, zmm16, zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 226: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 232: vpaddd zmm17, zmm17, zmm19
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 238: vmovdqu32 [rax+64], zmm17
+                    0xC5, 0xF8, 0x77,                                                // 245: vzeroupper
+                    0xC3,                                                            // 248: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_2x32c4_amx: 2 x 32 results in 4 accumulators, 4 of K a step; 326 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_2x32c4_amx: 2 x 32 results in 4 accumulators, 4 of K a step; 344 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm2x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 45: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 52: add r8, 128
-                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 59: vpxord zmm20, zmm20, zmm20
-                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 65: vpxord zmm21, zmm21, zmm21
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 71: vmovdqa32 zmm18, zmm16
-                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 77: vpxord zmm22, zmm22, zmm22
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 83: vmovdqa32 zmm19, zmm17
-                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 89: vpxord zmm23, zmm23, zmm23
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 95: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 100: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 106: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 115: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 124: vmovdqu32 zmm24, [r8]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 130: vmovdqu32 zmm25, [r8+64]
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 137: vpbroadcastd zmm26, [rax]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 143: vpdpbusd zmm16, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 149: vpdpbusd zmm17, zmm26, zmm25
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 155: vpbroadcastd zmm26, [rax+rdx*1]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 162: vpdpbusd zmm18, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 168: vpdpbusd zmm19, zmm26, zmm25
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 174: vmovdqu32 zmm24, [r8+128]
-                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 181: vmovdqu32 zmm25, [r8+192]
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 188: vpbroadcastd zmm26, [rax+4]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 195: vpdpbusd zmm20, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 201: vpdpbusd zmm21, zmm26, zmm25
-                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 207: vpbroadcastd zmm26, [rax+rdx*1+4]
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 215: vpdpbusd zmm22, zmm26, zmm24
-                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 221: vpdpbusd zmm23, zmm26, zmm25
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 227: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 234: add rax, 8
-                    0x4C, 0x39, 0xC8,                                                // 241: cmp rax, r9
-                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 244: jb 95
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 250: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 255: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 259: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 263: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 266: add rdx, rdx
-                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 269: vpaddd zmm16, zmm16, zmm20
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 275: vmovdqu32 [rax], zmm16
-                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 281: vpaddd zmm17, zmm17, zmm21
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 287: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 294: add rax, rdx
-                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 297: vpaddd zmm18, zmm18, zmm22
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 303: vmovdqu32 [rax], zmm18
-                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 309: vpaddd zmm19, zmm19, zmm23
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 315: vmovdqu32 [rax+64], zmm19
-                    0xC5, 0xF8, 0x77,                                                // 322: vzeroupper
-                    0xC3,                                                            // 325: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xA1, 0x5D, 0x40, 0xEF, 0xE4,                              // 28: vpxord zmm20, zmm20, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0xA1, 0x55, 0x40, 0xEF, 0xED,                              // 41: vpxord zmm21, zmm21, zmm21
+                    0x48, 0x01, 0xD0,                                                // 47: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 50: vmovdqu32 zmm18, [rax]
+                    0x62, 0xA1, 0x4D, 0x40, 0xEF, 0xF6,                              // 56: vpxord zmm22, zmm22, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 62: vmovdqu32 zmm19, [rax+64]
+                    0x62, 0xA1, 0x45, 0x40, 0xEF, 0xFF,                              // 69: vpxord zmm23, zmm23, zmm23
+                    0x48, 0x8B, 0x01,                                                // 75: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 78: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 82: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 86: mov r9, [rcx+24]
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 90: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 97: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 100: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 103: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 106: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 113: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 118: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 124: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 133: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x00,                              // 142: vmovdqu32 zmm24, [r8]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 148: vmovdqu32 zmm25, [r8+64]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x10,                              // 155: vpbroadcastd zmm26, [rax]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC0,                              // 161: vpdpbusd zmm16, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xC9,                              // 167: vpdpbusd zmm17, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 173: vpbroadcastd zmm26, [rax+rdx*1]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD0,                              // 180: vpdpbusd zmm18, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xD9,                              // 186: vpdpbusd zmm19, zmm26, zmm25
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 192: vmovdqu32 zmm24, [r8+128]
+                    0x62, 0x41, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 199: vmovdqu32 zmm25, [r8+192]
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 206: vpbroadcastd zmm26, [rax+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE0,                              // 213: vpdpbusd zmm20, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xE9,                              // 219: vpdpbusd zmm21, zmm26, zmm25
+                    0x62, 0x62, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 225: vpbroadcastd zmm26, [rax+rdx*1+4]
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF0,                              // 233: vpdpbusd zmm22, zmm26, zmm24
+                    0x62, 0x82, 0x2D, 0x40, 0x50, 0xF9,                              // 239: vpdpbusd zmm23, zmm26, zmm25
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 245: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 252: add rax, 8
+                    0x4C, 0x39, 0xC8,                                                // 259: cmp rax, r9
+                    0x0F, 0x82, 0x65, 0xFF, 0xFF, 0xFF,                              // 262: jb 113
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 268: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 273: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 277: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 281: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 284: add rdx, rdx
+                    0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC4,                              // 287: vpaddd zmm16, zmm16, zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 293: vmovdqu32 [rax], zmm16
+                    0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCD,                              // 299: vpaddd zmm17, zmm17, zmm21
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 305: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 312: add rax, rdx
+                    0x62, 0xA1, 0x6D, 0x40, 0xFE, 0xD6,                              // 315: vpaddd zmm18, zmm18, zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 321: vmovdqu32 [rax], zmm18
+                    0x62, 0xA1, 0x65, 0x40, 0xFE, 0xDF,                              // 327: vpaddd zmm19, zmm19, zmm23
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 333: vmovdqu32 [rax+64], zmm19
+                    0xC5, 0xF8, 0x77,                                                // 340: vzeroupper
+                    0xC3,                                                            // 343: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_4x32c4_amx: 4 x 32 results in 8 accumulators, 4 of K a step; 520 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_4x32c4_amx: 4 x 32 results in 8 accumulators, 4 of K a step; 546 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm4x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
-                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 30: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 37: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 40: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 43: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 46: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 52: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 59: add r8, 128
-                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 66: vpxord zmm24, zmm24, zmm24
-                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 72: vpxord zmm25, zmm25, zmm25
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 78: vmovdqa32 zmm18, zmm16
-                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 84: vpxord zmm26, zmm26, zmm26
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 90: vmovdqa32 zmm19, zmm17
-                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 96: vpxord zmm27, zmm27, zmm27
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 102: vmovdqa32 zmm20, zmm16
-                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 108: vpxord zmm28, zmm28, zmm28
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 114: vmovdqa32 zmm21, zmm17
-                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 120: vpxord zmm29, zmm29, zmm29
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 126: vmovdqa32 zmm22, zmm16
-                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 132: vpxord zmm30, zmm30, zmm30
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 138: vmovdqa32 zmm23, zmm17
-                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 144: vpxord zmm31, zmm31, zmm31
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 150: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 155: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 161: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 170: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 179: vmovdqu32 zmm0, [r8]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 185: vmovdqu32 zmm1, [r8+64]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 192: vpbroadcastd zmm2, [rax]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 198: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 204: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 210: vpbroadcastd zmm2, [rax+rdx*1]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 217: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 223: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 229: vpbroadcastd zmm2, [rax+rdx*2]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 236: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 242: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 248: vpbroadcastd zmm2, [r10]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 254: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 260: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 266: vmovdqu32 zmm0, [r8+128]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 273: vmovdqu32 zmm1, [r8+192]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 280: vpbroadcastd zmm2, [rax+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 287: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 293: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 299: vpbroadcastd zmm2, [rax+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 307: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 313: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 319: vpbroadcastd zmm2, [rax+rdx*2+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 327: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 333: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 339: vpbroadcastd zmm2, [r10+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 346: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 352: vpdpbusd zmm31, zmm2, zmm1
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 358: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 365: add rax, 8
-                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 372: add r10, 8
-                    0x4C, 0x39, 0xC8,                                                // 379: cmp rax, r9
-                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 382: jb 150
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 388: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 393: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 397: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 401: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 404: add rdx, rdx
-                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 407: vpaddd zmm16, zmm16, zmm24
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 413: vmovdqu32 [rax], zmm16
-                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 419: vpaddd zmm17, zmm17, zmm25
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 425: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 432: add rax, rdx
-                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 435: vpaddd zmm18, zmm18, zmm26
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 441: vmovdqu32 [rax], zmm18
-                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 447: vpaddd zmm19, zmm19, zmm27
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 453: vmovdqu32 [rax+64], zmm19
-                    0x48, 0x01, 0xD0,                                                // 460: add rax, rdx
-                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 463: vpaddd zmm20, zmm20, zmm28
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 469: vmovdqu32 [rax], zmm20
-                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 475: vpaddd zmm21, zmm21, zmm29
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 481: vmovdqu32 [rax+64], zmm21
-                    0x48, 0x01, 0xD0,                                                // 488: add rax, rdx
-                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 491: vpaddd zmm22, zmm22, zmm30
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 497: vmovdqu32 [rax], zmm22
-                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 503: vpaddd zmm23, zmm23, zmm31
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 509: vmovdqu32 [rax+64], zmm23
-                    0xC5, 0xF8, 0x77,                                                // 516: vzeroupper
-                    0xC3,                                                            // 519: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0x01, 0x3D, 0x40, 0xEF, 0xC0,                              // 28: vpxord zmm24, zmm24, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 34: vmovdqu32 zmm17, [rax+64]
+                    0x62, 0x01, 0x35, 0x40, 0xEF, 0xC9,                              // 41: vpxord zmm25, zmm25, zmm25
+                    0x48, 0x01, 0xD0,                                                // 47: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 50: vmovdqu32 zmm18, [rax]
+                    0x62, 0x01, 0x2D, 0x40, 0xEF, 0xD2,                              // 56: vpxord zmm26, zmm26, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 62: vmovdqu32 zmm19, [rax+64]
+                    0x62, 0x01, 0x25, 0x40, 0xEF, 0xDB,                              // 69: vpxord zmm27, zmm27, zmm27
+                    0x48, 0x01, 0xD0,                                                // 75: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x20,                              // 78: vmovdqu32 zmm20, [rax]
+                    0x62, 0x01, 0x1D, 0x40, 0xEF, 0xE4,                              // 84: vpxord zmm28, zmm28, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 90: vmovdqu32 zmm21, [rax+64]
+                    0x62, 0x01, 0x15, 0x40, 0xEF, 0xED,                              // 97: vpxord zmm29, zmm29, zmm29
+                    0x48, 0x01, 0xD0,                                                // 103: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x30,                              // 106: vmovdqu32 zmm22, [rax]
+                    0x62, 0x01, 0x0D, 0x40, 0xEF, 0xF6,                              // 112: vpxord zmm30, zmm30, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 118: vmovdqu32 zmm23, [rax+64]
+                    0x62, 0x01, 0x05, 0x40, 0xEF, 0xFF,                              // 125: vpxord zmm31, zmm31, zmm31
+                    0x48, 0x8B, 0x01,                                                // 131: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 134: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 138: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 142: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 146: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 150: add r10, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 153: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 160: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 163: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 166: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 169: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 176: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 181: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 187: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 196: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 205: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 211: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 218: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 224: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 230: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 236: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 243: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 249: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 255: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 262: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 268: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 274: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 280: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 286: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 292: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 299: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 306: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 313: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 319: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 325: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 333: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 339: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 345: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 353: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 359: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 365: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 372: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 378: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 384: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 391: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 398: add r10, 8
+                    0x4C, 0x39, 0xC8,                                                // 405: cmp rax, r9
+                    0x0F, 0x82, 0x12, 0xFF, 0xFF, 0xFF,                              // 408: jb 176
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 414: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 419: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 423: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 427: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 430: add rdx, rdx
+                    0x62, 0x81, 0x7D, 0x40, 0xFE, 0xC0,                              // 433: vpaddd zmm16, zmm16, zmm24
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 439: vmovdqu32 [rax], zmm16
+                    0x62, 0x81, 0x75, 0x40, 0xFE, 0xC9,                              // 445: vpaddd zmm17, zmm17, zmm25
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 451: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 458: add rax, rdx
+                    0x62, 0x81, 0x6D, 0x40, 0xFE, 0xD2,                              // 461: vpaddd zmm18, zmm18, zmm26
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 467: vmovdqu32 [rax], zmm18
+                    0x62, 0x81, 0x65, 0x40, 0xFE, 0xDB,                              // 473: vpaddd zmm19, zmm19, zmm27
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 479: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 486: add rax, rdx
+                    0x62, 0x81, 0x5D, 0x40, 0xFE, 0xE4,                              // 489: vpaddd zmm20, zmm20, zmm28
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 495: vmovdqu32 [rax], zmm20
+                    0x62, 0x81, 0x55, 0x40, 0xFE, 0xED,                              // 501: vpaddd zmm21, zmm21, zmm29
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 507: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 514: add rax, rdx
+                    0x62, 0x81, 0x4D, 0x40, 0xFE, 0xF6,                              // 517: vpaddd zmm22, zmm22, zmm30
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 523: vmovdqu32 [rax], zmm22
+                    0x62, 0x81, 0x45, 0x40, 0xFE, 0xFF,                              // 529: vpaddd zmm23, zmm23, zmm31
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 535: vmovdqu32 [rax+64], zmm23
+                    0xC5, 0xF8, 0x77,                                                // 542: vzeroupper
+                    0xC3,                                                            // 545: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_8x32c4_amx: 8 x 32 results in 16 accumulators, 4 of K a step; 704 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_8x32c4_amx: 8 x 32 results in 16 accumulators, 4 of K a step; 746 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm8x32 => new byte[]
                 {
                     0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                     0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                    0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                    0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                    0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                    0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                    0x4C, 0x8D, 0x14, 0x50,                                          // 23: lea r10, [rax+rdx*2]
-                    0x49, 0x01, 0xD2,                                                // 27: add r10, rdx
-                    0x4D, 0x8D, 0x1C, 0x52,                                          // 30: lea r11, [r10+rdx*2]
-                    0x49, 0x01, 0xD3,                                                // 34: add r11, rdx
-                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 37: imul rcx, r9, 128
-                    0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 50: add r9, rax
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 53: vmovdqu32 zmm16, [r8]
-                    0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 59: vmovdqu32 zmm17, [r8+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 66: add r8, 128
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD0,                              // 73: vmovdqa32 zmm18, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xD9,                              // 79: vmovdqa32 zmm19, zmm17
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE0,                              // 85: vmovdqa32 zmm20, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xE9,                              // 91: vmovdqa32 zmm21, zmm17
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF0,                              // 97: vmovdqa32 zmm22, zmm16
-                    0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xF9,                              // 103: vmovdqa32 zmm23, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC0,                              // 109: vmovdqa32 zmm24, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xC9,                              // 115: vmovdqa32 zmm25, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD0,                              // 121: vmovdqa32 zmm26, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xD9,                              // 127: vmovdqa32 zmm27, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE0,                              // 133: vmovdqa32 zmm28, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xE9,                              // 139: vmovdqa32 zmm29, zmm17
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF0,                              // 145: vmovdqa32 zmm30, zmm16
-                    0x62, 0x21, 0x7D, 0x48, 0x6F, 0xF9,                              // 151: vmovdqa32 zmm31, zmm17
-                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 157: prefetcht1 [r8+rcx*1]
-                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 162: prefetcht1 [r8+rcx*1+64]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 168: prefetcht1 [r8+rcx*1+128]
-                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 177: prefetcht1 [r8+rcx*1+192]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 186: vmovdqu32 zmm0, [r8]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 192: vmovdqu32 zmm1, [r8+64]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 199: vpbroadcastd zmm2, [rax]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 205: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 211: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 217: vpbroadcastd zmm2, [rax+rdx*1]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 224: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 230: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 236: vpbroadcastd zmm2, [rax+rdx*2]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 243: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 249: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 255: vpbroadcastd zmm2, [r10]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 261: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 267: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 273: vpbroadcastd zmm2, [r10+rdx*1]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 280: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 286: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 292: vpbroadcastd zmm2, [r10+rdx*2]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 299: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 305: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 311: vpbroadcastd zmm2, [r11]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 317: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 323: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 329: vpbroadcastd zmm2, [r11+rdx*1]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 336: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 342: vpdpbusd zmm31, zmm2, zmm1
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 348: vmovdqu32 zmm0, [r8+128]
-                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 355: vmovdqu32 zmm1, [r8+192]
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 362: vpbroadcastd zmm2, [rax+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 369: vpdpbusd zmm16, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 375: vpdpbusd zmm17, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 381: vpbroadcastd zmm2, [rax+rdx*1+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 389: vpdpbusd zmm18, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 395: vpdpbusd zmm19, zmm2, zmm1
-                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 401: vpbroadcastd zmm2, [rax+rdx*2+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 409: vpdpbusd zmm20, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 415: vpdpbusd zmm21, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 421: vpbroadcastd zmm2, [r10+4]
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 428: vpdpbusd zmm22, zmm2, zmm0
-                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 434: vpdpbusd zmm23, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 440: vpbroadcastd zmm2, [r10+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 448: vpdpbusd zmm24, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 454: vpdpbusd zmm25, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 460: vpbroadcastd zmm2, [r10+rdx*2+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 468: vpdpbusd zmm26, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 474: vpdpbusd zmm27, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 480: vpbroadcastd zmm2, [r11+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 487: vpdpbusd zmm28, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 493: vpdpbusd zmm29, zmm2, zmm1
-                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 499: vpbroadcastd zmm2, [r11+rdx*1+4]
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 507: vpdpbusd zmm30, zmm2, zmm0
-                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 513: vpdpbusd zmm31, zmm2, zmm1
-                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 519: add r8, 256
-                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 526: add rax, 8
-                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 533: add r10, 8
-                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 540: add r11, 8
-                    0x4C, 0x39, 0xC8,                                                // 547: cmp rax, r9
-                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 550: jb 157
-                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 556: kmovq rcx, k1
-                    0x48, 0x8B, 0x41, 0x20,                                          // 561: mov rax, [rcx+32]
-                    0x48, 0x8B, 0x51, 0x28,                                          // 565: mov rdx, [rcx+40]
-                    0x48, 0x01, 0xD2,                                                // 569: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 572: add rdx, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 575: vmovdqu32 [rax], zmm16
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 581: vmovdqu32 [rax+64], zmm17
-                    0x48, 0x01, 0xD0,                                                // 588: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 591: vmovdqu32 [rax], zmm18
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 597: vmovdqu32 [rax+64], zmm19
-                    0x48, 0x01, 0xD0,                                                // 604: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 607: vmovdqu32 [rax], zmm20
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 613: vmovdqu32 [rax+64], zmm21
-                    0x48, 0x01, 0xD0,                                                // 620: add rax, rdx
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 623: vmovdqu32 [rax], zmm22
-                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 629: vmovdqu32 [rax+64], zmm23
-                    0x48, 0x01, 0xD0,                                                // 636: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 639: vmovdqu32 [rax], zmm24
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 645: vmovdqu32 [rax+64], zmm25
-                    0x48, 0x01, 0xD0,                                                // 652: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 655: vmovdqu32 [rax], zmm26
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 661: vmovdqu32 [rax+64], zmm27
-                    0x48, 0x01, 0xD0,                                                // 668: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 671: vmovdqu32 [rax], zmm28
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 677: vmovdqu32 [rax+64], zmm29
-                    0x48, 0x01, 0xD0,                                                // 684: add rax, rdx
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 687: vmovdqu32 [rax], zmm30
-                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 693: vmovdqu32 [rax+64], zmm31
-                    0xC5, 0xF8, 0x77,                                                // 700: vzeroupper
-                    0xC3,                                                            // 703: ret
+                    0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                    0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                    0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 28: vmovdqu32 zmm17, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 35: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x10,                              // 38: vmovdqu32 zmm18, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 44: vmovdqu32 zmm19, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 51: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x20,                              // 54: vmovdqu32 zmm20, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 60: vmovdqu32 zmm21, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 67: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x30,                              // 70: vmovdqu32 zmm22, [rax]
+                    0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 76: vmovdqu32 zmm23, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 83: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x00,                              // 86: vmovdqu32 zmm24, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 92: vmovdqu32 zmm25, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 99: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x10,                              // 102: vmovdqu32 zmm26, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x58, 0x01,                        // 108: vmovdqu32 zmm27, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 115: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x20,                              // 118: vmovdqu32 zmm28, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x68, 0x01,                        // 124: vmovdqu32 zmm29, [rax+64]
+                    0x48, 0x01, 0xD0,                                                // 131: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x30,                              // 134: vmovdqu32 zmm30, [rax]
+                    0x62, 0x61, 0x7E, 0x48, 0x6F, 0x78, 0x01,                        // 140: vmovdqu32 zmm31, [rax+64]
+                    0x48, 0x8B, 0x01,                                                // 147: mov rax, [rcx]
+                    0x48, 0x8B, 0x51, 0x08,                                          // 150: mov rdx, [rcx+8]
+                    0x4C, 0x8B, 0x41, 0x10,                                          // 154: mov r8, [rcx+16]
+                    0x4C, 0x8B, 0x49, 0x18,                                          // 158: mov r9, [rcx+24]
+                    0x4C, 0x8D, 0x14, 0x50,                                          // 162: lea r10, [rax+rdx*2]
+                    0x49, 0x01, 0xD2,                                                // 166: add r10, rdx
+                    0x4D, 0x8D, 0x1C, 0x52,                                          // 169: lea r11, [r10+rdx*2]
+                    0x49, 0x01, 0xD3,                                                // 173: add r11, rdx
+                    0x49, 0x69, 0xC9, 0x80, 0x00, 0x00, 0x00,                        // 176: imul rcx, r9, 128
+                    0x4D, 0x01, 0xC9,                                                // 183: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 186: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 189: add r9, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 192: add r8, 128
+                    0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 199: prefetcht1 [r8+rcx*1]
+                    0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 204: prefetcht1 [r8+rcx*1+64]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0x80, 0x00, 0x00, 0x00,            // 210: prefetcht1 [r8+rcx*1+128]
+                    0x41, 0x0F, 0x18, 0x94, 0x08, 0xC0, 0x00, 0x00, 0x00,            // 219: prefetcht1 [r8+rcx*1+192]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x00,                              // 228: vmovdqu32 zmm0, [r8]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x01,                        // 234: vmovdqu32 zmm1, [r8+64]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x10,                              // 241: vpbroadcastd zmm2, [rax]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 247: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 253: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x10,                        // 259: vpbroadcastd zmm2, [rax+rdx*1]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 266: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 272: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x14, 0x50,                        // 278: vpbroadcastd zmm2, [rax+rdx*2]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 285: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 291: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x12,                              // 297: vpbroadcastd zmm2, [r10]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 303: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 309: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x12,                        // 315: vpbroadcastd zmm2, [r10+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 322: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 328: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x52,                        // 334: vpbroadcastd zmm2, [r10+rdx*2]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 341: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 347: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x13,                              // 353: vpbroadcastd zmm2, [r11]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 359: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 365: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x14, 0x13,                        // 371: vpbroadcastd zmm2, [r11+rdx*1]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 378: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 384: vpdpbusd zmm31, zmm2, zmm1
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x40, 0x02,                        // 390: vmovdqu32 zmm0, [r8+128]
+                    0x62, 0xD1, 0x7E, 0x48, 0x6F, 0x48, 0x03,                        // 397: vmovdqu32 zmm1, [r8+192]
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x50, 0x01,                        // 404: vpbroadcastd zmm2, [rax+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC0,                              // 411: vpdpbusd zmm16, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xC9,                              // 417: vpdpbusd zmm17, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x10, 0x01,                  // 423: vpbroadcastd zmm2, [rax+rdx*1+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD0,                              // 431: vpdpbusd zmm18, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xD9,                              // 437: vpdpbusd zmm19, zmm2, zmm1
+                    0x62, 0xF2, 0x7D, 0x48, 0x58, 0x54, 0x50, 0x01,                  // 443: vpbroadcastd zmm2, [rax+rdx*2+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE0,                              // 451: vpdpbusd zmm20, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xE9,                              // 457: vpdpbusd zmm21, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x52, 0x01,                        // 463: vpbroadcastd zmm2, [r10+4]
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF0,                              // 470: vpdpbusd zmm22, zmm2, zmm0
+                    0x62, 0xE2, 0x6D, 0x48, 0x50, 0xF9,                              // 476: vpdpbusd zmm23, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x12, 0x01,                  // 482: vpbroadcastd zmm2, [r10+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC0,                              // 490: vpdpbusd zmm24, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xC9,                              // 496: vpdpbusd zmm25, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x52, 0x01,                  // 502: vpbroadcastd zmm2, [r10+rdx*2+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD0,                              // 510: vpdpbusd zmm26, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xD9,                              // 516: vpdpbusd zmm27, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x53, 0x01,                        // 522: vpbroadcastd zmm2, [r11+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE0,                              // 529: vpdpbusd zmm28, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xE9,                              // 535: vpdpbusd zmm29, zmm2, zmm1
+                    0x62, 0xD2, 0x7D, 0x48, 0x58, 0x54, 0x13, 0x01,                  // 541: vpbroadcastd zmm2, [r11+rdx*1+4]
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF0,                              // 549: vpdpbusd zmm30, zmm2, zmm0
+                    0x62, 0x62, 0x6D, 0x48, 0x50, 0xF9,                              // 555: vpdpbusd zmm31, zmm2, zmm1
+                    0x49, 0x81, 0xC0, 0x00, 0x01, 0x00, 0x00,                        // 561: add r8, 256
+                    0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 568: add rax, 8
+                    0x49, 0x81, 0xC2, 0x08, 0x00, 0x00, 0x00,                        // 575: add r10, 8
+                    0x49, 0x81, 0xC3, 0x08, 0x00, 0x00, 0x00,                        // 582: add r11, 8
+                    0x4C, 0x39, 0xC8,                                                // 589: cmp rax, r9
+                    0x0F, 0x82, 0x71, 0xFE, 0xFF, 0xFF,                              // 592: jb 199
+                    0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 598: kmovq rcx, k1
+                    0x48, 0x8B, 0x41, 0x30,                                          // 603: mov rax, [rcx+48]
+                    0x48, 0x8B, 0x51, 0x38,                                          // 607: mov rdx, [rcx+56]
+                    0x48, 0x01, 0xD2,                                                // 611: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 614: add rdx, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 617: vmovdqu32 [rax], zmm16
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 623: vmovdqu32 [rax+64], zmm17
+                    0x48, 0x01, 0xD0,                                                // 630: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x10,                              // 633: vmovdqu32 [rax], zmm18
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 639: vmovdqu32 [rax+64], zmm19
+                    0x48, 0x01, 0xD0,                                                // 646: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x20,                              // 649: vmovdqu32 [rax], zmm20
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 655: vmovdqu32 [rax+64], zmm21
+                    0x48, 0x01, 0xD0,                                                // 662: add rax, rdx
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x30,                              // 665: vmovdqu32 [rax], zmm22
+                    0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 671: vmovdqu32 [rax+64], zmm23
+                    0x48, 0x01, 0xD0,                                                // 678: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x00,                              // 681: vmovdqu32 [rax], zmm24
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x48, 0x01,                        // 687: vmovdqu32 [rax+64], zmm25
+                    0x48, 0x01, 0xD0,                                                // 694: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x10,                              // 697: vmovdqu32 [rax], zmm26
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x58, 0x01,                        // 703: vmovdqu32 [rax+64], zmm27
+                    0x48, 0x01, 0xD0,                                                // 710: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x20,                              // 713: vmovdqu32 [rax], zmm28
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x68, 0x01,                        // 719: vmovdqu32 [rax+64], zmm29
+                    0x48, 0x01, 0xD0,                                                // 726: add rax, rdx
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x30,                              // 729: vmovdqu32 [rax], zmm30
+                    0x62, 0x61, 0x7E, 0x48, 0x7F, 0x78, 0x01,                        // 735: vmovdqu32 [rax+64], zmm31
+                    0xC5, 0xF8, 0x77,                                                // 742: vzeroupper
+                    0xC3,                                                            // 745: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_16x32c4_amx: 16 x 32 results in 2 tiles of sums, up to 64 of K a step; 151 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_16x32c4_amx: 16 x 32 results in 2 tiles of sums, up to 64 of K a step; 165 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm16x32 => new byte[]
                 {
-                    0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                    0x4C, 0x8B, 0x57, 0x40,                                          // 0: mov r10, [rdi+64]
                     0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
-                    0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
-                    0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
-                    0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
-                    0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
-                    0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
-                    0x48, 0x31, 0xC9,                                                // 28: xor rcx, rcx
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 31: tileloadd tmm0, [r8+rcx*1]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x4C, 0x08, 0x40,                        // 37: tileloadd tmm1, [r8+rcx*1+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 44: add r8, 128
-                    0x4D, 0x01, 0xC9,                                                // 51: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 54: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 57: add r9, rax
-                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 60: imul rsi, r10, 32
-                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 67: add rcx, 128
-                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 74: tileloadd tmm4, [rax+rdx*1]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 80: tileloadd tmm6, [r8+rcx*1]
-                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 86: tdpbusd tmm0, tmm4, tmm6
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 91: tileloadd tmm7, [r8+rcx*1+64]
-                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 98: tdpbusd tmm1, tmm4, tmm7
-                    0x49, 0x01, 0xF0,                                                // 103: add r8, rsi
-                    0x4C, 0x01, 0xD0,                                                // 106: add rax, r10
-                    0x4C, 0x39, 0xC8,                                                // 109: cmp rax, r9
-                    0x0F, 0x82, 0xD4, 0xFF, 0xFF, 0xFF,                              // 112: jb 74
-                    0x48, 0x8B, 0x47, 0x20,                                          // 118: mov rax, [rdi+32]
-                    0x48, 0x8B, 0x57, 0x28,                                          // 122: mov rdx, [rdi+40]
-                    0x48, 0x01, 0xD2,                                                // 126: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 129: add rdx, rdx
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 132: tilestored [rax+rdx*1], tmm0
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 138: tilestored [rax+rdx*1+64], tmm1
-                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 145: tilerelease
-                    0xC3,                                                            // 150: ret
+                    0x48, 0x8B, 0x47, 0x20,                                          // 9: mov rax, [rdi+32]
+                    0x48, 0x8B, 0x57, 0x28,                                          // 13: mov rdx, [rdi+40]
+                    0x48, 0x01, 0xD2,                                                // 17: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 20: add rdx, rdx
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x04, 0x10,                              // 23: tileloadd tmm0, [rax+rdx*1]
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x4C, 0x10, 0x40,                        // 29: tileloadd tmm1, [rax+rdx*1+64]
+                    0x48, 0x8B, 0x07,                                                // 36: mov rax, [rdi]
+                    0x48, 0x8B, 0x57, 0x08,                                          // 39: mov rdx, [rdi+8]
+                    0x4C, 0x8B, 0x47, 0x10,                                          // 43: mov r8, [rdi+16]
+                    0x4C, 0x8B, 0x4F, 0x18,                                          // 47: mov r9, [rdi+24]
+                    0x4C, 0x8B, 0x57, 0x48,                                          // 51: mov r10, [rdi+72]
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 55: add r8, 128
+                    0x4D, 0x01, 0xC9,                                                // 62: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 65: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 68: add r9, rax
+                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 71: imul rsi, r10, 32
+                    0x48, 0x31, 0xC9,                                                // 78: xor rcx, rcx
+                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 81: add rcx, 128
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 88: tileloadd tmm4, [rax+rdx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 94: tileloadd tmm6, [r8+rcx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 100: tdpbusd tmm0, tmm4, tmm6
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 105: tileloadd tmm7, [r8+rcx*1+64]
+                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 112: tdpbusd tmm1, tmm4, tmm7
+                    0x49, 0x01, 0xF0,                                                // 117: add r8, rsi
+                    0x4C, 0x01, 0xD0,                                                // 120: add rax, r10
+                    0x4C, 0x39, 0xC8,                                                // 123: cmp rax, r9
+                    0x0F, 0x82, 0xD4, 0xFF, 0xFF, 0xFF,                              // 126: jb 88
+                    0x48, 0x8B, 0x47, 0x30,                                          // 132: mov rax, [rdi+48]
+                    0x48, 0x8B, 0x57, 0x38,                                          // 136: mov rdx, [rdi+56]
+                    0x48, 0x01, 0xD2,                                                // 140: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 143: add rdx, rdx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 146: tilestored [rax+rdx*1], tmm0
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 152: tilestored [rax+rdx*1+64], tmm1
+                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 159: tilerelease
+                    0xC3,                                                            // 164: ret
                 };
 
-                /// <summary>int8_gemm_u8s8_s32_32x32c4_amx: 32 x 32 results in 4 tiles of sums, up to 64 of K a step; 216 bytes of machine code.</summary>
+                /// <summary>int8_gemm_u8s8_s32_32x32c4_amx: 32 x 32 results in 4 tiles of sums, up to 64 of K a step; 240 bytes of machine code.</summary>
                 internal static global::System.ReadOnlySpan<byte> Gemm32x32 => new byte[]
                 {
-                    0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                    0x4C, 0x8B, 0x57, 0x40,                                          // 0: mov r10, [rdi+64]
                     0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
-                    0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
-                    0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
-                    0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
-                    0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
-                    0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
-                    0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 28: imul r11, rdx, 16
-                    0x49, 0x01, 0xC3,                                                // 35: add r11, rax
-                    0x48, 0x31, 0xC9,                                                // 38: xor rcx, rcx
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 41: tileloadd tmm0, [r8+rcx*1]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x4C, 0x08, 0x40,                        // 47: tileloadd tmm1, [r8+rcx*1+64]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x14, 0x08,                              // 54: tileloadd tmm2, [r8+rcx*1]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x5C, 0x08, 0x40,                        // 60: tileloadd tmm3, [r8+rcx*1+64]
-                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 67: add r8, 128
-                    0x4D, 0x01, 0xC9,                                                // 74: add r9, r9
-                    0x4D, 0x01, 0xC9,                                                // 77: add r9, r9
-                    0x49, 0x01, 0xC1,                                                // 80: add r9, rax
-                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 83: imul rsi, r10, 32
-                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 90: add rcx, 128
-                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 97: tileloadd tmm4, [rax+rdx*1]
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 103: tileloadd tmm6, [r8+rcx*1]
-                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 109: tdpbusd tmm0, tmm4, tmm6
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 114: tileloadd tmm7, [r8+rcx*1+64]
-                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 121: tdpbusd tmm1, tmm4, tmm7
-                    0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 126: tileloadd tmm5, [r11+rdx*1]
-                    0xC4, 0xE2, 0x49, 0x5E, 0xD5,                                    // 132: tdpbusd tmm2, tmm5, tmm6
-                    0xC4, 0xE2, 0x41, 0x5E, 0xDD,                                    // 137: tdpbusd tmm3, tmm5, tmm7
-                    0x49, 0x01, 0xF0,                                                // 142: add r8, rsi
-                    0x4D, 0x01, 0xD3,                                                // 145: add r11, r10
-                    0x4C, 0x01, 0xD0,                                                // 148: add rax, r10
-                    0x4C, 0x39, 0xC8,                                                // 151: cmp rax, r9
-                    0x0F, 0x82, 0xC1, 0xFF, 0xFF, 0xFF,                              // 154: jb 97
-                    0x48, 0x8B, 0x47, 0x20,                                          // 160: mov rax, [rdi+32]
-                    0x48, 0x8B, 0x57, 0x28,                                          // 164: mov rdx, [rdi+40]
-                    0x48, 0x01, 0xD2,                                                // 168: add rdx, rdx
-                    0x48, 0x01, 0xD2,                                                // 171: add rdx, rdx
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 174: tilestored [rax+rdx*1], tmm0
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 180: tilestored [rax+rdx*1+64], tmm1
-                    0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 187: imul rcx, rdx, 16
-                    0x48, 0x01, 0xC8,                                                // 194: add rax, rcx
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x14, 0x10,                              // 197: tilestored [rax+rdx*1], tmm2
-                    0xC4, 0xE2, 0x7A, 0x4B, 0x5C, 0x10, 0x40,                        // 203: tilestored [rax+rdx*1+64], tmm3
-                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 210: tilerelease
-                    0xC3,                                                            // 215: ret
+                    0x48, 0x8B, 0x47, 0x20,                                          // 9: mov rax, [rdi+32]
+                    0x48, 0x8B, 0x57, 0x28,                                          // 13: mov rdx, [rdi+40]
+                    0x48, 0x01, 0xD2,                                                // 17: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 20: add rdx, rdx
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x04, 0x10,                              // 23: tileloadd tmm0, [rax+rdx*1]
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x4C, 0x10, 0x40,                        // 29: tileloadd tmm1, [rax+rdx*1+64]
+                    0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 36: imul rcx, rdx, 16
+                    0x48, 0x01, 0xC8,                                                // 43: add rax, rcx
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x14, 0x10,                              // 46: tileloadd tmm2, [rax+rdx*1]
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x5C, 0x10, 0x40,                        // 52: tileloadd tmm3, [rax+rdx*1+64]
+                    0x48, 0x8B, 0x07,                                                // 59: mov rax, [rdi]
+                    0x48, 0x8B, 0x57, 0x08,                                          // 62: mov rdx, [rdi+8]
+                    0x4C, 0x8B, 0x47, 0x10,                                          // 66: mov r8, [rdi+16]
+                    0x4C, 0x8B, 0x4F, 0x18,                                          // 70: mov r9, [rdi+24]
+                    0x4C, 0x8B, 0x57, 0x48,                                          // 74: mov r10, [rdi+72]
+                    0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 78: imul r11, rdx, 16
+                    0x49, 0x01, 0xC3,                                                // 85: add r11, rax
+                    0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 88: add r8, 128
+                    0x4D, 0x01, 0xC9,                                                // 95: add r9, r9
+                    0x4D, 0x01, 0xC9,                                                // 98: add r9, r9
+                    0x49, 0x01, 0xC1,                                                // 101: add r9, rax
+                    0x49, 0x69, 0xF2, 0x20, 0x00, 0x00, 0x00,                        // 104: imul rsi, r10, 32
+                    0x48, 0x31, 0xC9,                                                // 111: xor rcx, rcx
+                    0x48, 0x81, 0xC1, 0x80, 0x00, 0x00, 0x00,                        // 114: add rcx, 128
+                    0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 121: tileloadd tmm4, [rax+rdx*1]
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 127: tileloadd tmm6, [r8+rcx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 133: tdpbusd tmm0, tmm4, tmm6
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x7C, 0x08, 0x40,                        // 138: tileloadd tmm7, [r8+rcx*1+64]
+                    0xC4, 0xE2, 0x41, 0x5E, 0xCC,                                    // 145: tdpbusd tmm1, tmm4, tmm7
+                    0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 150: tileloadd tmm5, [r11+rdx*1]
+                    0xC4, 0xE2, 0x49, 0x5E, 0xD5,                                    // 156: tdpbusd tmm2, tmm5, tmm6
+                    0xC4, 0xE2, 0x41, 0x5E, 0xDD,                                    // 161: tdpbusd tmm3, tmm5, tmm7
+                    0x49, 0x01, 0xF0,                                                // 166: add r8, rsi
+                    0x4D, 0x01, 0xD3,                                                // 169: add r11, r10
+                    0x4C, 0x01, 0xD0,                                                // 172: add rax, r10
+                    0x4C, 0x39, 0xC8,                                                // 175: cmp rax, r9
+                    0x0F, 0x82, 0xC1, 0xFF, 0xFF, 0xFF,                              // 178: jb 121
+                    0x48, 0x8B, 0x47, 0x30,                                          // 184: mov rax, [rdi+48]
+                    0x48, 0x8B, 0x57, 0x38,                                          // 188: mov rdx, [rdi+56]
+                    0x48, 0x01, 0xD2,                                                // 192: add rdx, rdx
+                    0x48, 0x01, 0xD2,                                                // 195: add rdx, rdx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 198: tilestored [rax+rdx*1], tmm0
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x4C, 0x10, 0x40,                        // 204: tilestored [rax+rdx*1+64], tmm1
+                    0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 211: imul rcx, rdx, 16
+                    0x48, 0x01, 0xC8,                                                // 218: add rax, rcx
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x14, 0x10,                              // 221: tilestored [rax+rdx*1], tmm2
+                    0xC4, 0xE2, 0x7A, 0x4B, 0x5C, 0x10, 0x40,                        // 227: tilestored [rax+rdx*1+64], tmm3
+                    0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 234: tilerelease
+                    0xC3,                                                            // 239: ret
                 };
 
                 /// <summary>Packs up to 32 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -2742,8 +2965,8 @@ partial class Outer<T>
 
                 /// <summary>The weights of 4 output features, 4 of K each.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-                private static global::System.Runtime.Intrinsics.Vector128<sbyte> Weights(ref byte panel, int offset) =>
-                    global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+                private static global::System.Runtime.Intrinsics.Vector128<sbyte> Weights(ref byte panel, nint offset) =>
+                    global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
                 /// <summary>4 of K of one activation row, in every lane.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -2760,12 +2983,10 @@ partial class Outer<T>
 
                 /// <summary>int8_gemm_s8_s32_1x8c4_armdp: 1 x 8 results in 2 accumulators, 4 of K a step.</summary>
                 [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+                internal static void Gemm1x8(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
                 {
                     ref byte a0 = ref a;
-                    var start0 = Zero;
-                    var start1 = Zero;
-                    var c0_0 = start0; var c0_1 = start1;
+                    var c0_0 = Zero; var c0_1 = Zero;
                     var d0_0 = Zero; var d0_1 = Zero;
                     ref byte b = ref panel;
                     nint end = kGroups * 4;
@@ -2788,6 +3009,44 @@ partial class Outer<T>
                     ref int row = ref c;
                     Store(ref row, 0, c0_0 + d0_0);
                     Store(ref row, 4, c0_1 + d0_1);
+                }
+
+                /// <summary>int8_gemm_s8_s32_1x32c4_armdp: 1 x 32 results of 4 panels in 8 accumulators, 4 of K a step.</summary>
+                [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+                internal static void Gemm1x32(ref byte a, ref byte panel, nint kGroups, ref int c)
+                {
+                    nint end = kGroups * 4;
+                    nint panelBytes = (kGroups * 32) + 0;
+                    ref byte panel0 = ref panel;
+                    ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                    ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                    ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                    var c0_0 = Zero; var c0_1 = Zero;
+                    var c1_0 = Zero; var c1_1 = Zero;
+                    var c2_0 = Zero; var c2_1 = Zero;
+                    var c3_0 = Zero; var c3_1 = Zero;
+                    nint at = 0;
+                    for (nint k = 0; k < end; k += 4)
+                    {
+                        var x = Broadcast(ref a, k);
+                        c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                        c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 16));
+                        c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                        c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 16));
+                        c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                        c2_1 = MultiplyAdd(c2_1, x, Weights(ref panel2, at + 16));
+                        c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                        c3_1 = MultiplyAdd(c3_1, x, Weights(ref panel3, at + 16));
+                        at += 32;
+                    }
+                    Store(ref c, 0, c0_0);
+                    Store(ref c, 4, c0_1);
+                    Store(ref c, 8, c1_0);
+                    Store(ref c, 12, c1_1);
+                    Store(ref c, 16, c2_0);
+                    Store(ref c, 20, c2_1);
+                    Store(ref c, 24, c3_0);
+                    Store(ref c, 28, c3_1);
                 }
 
                 /// <summary>Packs up to 8 weight rows: per group of 4 of K the rows side by side.</summary>

@@ -51,7 +51,7 @@ partial class Outer<T>
                     new("int8_gemm_u8s8_s32_1x8c4_avx512vnni", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
                     new("int8_gemm_u8s8_s32_1x8c4_amx", "NR = 8 is not a multiple of the 16 int32 lanes of a 512-bit vector"),
                 },
-                "0.1.0+14ce9bbc");
+                "0.1.0+03275f7a");
         }
     }
 }

@@ -23,7 +23,7 @@ partial class Plain
                 {
                     new("int8_gemm_s8_s32_1x4c1_scalar", new(1, 4, 1), ScalarWidth4.Gemm1x4),
                     new("int8_gemm_s8_s32_2x4c1_scalar", new(2, 4, 1), ScalarWidth4.Gemm2x4),
-                }),
+                }, null),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.Avx2, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx2Width16.QuantizeRow, Avx2Width16.PackPanel, Vector256RowsKernels,
@@ -31,7 +31,7 @@ partial class Plain
                 {
                     new("int8_gemm_s8_s32_1x16c2_avx2", new(1, 16, 2), Avx2Width16.Gemm1x16),
                     new("int8_gemm_s8_s32_2x16c2_avx2", new(2, 16, 2), Avx2Width16.Gemm2x16),
-                }),
+                }, new("int8_gemm_s8_s32_1x64c2_avx2", new(1, 64, 2), Avx2Width16.Gemm1x64)),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.Avx2Bytes, 16, 4, global::KernelGen.ActivationFormat.UInt8, 128,
                 Avx2BytesWidth16.QuantizeRow, Avx2BytesWidth16.PackPanel, Vector256RowsKernels,
@@ -39,7 +39,7 @@ partial class Plain
                 {
                     new("int8_gemm_u8s8_s32_1x16c4_avx2", new(1, 16, 4), Avx2BytesWidth16.Gemm1x16),
                     new("int8_gemm_u8s8_s32_2x16c4_avx2", new(2, 16, 4), Avx2BytesWidth16.Gemm2x16),
-                }),
+                }, new("int8_gemm_u8s8_s32_1x64c4_avx2", new(1, 64, 4), Avx2BytesWidth16.Gemm1x64)),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.AvxVnni, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                 AvxVnniWidth16.QuantizeRow, AvxVnniWidth16.PackPanel, Vector256RowsKernels,
@@ -47,7 +47,7 @@ partial class Plain
                 {
                     new("int8_gemm_u8s8_s32_1x16c4_avxvnni", new(1, 16, 4), AvxVnniWidth16.Gemm1x16),
                     new("int8_gemm_u8s8_s32_2x16c4_avxvnni", new(2, 16, 4), AvxVnniWidth16.Gemm2x16),
-                }),
+                }, new("int8_gemm_u8s8_s32_1x64c4_avxvnni", new(1, 64, 4), AvxVnniWidth16.Gemm1x64)),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.Avx512, 16, 2, global::KernelGen.ActivationFormat.Int16, 0,
                 Avx512Width16.QuantizeRow, Avx512Width16.PackPanel, Vector512RowsKernels,
@@ -55,7 +55,7 @@ partial class Plain
                 {
                     new("int8_gemm_s8_s32_1x16c2_avx512", new(1, 16, 2), Avx512Width16.Gemm1x16),
                     new("int8_gemm_s8_s32_2x16c2_avx512", new(2, 16, 2), Avx512Width16.Gemm2x16),
-                }),
+                }, new("int8_gemm_s8_s32_1x128c2_avx512", new(1, 128, 2), Avx512Width16.Gemm1x128)),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.Avx512Vnni, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                 Avx512VnniWidth16.QuantizeRow, Avx512VnniWidth16.PackPanel, Vector512RowsKernels,
@@ -63,7 +63,7 @@ partial class Plain
                 {
                     new("int8_gemm_u8s8_s32_1x16c4_avx512vnni", new(1, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth16.Gemm1x16)),
                     new("int8_gemm_u8s8_s32_2x16c4_avx512vnni", new(2, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => Avx512VnniWidth16.Gemm2x16)),
-                }),
+                }, null),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.Amx, 16, 4, global::KernelGen.ActivationFormat.UInt8, 0,
                 AmxWidth16.QuantizeRow, AmxWidth16.PackPanel, Vector512RowsKernels,
@@ -73,7 +73,7 @@ partial class Plain
                     new("int8_gemm_u8s8_s32_2x16c4_amx", new(2, 16, 4), global::KernelGen.Kernels.CpuMachineCode.Gemm(static () => AmxWidth16.Gemm2x16)),
                     new("int8_gemm_u8s8_s32_16x16c4_amx", new(16, 16, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth16.Gemm16x16)),
                     new("int8_gemm_u8s8_s32_32x16c4_amx", new(32, 16, 4), global::KernelGen.Kernels.CpuMachineCode.TileGemm(static () => AmxWidth16.Gemm32x16)),
-                }),
+                }, null),
             new global::KernelGen.Kernels.CpuKernelFamily(
                 global::KernelGen.CpuInstructionSet.ArmDp, 16, 4, global::KernelGen.ActivationFormat.Int8, 0,
                 ArmDpWidth16.QuantizeRow, ArmDpWidth16.PackPanel, Vector128RowsKernels,
@@ -81,7 +81,7 @@ partial class Plain
                 {
                     new("int8_gemm_s8_s32_1x16c4_armdp", new(1, 16, 4), ArmDpWidth16.Gemm1x16),
                     new("int8_gemm_s8_s32_2x16c4_armdp", new(2, 16, 4), ArmDpWidth16.Gemm2x16),
-                }),
+                }, new("int8_gemm_s8_s32_1x32c4_armdp", new(1, 32, 4), ArmDpWidth16.Gemm1x32)),
         };
 
         private static class ScalarRows
@@ -424,8 +424,8 @@ partial class Plain
 
             /// <summary>The weights of 1 output feature, 1 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static int Weights(ref byte panel, int offset) =>
-                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset));
+            private static int Weights(ref byte panel, nint offset) =>
+                unchecked((sbyte)global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset));
 
             /// <summary>1 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -442,14 +442,10 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_1x4c1_scalar: 1 x 4 results in 4 accumulators, 1 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Zero;
-                var start1 = Zero;
-                var start2 = Zero;
-                var start3 = Zero;
-                var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
                 var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
@@ -486,16 +482,12 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_2x4c1_scalar: 2 x 4 results in 8 accumulators, 1 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x4(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Zero;
-                var start1 = Zero;
-                var start2 = Zero;
-                var start3 = Zero;
-                var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
-                var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
+                var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
+                var c1_0 = Zero; var c1_1 = Zero; var c1_2 = Zero; var c1_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 1;
                 nint next = kGroups * 4;
@@ -575,8 +567,8 @@ partial class Plain
 
             /// <summary>The weights of 8 output features, 2 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<short> Weights(ref byte panel, int offset) =>
-                global::System.Runtime.Intrinsics.X86.Avx2.ConvertToVector256Int16(global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset))));
+            private static global::System.Runtime.Intrinsics.Vector256<short> Weights(ref byte panel, nint offset) =>
+                global::System.Runtime.Intrinsics.X86.Avx2.ConvertToVector256Int16(global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset))));
 
             /// <summary>2 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -593,12 +585,10 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_1x16c2_avx2: 1 x 16 results in 2 accumulators, 2 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Zero;
-                var start1 = Zero;
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Zero; var c0_1 = Zero;
                 var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
@@ -625,15 +615,13 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx2: 2 x 16 results in 4 accumulators, 2 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Zero;
-                var start1 = Zero;
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Zero; var c0_1 = Zero;
                 var d0_0 = Zero; var d0_1 = Zero;
-                var c1_0 = start0; var c1_1 = start1;
+                var c1_0 = Zero; var c1_1 = Zero;
                 var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
@@ -665,6 +653,44 @@ partial class Plain
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
                 Store(ref row, 0, c1_0 + d1_0);
                 Store(ref row, 8, c1_1 + d1_1);
+            }
+
+            /// <summary>int8_gemm_s8_s32_1x64c2_avx2: 1 x 64 results of 4 panels in 8 accumulators, 2 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+            {
+                nint end = kGroups * 4;
+                nint panelBytes = (kGroups * 32) + 0;
+                ref byte panel0 = ref panel;
+                ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                var c0_0 = Zero; var c0_1 = Zero;
+                var c1_0 = Zero; var c1_1 = Zero;
+                var c2_0 = Zero; var c2_1 = Zero;
+                var c3_0 = Zero; var c3_1 = Zero;
+                nint at = 0;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var x = Broadcast(ref a, k);
+                    c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                    c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 16));
+                    c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                    c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 16));
+                    c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                    c2_1 = MultiplyAdd(c2_1, x, Weights(ref panel2, at + 16));
+                    c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                    c3_1 = MultiplyAdd(c3_1, x, Weights(ref panel3, at + 16));
+                    at += 32;
+                }
+                Store(ref c, 0, c0_0);
+                Store(ref c, 8, c0_1);
+                Store(ref c, 16, c1_0);
+                Store(ref c, 24, c1_1);
+                Store(ref c, 32, c2_0);
+                Store(ref c, 40, c2_1);
+                Store(ref c, 48, c3_0);
+                Store(ref c, 56, c3_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -716,16 +742,17 @@ partial class Plain
         /// <summary>16 output features a panel, avx2.</summary>
         private static class Avx2BytesWidth16
         {
-            /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+            /// <summary>What the sums of a row start from.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
-                global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Start(ref int row, int column) =>
+                global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)column);
+
             private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
             /// <summary>The weights of 8 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
-                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, nint offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
             /// <summary>4 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -742,12 +769,10 @@ partial class Plain
 
             /// <summary>int8_gemm_u8s8_s32_1x16c4_avx2: 1 x 16 results in 2 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Header(ref panel, 0);
-                var start1 = Header(ref panel, 1);
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Start(ref start, 0); var c0_1 = Start(ref start, 8);
                 var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
@@ -775,15 +800,14 @@ partial class Plain
 
             /// <summary>int8_gemm_u8s8_s32_2x16c4_avx2: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Header(ref panel, 0);
-                var start1 = Header(ref panel, 1);
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Start(ref start, 0); var c0_1 = Start(ref start, 8);
                 var d0_0 = Zero; var d0_1 = Zero;
-                var c1_0 = start0; var c1_1 = start1;
+                start = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref start, startStride);
+                var c1_0 = Start(ref start, 0); var c1_1 = Start(ref start, 8);
                 var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
@@ -816,6 +840,44 @@ partial class Plain
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
                 Store(ref row, 0, c1_0 + d1_0);
                 Store(ref row, 8, c1_1 + d1_1);
+            }
+
+            /// <summary>int8_gemm_u8s8_s32_1x64c4_avx2: 1 x 64 results of 4 panels in 8 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+            {
+                nint end = kGroups * 4;
+                nint panelBytes = (kGroups * 64) + 64;
+                ref byte panel0 = ref panel;
+                ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                var c0_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 0); var c0_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 8);
+                var c1_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 0); var c1_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 8);
+                var c2_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 0); var c2_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 8);
+                var c3_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 0); var c3_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 8);
+                nint at = 64;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var x = Broadcast(ref a, k);
+                    c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                    c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 32));
+                    c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                    c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 32));
+                    c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                    c2_1 = MultiplyAdd(c2_1, x, Weights(ref panel2, at + 32));
+                    c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                    c3_1 = MultiplyAdd(c3_1, x, Weights(ref panel3, at + 32));
+                    at += 64;
+                }
+                Store(ref c, 0, c0_0);
+                Store(ref c, 8, c0_1);
+                Store(ref c, 16, c1_0);
+                Store(ref c, 24, c1_1);
+                Store(ref c, 32, c2_0);
+                Store(ref c, 40, c2_1);
+                Store(ref c, 48, c3_0);
+                Store(ref c, 56, c3_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -874,16 +936,17 @@ partial class Plain
         /// <summary>16 output features a panel, avxvnni.</summary>
         private static class AvxVnniWidth16
         {
-            /// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>
+            /// <summary>What the sums of a row start from.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<int> Header(ref byte panel, int index) =>
-                global::System.Runtime.Intrinsics.Vector256.AsInt32(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)(index * 32))));
+            private static global::System.Runtime.Intrinsics.Vector256<int> Start(ref int row, int column) =>
+                global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref row, (nuint)column);
+
             private static global::System.Runtime.Intrinsics.Vector256<int> Zero => global::System.Runtime.Intrinsics.Vector256<int>.Zero;
 
             /// <summary>The weights of 8 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, int offset) =>
-                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+            private static global::System.Runtime.Intrinsics.Vector256<sbyte> Weights(ref byte panel, nint offset) =>
+                global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
             /// <summary>4 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -900,12 +963,10 @@ partial class Plain
 
             /// <summary>int8_gemm_u8s8_s32_1x16c4_avxvnni: 1 x 16 results in 2 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Header(ref panel, 0);
-                var start1 = Header(ref panel, 1);
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Start(ref start, 0); var c0_1 = Start(ref start, 8);
                 var d0_0 = Zero; var d0_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
@@ -933,15 +994,14 @@ partial class Plain
 
             /// <summary>int8_gemm_u8s8_s32_2x16c4_avxvnni: 2 x 16 results in 4 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Header(ref panel, 0);
-                var start1 = Header(ref panel, 1);
-                var c0_0 = start0; var c0_1 = start1;
+                var c0_0 = Start(ref start, 0); var c0_1 = Start(ref start, 8);
                 var d0_0 = Zero; var d0_1 = Zero;
-                var c1_0 = start0; var c1_1 = start1;
+                start = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref start, startStride);
+                var c1_0 = Start(ref start, 0); var c1_1 = Start(ref start, 8);
                 var d1_0 = Zero; var d1_1 = Zero;
                 ref byte b = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)64);
                 nint end = kGroups * 4;
@@ -974,6 +1034,44 @@ partial class Plain
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
                 Store(ref row, 0, c1_0 + d1_0);
                 Store(ref row, 8, c1_1 + d1_1);
+            }
+
+            /// <summary>int8_gemm_u8s8_s32_1x64c4_avxvnni: 1 x 64 results of 4 panels in 8 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x64(ref byte a, ref byte panel, nint kGroups, ref int c)
+            {
+                nint end = kGroups * 4;
+                nint panelBytes = (kGroups * 64) + 64;
+                ref byte panel0 = ref panel;
+                ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                var c0_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 0); var c0_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel0), 8);
+                var c1_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 0); var c1_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel1), 8);
+                var c2_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 0); var c2_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel2), 8);
+                var c3_0 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 0); var c3_1 = Start(ref global::System.Runtime.CompilerServices.Unsafe.As<byte, int>(ref panel3), 8);
+                nint at = 64;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var x = Broadcast(ref a, k);
+                    c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                    c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 32));
+                    c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                    c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 32));
+                    c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                    c2_1 = MultiplyAdd(c2_1, x, Weights(ref panel2, at + 32));
+                    c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                    c3_1 = MultiplyAdd(c3_1, x, Weights(ref panel3, at + 32));
+                    at += 64;
+                }
+                Store(ref c, 0, c0_0);
+                Store(ref c, 8, c0_1);
+                Store(ref c, 16, c1_0);
+                Store(ref c, 24, c1_1);
+                Store(ref c, 32, c2_0);
+                Store(ref c, 40, c2_1);
+                Store(ref c, 48, c3_0);
+                Store(ref c, 56, c3_1);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1036,8 +1134,8 @@ partial class Plain
 
             /// <summary>The weights of 16 output features, 2 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector512<short> Weights(ref byte panel, int offset) =>
-                global::System.Runtime.Intrinsics.X86.Avx512BW.ConvertToVector512Int16(global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset))));
+            private static global::System.Runtime.Intrinsics.Vector512<short> Weights(ref byte panel, nint offset) =>
+                global::System.Runtime.Intrinsics.X86.Avx512BW.ConvertToVector512Int16(global::System.Runtime.Intrinsics.Vector256.AsSByte(global::System.Runtime.Intrinsics.Vector256.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset))));
 
             /// <summary>2 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1054,11 +1152,10 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_1x16c2_avx512: 1 x 16 results in 1 accumulators, 2 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Zero;
-                var c0_0 = start0;
+                var c0_0 = Zero;
                 var d0_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
@@ -1080,14 +1177,13 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_2x16c2_avx512: 2 x 16 results in 2 accumulators, 2 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Zero;
-                var c0_0 = start0;
+                var c0_0 = Zero;
                 var d0_0 = Zero;
-                var c1_0 = start0;
+                var c1_0 = Zero;
                 var d1_0 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
@@ -1111,6 +1207,52 @@ partial class Plain
                 Store(ref row, 0, c0_0 + d0_0);
                 row = ref global::System.Runtime.CompilerServices.Unsafe.Add(ref row, cStride);
                 Store(ref row, 0, c1_0 + d1_0);
+            }
+
+            /// <summary>int8_gemm_s8_s32_1x128c2_avx512: 1 x 128 results of 8 panels in 8 accumulators, 2 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x128(ref byte a, ref byte panel, nint kGroups, ref int c)
+            {
+                nint end = kGroups * 4;
+                nint panelBytes = (kGroups * 32) + 0;
+                ref byte panel0 = ref panel;
+                ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                ref byte panel2 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel1, panelBytes);
+                ref byte panel3 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel2, panelBytes);
+                ref byte panel4 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel3, panelBytes);
+                ref byte panel5 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel4, panelBytes);
+                ref byte panel6 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel5, panelBytes);
+                ref byte panel7 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel6, panelBytes);
+                var c0_0 = Zero;
+                var c1_0 = Zero;
+                var c2_0 = Zero;
+                var c3_0 = Zero;
+                var c4_0 = Zero;
+                var c5_0 = Zero;
+                var c6_0 = Zero;
+                var c7_0 = Zero;
+                nint at = 0;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var x = Broadcast(ref a, k);
+                    c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                    c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                    c2_0 = MultiplyAdd(c2_0, x, Weights(ref panel2, at + 0));
+                    c3_0 = MultiplyAdd(c3_0, x, Weights(ref panel3, at + 0));
+                    c4_0 = MultiplyAdd(c4_0, x, Weights(ref panel4, at + 0));
+                    c5_0 = MultiplyAdd(c5_0, x, Weights(ref panel5, at + 0));
+                    c6_0 = MultiplyAdd(c6_0, x, Weights(ref panel6, at + 0));
+                    c7_0 = MultiplyAdd(c7_0, x, Weights(ref panel7, at + 0));
+                    at += 32;
+                }
+                Store(ref c, 0, c0_0);
+                Store(ref c, 16, c1_0);
+                Store(ref c, 32, c2_0);
+                Store(ref c, 48, c3_0);
+                Store(ref c, 64, c4_0);
+                Store(ref c, 80, c5_0);
+                Store(ref c, 96, c6_0);
+                Store(ref c, 112, c7_0);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 2 of K the rows side by side.</summary>
@@ -1162,91 +1304,100 @@ partial class Plain
         /// <summary>16 output features a panel, avx512vnni.</summary>
         private static class Avx512VnniWidth16
         {
-            /// <summary>int8_gemm_u8s8_s32_1x16c4_avx512vnni: 1 x 16 results in 1 accumulators, 4 of K a step; 165 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_avx512vnni: 1 x 16 results in 1 accumulators, 4 of K a step; 179 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm1x16 => new byte[]
             {
                 0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                 0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
-                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
-                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 52: vpxord zmm17, zmm17, zmm17
-                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 58: prefetcht1 [r8+rcx*1]
-                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 63: prefetcht1 [r8+rcx*1+64]
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 69: vmovdqu32 zmm18, [r8]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 75: vpbroadcastd zmm19, [rax]
-                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 81: vpdpbusd zmm16, zmm19, zmm18
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 87: vmovdqu32 zmm18, [r8+64]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 94: vpbroadcastd zmm19, [rax+4]
-                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 101: vpdpbusd zmm17, zmm19, zmm18
-                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 107: add r8, 128
-                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 114: add rax, 8
-                0x4C, 0x39, 0xC8,                                                // 121: cmp rax, r9
-                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 124: jb 58
-                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 130: kmovq rcx, k1
-                0x48, 0x8B, 0x41, 0x20,                                          // 135: mov rax, [rcx+32]
-                0x48, 0x8B, 0x51, 0x28,                                          // 139: mov rdx, [rcx+40]
-                0x48, 0x01, 0xD2,                                                // 143: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 146: add rdx, rdx
-                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 149: vpaddd zmm16, zmm16, zmm17
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 155: vmovdqu32 [rax], zmm16
-                0xC5, 0xF8, 0x77,                                                // 161: vzeroupper
-                0xC3,                                                            // 164: ret
+                0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 28: vpxord zmm17, zmm17, zmm17
+                0x48, 0x8B, 0x01,                                                // 34: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 37: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 41: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 45: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 49: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 56: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 59: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 62: add r9, rax
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 65: add r8, 64
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 72: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 77: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 83: vmovdqu32 zmm18, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 89: vpbroadcastd zmm19, [rax]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 95: vpdpbusd zmm16, zmm19, zmm18
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 101: vmovdqu32 zmm18, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 108: vpbroadcastd zmm19, [rax+4]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 115: vpdpbusd zmm17, zmm19, zmm18
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 121: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 128: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 135: cmp rax, r9
+                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 138: jb 72
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 144: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x30,                                          // 149: mov rax, [rcx+48]
+                0x48, 0x8B, 0x51, 0x38,                                          // 153: mov rdx, [rcx+56]
+                0x48, 0x01, 0xD2,                                                // 157: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 160: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 163: vpaddd zmm16, zmm16, zmm17
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 169: vmovdqu32 [rax], zmm16
+                0xC5, 0xF8, 0x77,                                                // 175: vzeroupper
+                0xC3,                                                            // 178: ret
             };
 
-            /// <summary>int8_gemm_u8s8_s32_2x16c4_avx512vnni: 2 x 16 results in 2 accumulators, 4 of K a step; 219 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_avx512vnni: 2 x 16 results in 2 accumulators, 4 of K a step; 236 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm2x16 => new byte[]
             {
                 0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                 0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
-                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
-                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 52: vpxord zmm18, zmm18, zmm18
-                0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xC8,                              // 58: vmovdqa32 zmm17, zmm16
-                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 64: vpxord zmm19, zmm19, zmm19
-                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 70: prefetcht1 [r8+rcx*1]
-                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 75: prefetcht1 [r8+rcx*1+64]
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 81: vmovdqu32 zmm20, [r8]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 87: vpbroadcastd zmm21, [rax]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 93: vpdpbusd zmm16, zmm21, zmm20
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 99: vpbroadcastd zmm21, [rax+rdx*1]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 106: vpdpbusd zmm17, zmm21, zmm20
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 112: vmovdqu32 zmm20, [r8+64]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 119: vpbroadcastd zmm21, [rax+4]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 126: vpdpbusd zmm18, zmm21, zmm20
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 132: vpbroadcastd zmm21, [rax+rdx*1+4]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 140: vpdpbusd zmm19, zmm21, zmm20
-                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 146: add r8, 128
-                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 153: add rax, 8
-                0x4C, 0x39, 0xC8,                                                // 160: cmp rax, r9
-                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 163: jb 70
-                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 169: kmovq rcx, k1
-                0x48, 0x8B, 0x41, 0x20,                                          // 174: mov rax, [rcx+32]
-                0x48, 0x8B, 0x51, 0x28,                                          // 178: mov rdx, [rcx+40]
-                0x48, 0x01, 0xD2,                                                // 182: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 185: add rdx, rdx
-                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 188: vpaddd zmm16, zmm16, zmm18
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 194: vmovdqu32 [rax], zmm16
-                0x48, 0x01, 0xD0,                                                // 200: add rax, rdx
-                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 203: vpaddd zmm17, zmm17, zmm19
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 209: vmovdqu32 [rax], zmm17
-                0xC5, 0xF8, 0x77,                                                // 215: vzeroupper
-                0xC3,                                                            // 218: ret
+                0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 28: vpxord zmm18, zmm18, zmm18
+                0x48, 0x01, 0xD0,                                                // 34: add rax, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x08,                              // 37: vmovdqu32 zmm17, [rax]
+                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 43: vpxord zmm19, zmm19, zmm19
+                0x48, 0x8B, 0x01,                                                // 49: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 52: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 56: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 60: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 64: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 71: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 74: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 77: add r9, rax
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 80: add r8, 64
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 87: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 92: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 98: vmovdqu32 zmm20, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 104: vpbroadcastd zmm21, [rax]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 110: vpdpbusd zmm16, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 116: vpbroadcastd zmm21, [rax+rdx*1]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 123: vpdpbusd zmm17, zmm21, zmm20
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 129: vmovdqu32 zmm20, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 136: vpbroadcastd zmm21, [rax+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 143: vpdpbusd zmm18, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 149: vpbroadcastd zmm21, [rax+rdx*1+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 157: vpdpbusd zmm19, zmm21, zmm20
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 163: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 170: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 177: cmp rax, r9
+                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 180: jb 87
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 186: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x30,                                          // 191: mov rax, [rcx+48]
+                0x48, 0x8B, 0x51, 0x38,                                          // 195: mov rdx, [rcx+56]
+                0x48, 0x01, 0xD2,                                                // 199: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 202: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 205: vpaddd zmm16, zmm16, zmm18
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 211: vmovdqu32 [rax], zmm16
+                0x48, 0x01, 0xD0,                                                // 217: add rax, rdx
+                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 220: vpaddd zmm17, zmm17, zmm19
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 226: vmovdqu32 [rax], zmm17
+                0xC5, 0xF8, 0x77,                                                // 232: vzeroupper
+                0xC3,                                                            // 235: ret
             };
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1305,168 +1456,187 @@ partial class Plain
         /// <summary>16 output features a panel, amx.</summary>
         private static class AmxWidth16
         {
-            /// <summary>int8_gemm_u8s8_s32_1x16c4_amx: 1 x 16 results in 1 accumulators, 4 of K a step; 165 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_1x16c4_amx: 1 x 16 results in 1 accumulators, 4 of K a step; 179 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm1x16 => new byte[]
             {
                 0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                 0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
-                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
-                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 52: vpxord zmm17, zmm17, zmm17
-                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 58: prefetcht1 [r8+rcx*1]
-                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 63: prefetcht1 [r8+rcx*1+64]
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 69: vmovdqu32 zmm18, [r8]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 75: vpbroadcastd zmm19, [rax]
-                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 81: vpdpbusd zmm16, zmm19, zmm18
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 87: vmovdqu32 zmm18, [r8+64]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 94: vpbroadcastd zmm19, [rax+4]
-                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 101: vpdpbusd zmm17, zmm19, zmm18
-                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 107: add r8, 128
-                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 114: add rax, 8
-                0x4C, 0x39, 0xC8,                                                // 121: cmp rax, r9
-                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 124: jb 58
-                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 130: kmovq rcx, k1
-                0x48, 0x8B, 0x41, 0x20,                                          // 135: mov rax, [rcx+32]
-                0x48, 0x8B, 0x51, 0x28,                                          // 139: mov rdx, [rcx+40]
-                0x48, 0x01, 0xD2,                                                // 143: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 146: add rdx, rdx
-                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 149: vpaddd zmm16, zmm16, zmm17
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 155: vmovdqu32 [rax], zmm16
-                0xC5, 0xF8, 0x77,                                                // 161: vzeroupper
-                0xC3,                                                            // 164: ret
+                0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                0x62, 0xA1, 0x75, 0x40, 0xEF, 0xC9,                              // 28: vpxord zmm17, zmm17, zmm17
+                0x48, 0x8B, 0x01,                                                // 34: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 37: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 41: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 45: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 49: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 56: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 59: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 62: add r9, rax
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 65: add r8, 64
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 72: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 77: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x10,                              // 83: vmovdqu32 zmm18, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x18,                              // 89: vpbroadcastd zmm19, [rax]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xC2,                              // 95: vpdpbusd zmm16, zmm19, zmm18
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x50, 0x01,                        // 101: vmovdqu32 zmm18, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x58, 0x01,                        // 108: vpbroadcastd zmm19, [rax+4]
+                0x62, 0xA2, 0x65, 0x40, 0x50, 0xCA,                              // 115: vpdpbusd zmm17, zmm19, zmm18
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 121: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 128: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 135: cmp rax, r9
+                0x0F, 0x82, 0xB8, 0xFF, 0xFF, 0xFF,                              // 138: jb 72
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 144: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x30,                                          // 149: mov rax, [rcx+48]
+                0x48, 0x8B, 0x51, 0x38,                                          // 153: mov rdx, [rcx+56]
+                0x48, 0x01, 0xD2,                                                // 157: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 160: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC1,                              // 163: vpaddd zmm16, zmm16, zmm17
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 169: vmovdqu32 [rax], zmm16
+                0xC5, 0xF8, 0x77,                                                // 175: vzeroupper
+                0xC3,                                                            // 178: ret
             };
 
-            /// <summary>int8_gemm_u8s8_s32_2x16c4_amx: 2 x 16 results in 2 accumulators, 4 of K a step; 219 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_2x16c4_amx: 2 x 16 results in 2 accumulators, 4 of K a step; 236 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm2x16 => new byte[]
             {
                 0x48, 0x89, 0xF9,                                                // 0: mov rcx, rdi
                 0xC4, 0xE1, 0xFB, 0x92, 0xC9,                                    // 3: kmovq k1, rcx
-                0x48, 0x8B, 0x01,                                                // 8: mov rax, [rcx]
-                0x48, 0x8B, 0x51, 0x08,                                          // 11: mov rdx, [rcx+8]
-                0x4C, 0x8B, 0x41, 0x10,                                          // 15: mov r8, [rcx+16]
-                0x4C, 0x8B, 0x49, 0x18,                                          // 19: mov r9, [rcx+24]
-                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 23: imul rcx, r9, 64
-                0x4D, 0x01, 0xC9,                                                // 30: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 33: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 36: add r9, rax
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x00,                              // 39: vmovdqu32 zmm16, [r8]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 45: add r8, 64
-                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 52: vpxord zmm18, zmm18, zmm18
-                0x62, 0xA1, 0x7D, 0x48, 0x6F, 0xC8,                              // 58: vmovdqa32 zmm17, zmm16
-                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 64: vpxord zmm19, zmm19, zmm19
-                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 70: prefetcht1 [r8+rcx*1]
-                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 75: prefetcht1 [r8+rcx*1+64]
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 81: vmovdqu32 zmm20, [r8]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 87: vpbroadcastd zmm21, [rax]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 93: vpdpbusd zmm16, zmm21, zmm20
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 99: vpbroadcastd zmm21, [rax+rdx*1]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 106: vpdpbusd zmm17, zmm21, zmm20
-                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 112: vmovdqu32 zmm20, [r8+64]
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 119: vpbroadcastd zmm21, [rax+4]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 126: vpdpbusd zmm18, zmm21, zmm20
-                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 132: vpbroadcastd zmm21, [rax+rdx*1+4]
-                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 140: vpdpbusd zmm19, zmm21, zmm20
-                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 146: add r8, 128
-                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 153: add rax, 8
-                0x4C, 0x39, 0xC8,                                                // 160: cmp rax, r9
-                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 163: jb 70
-                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 169: kmovq rcx, k1
-                0x48, 0x8B, 0x41, 0x20,                                          // 174: mov rax, [rcx+32]
-                0x48, 0x8B, 0x51, 0x28,                                          // 178: mov rdx, [rcx+40]
-                0x48, 0x01, 0xD2,                                                // 182: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 185: add rdx, rdx
-                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 188: vpaddd zmm16, zmm16, zmm18
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 194: vmovdqu32 [rax], zmm16
-                0x48, 0x01, 0xD0,                                                // 200: add rax, rdx
-                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 203: vpaddd zmm17, zmm17, zmm19
-                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 209: vmovdqu32 [rax], zmm17
-                0xC5, 0xF8, 0x77,                                                // 215: vzeroupper
-                0xC3,                                                            // 218: ret
+                0x48, 0x8B, 0x41, 0x20,                                          // 8: mov rax, [rcx+32]
+                0x48, 0x8B, 0x51, 0x28,                                          // 12: mov rdx, [rcx+40]
+                0x48, 0x01, 0xD2,                                                // 16: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 19: add rdx, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x00,                              // 22: vmovdqu32 zmm16, [rax]
+                0x62, 0xA1, 0x6D, 0x40, 0xEF, 0xD2,                              // 28: vpxord zmm18, zmm18, zmm18
+                0x48, 0x01, 0xD0,                                                // 34: add rax, rdx
+                0x62, 0xE1, 0x7E, 0x48, 0x6F, 0x08,                              // 37: vmovdqu32 zmm17, [rax]
+                0x62, 0xA1, 0x65, 0x40, 0xEF, 0xDB,                              // 43: vpxord zmm19, zmm19, zmm19
+                0x48, 0x8B, 0x01,                                                // 49: mov rax, [rcx]
+                0x48, 0x8B, 0x51, 0x08,                                          // 52: mov rdx, [rcx+8]
+                0x4C, 0x8B, 0x41, 0x10,                                          // 56: mov r8, [rcx+16]
+                0x4C, 0x8B, 0x49, 0x18,                                          // 60: mov r9, [rcx+24]
+                0x49, 0x69, 0xC9, 0x40, 0x00, 0x00, 0x00,                        // 64: imul rcx, r9, 64
+                0x4D, 0x01, 0xC9,                                                // 71: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 74: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 77: add r9, rax
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 80: add r8, 64
+                0x41, 0x0F, 0x18, 0x14, 0x08,                                    // 87: prefetcht1 [r8+rcx*1]
+                0x41, 0x0F, 0x18, 0x54, 0x08, 0x40,                              // 92: prefetcht1 [r8+rcx*1+64]
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x20,                              // 98: vmovdqu32 zmm20, [r8]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x28,                              // 104: vpbroadcastd zmm21, [rax]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xC4,                              // 110: vpdpbusd zmm16, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x2C, 0x10,                        // 116: vpbroadcastd zmm21, [rax+rdx*1]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xCC,                              // 123: vpdpbusd zmm17, zmm21, zmm20
+                0x62, 0xC1, 0x7E, 0x48, 0x6F, 0x60, 0x01,                        // 129: vmovdqu32 zmm20, [r8+64]
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x68, 0x01,                        // 136: vpbroadcastd zmm21, [rax+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xD4,                              // 143: vpdpbusd zmm18, zmm21, zmm20
+                0x62, 0xE2, 0x7D, 0x48, 0x58, 0x6C, 0x10, 0x01,                  // 149: vpbroadcastd zmm21, [rax+rdx*1+4]
+                0x62, 0xA2, 0x55, 0x40, 0x50, 0xDC,                              // 157: vpdpbusd zmm19, zmm21, zmm20
+                0x49, 0x81, 0xC0, 0x80, 0x00, 0x00, 0x00,                        // 163: add r8, 128
+                0x48, 0x81, 0xC0, 0x08, 0x00, 0x00, 0x00,                        // 170: add rax, 8
+                0x4C, 0x39, 0xC8,                                                // 177: cmp rax, r9
+                0x0F, 0x82, 0x9D, 0xFF, 0xFF, 0xFF,                              // 180: jb 87
+                0xC4, 0xE1, 0xFB, 0x93, 0xC9,                                    // 186: kmovq rcx, k1
+                0x48, 0x8B, 0x41, 0x30,                                          // 191: mov rax, [rcx+48]
+                0x48, 0x8B, 0x51, 0x38,                                          // 195: mov rdx, [rcx+56]
+                0x48, 0x01, 0xD2,                                                // 199: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 202: add rdx, rdx
+                0x62, 0xA1, 0x7D, 0x40, 0xFE, 0xC2,                              // 205: vpaddd zmm16, zmm16, zmm18
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x00,                              // 211: vmovdqu32 [rax], zmm16
+                0x48, 0x01, 0xD0,                                                // 217: add rax, rdx
+                0x62, 0xA1, 0x75, 0x40, 0xFE, 0xCB,                              // 220: vpaddd zmm17, zmm17, zmm19
+                0x62, 0xE1, 0x7E, 0x48, 0x7F, 0x08,                              // 226: vmovdqu32 [rax], zmm17
+                0xC5, 0xF8, 0x77,                                                // 232: vzeroupper
+                0xC3,                                                            // 235: ret
             };
 
-            /// <summary>int8_gemm_u8s8_s32_16x16c4_amx: 16 x 16 results in 1 tiles of sums, up to 64 of K a step; 125 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_16x16c4_amx: 16 x 16 results in 1 tiles of sums, up to 64 of K a step; 139 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm16x16 => new byte[]
             {
-                0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                0x4C, 0x8B, 0x57, 0x40,                                          // 0: mov r10, [rdi+64]
                 0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
-                0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
-                0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
-                0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
-                0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
-                0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
-                0x48, 0x31, 0xC9,                                                // 28: xor rcx, rcx
-                0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 31: tileloadd tmm0, [r8+rcx*1]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 37: add r8, 64
-                0x4D, 0x01, 0xC9,                                                // 44: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 47: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 50: add r9, rax
-                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 53: imul rsi, r10, 16
-                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 60: add rcx, 64
-                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 67: tileloadd tmm4, [rax+rdx*1]
-                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 73: tileloadd tmm6, [r8+rcx*1]
-                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 79: tdpbusd tmm0, tmm4, tmm6
-                0x49, 0x01, 0xF0,                                                // 84: add r8, rsi
-                0x4C, 0x01, 0xD0,                                                // 87: add rax, r10
-                0x4C, 0x39, 0xC8,                                                // 90: cmp rax, r9
-                0x0F, 0x82, 0xE0, 0xFF, 0xFF, 0xFF,                              // 93: jb 67
-                0x48, 0x8B, 0x47, 0x20,                                          // 99: mov rax, [rdi+32]
-                0x48, 0x8B, 0x57, 0x28,                                          // 103: mov rdx, [rdi+40]
-                0x48, 0x01, 0xD2,                                                // 107: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 110: add rdx, rdx
-                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 113: tilestored [rax+rdx*1], tmm0
-                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 119: tilerelease
-                0xC3,                                                            // 124: ret
+                0x48, 0x8B, 0x47, 0x20,                                          // 9: mov rax, [rdi+32]
+                0x48, 0x8B, 0x57, 0x28,                                          // 13: mov rdx, [rdi+40]
+                0x48, 0x01, 0xD2,                                                // 17: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 20: add rdx, rdx
+                0xC4, 0xE2, 0x7B, 0x4B, 0x04, 0x10,                              // 23: tileloadd tmm0, [rax+rdx*1]
+                0x48, 0x8B, 0x07,                                                // 29: mov rax, [rdi]
+                0x48, 0x8B, 0x57, 0x08,                                          // 32: mov rdx, [rdi+8]
+                0x4C, 0x8B, 0x47, 0x10,                                          // 36: mov r8, [rdi+16]
+                0x4C, 0x8B, 0x4F, 0x18,                                          // 40: mov r9, [rdi+24]
+                0x4C, 0x8B, 0x57, 0x48,                                          // 44: mov r10, [rdi+72]
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 48: add r8, 64
+                0x4D, 0x01, 0xC9,                                                // 55: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 58: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 61: add r9, rax
+                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 64: imul rsi, r10, 16
+                0x48, 0x31, 0xC9,                                                // 71: xor rcx, rcx
+                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 74: add rcx, 64
+                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 81: tileloadd tmm4, [rax+rdx*1]
+                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 87: tileloadd tmm6, [r8+rcx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 93: tdpbusd tmm0, tmm4, tmm6
+                0x49, 0x01, 0xF0,                                                // 98: add r8, rsi
+                0x4C, 0x01, 0xD0,                                                // 101: add rax, r10
+                0x4C, 0x39, 0xC8,                                                // 104: cmp rax, r9
+                0x0F, 0x82, 0xE0, 0xFF, 0xFF, 0xFF,                              // 107: jb 81
+                0x48, 0x8B, 0x47, 0x30,                                          // 113: mov rax, [rdi+48]
+                0x48, 0x8B, 0x57, 0x38,                                          // 117: mov rdx, [rdi+56]
+                0x48, 0x01, 0xD2,                                                // 121: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 124: add rdx, rdx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 127: tilestored [rax+rdx*1], tmm0
+                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 133: tilerelease
+                0xC3,                                                            // 138: ret
             };
 
-            /// <summary>int8_gemm_u8s8_s32_32x16c4_amx: 32 x 16 results in 2 tiles of sums, up to 64 of K a step; 171 bytes of machine code.</summary>
+            /// <summary>int8_gemm_u8s8_s32_32x16c4_amx: 32 x 16 results in 2 tiles of sums, up to 64 of K a step; 195 bytes of machine code.</summary>
             internal static global::System.ReadOnlySpan<byte> Gemm32x16 => new byte[]
             {
-                0x4C, 0x8B, 0x57, 0x30,                                          // 0: mov r10, [rdi+48]
+                0x4C, 0x8B, 0x57, 0x40,                                          // 0: mov r10, [rdi+64]
                 0xC4, 0xC2, 0x78, 0x49, 0x02,                                    // 4: ldtilecfg [r10]
-                0x48, 0x8B, 0x07,                                                // 9: mov rax, [rdi]
-                0x48, 0x8B, 0x57, 0x08,                                          // 12: mov rdx, [rdi+8]
-                0x4C, 0x8B, 0x47, 0x10,                                          // 16: mov r8, [rdi+16]
-                0x4C, 0x8B, 0x4F, 0x18,                                          // 20: mov r9, [rdi+24]
-                0x4C, 0x8B, 0x57, 0x38,                                          // 24: mov r10, [rdi+56]
-                0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 28: imul r11, rdx, 16
-                0x49, 0x01, 0xC3,                                                // 35: add r11, rax
-                0x48, 0x31, 0xC9,                                                // 38: xor rcx, rcx
-                0xC4, 0xC2, 0x7B, 0x4B, 0x04, 0x08,                              // 41: tileloadd tmm0, [r8+rcx*1]
-                0xC4, 0xC2, 0x7B, 0x4B, 0x0C, 0x08,                              // 47: tileloadd tmm1, [r8+rcx*1]
-                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 53: add r8, 64
-                0x4D, 0x01, 0xC9,                                                // 60: add r9, r9
-                0x4D, 0x01, 0xC9,                                                // 63: add r9, r9
-                0x49, 0x01, 0xC1,                                                // 66: add r9, rax
-                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 69: imul rsi, r10, 16
-                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 76: add rcx, 64
-                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 83: tileloadd tmm4, [rax+rdx*1]
-                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 89: tileloadd tmm6, [r8+rcx*1]
-                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 95: tdpbusd tmm0, tmm4, tmm6
-                0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 100: tileloadd tmm5, [r11+rdx*1]
-                0xC4, 0xE2, 0x49, 0x5E, 0xCD,                                    // 106: tdpbusd tmm1, tmm5, tmm6
-                0x49, 0x01, 0xF0,                                                // 111: add r8, rsi
-                0x4D, 0x01, 0xD3,                                                // 114: add r11, r10
-                0x4C, 0x01, 0xD0,                                                // 117: add rax, r10
-                0x4C, 0x39, 0xC8,                                                // 120: cmp rax, r9
-                0x0F, 0x82, 0xD2, 0xFF, 0xFF, 0xFF,                              // 123: jb 83
-                0x48, 0x8B, 0x47, 0x20,                                          // 129: mov rax, [rdi+32]
-                0x48, 0x8B, 0x57, 0x28,                                          // 133: mov rdx, [rdi+40]
-                0x48, 0x01, 0xD2,                                                // 137: add rdx, rdx
-                0x48, 0x01, 0xD2,                                                // 140: add rdx, rdx
-                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 143: tilestored [rax+rdx*1], tmm0
-                0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 149: imul rcx, rdx, 16
-                0x48, 0x01, 0xC8,                                                // 156: add rax, rcx
-                0xC4, 0xE2, 0x7A, 0x4B, 0x0C, 0x10,                              // 159: tilestored [rax+rdx*1], tmm1
-                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 165: tilerelease
-                0xC3,                                                            // 170: ret
+                0x48, 0x8B, 0x47, 0x20,                                          // 9: mov rax, [rdi+32]
+                0x48, 0x8B, 0x57, 0x28,                                          // 13: mov rdx, [rdi+40]
+                0x48, 0x01, 0xD2,                                                // 17: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 20: add rdx, rdx
+                0xC4, 0xE2, 0x7B, 0x4B, 0x04, 0x10,                              // 23: tileloadd tmm0, [rax+rdx*1]
+                0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 29: imul rcx, rdx, 16
+                0x48, 0x01, 0xC8,                                                // 36: add rax, rcx
+                0xC4, 0xE2, 0x7B, 0x4B, 0x0C, 0x10,                              // 39: tileloadd tmm1, [rax+rdx*1]
+                0x48, 0x8B, 0x07,                                                // 45: mov rax, [rdi]
+                0x48, 0x8B, 0x57, 0x08,                                          // 48: mov rdx, [rdi+8]
+                0x4C, 0x8B, 0x47, 0x10,                                          // 52: mov r8, [rdi+16]
+                0x4C, 0x8B, 0x4F, 0x18,                                          // 56: mov r9, [rdi+24]
+                0x4C, 0x8B, 0x57, 0x48,                                          // 60: mov r10, [rdi+72]
+                0x4C, 0x69, 0xDA, 0x10, 0x00, 0x00, 0x00,                        // 64: imul r11, rdx, 16
+                0x49, 0x01, 0xC3,                                                // 71: add r11, rax
+                0x49, 0x81, 0xC0, 0x40, 0x00, 0x00, 0x00,                        // 74: add r8, 64
+                0x4D, 0x01, 0xC9,                                                // 81: add r9, r9
+                0x4D, 0x01, 0xC9,                                                // 84: add r9, r9
+                0x49, 0x01, 0xC1,                                                // 87: add r9, rax
+                0x49, 0x69, 0xF2, 0x10, 0x00, 0x00, 0x00,                        // 90: imul rsi, r10, 16
+                0x48, 0x31, 0xC9,                                                // 97: xor rcx, rcx
+                0x48, 0x81, 0xC1, 0x40, 0x00, 0x00, 0x00,                        // 100: add rcx, 64
+                0xC4, 0xE2, 0x7B, 0x4B, 0x24, 0x10,                              // 107: tileloadd tmm4, [rax+rdx*1]
+                0xC4, 0xC2, 0x7B, 0x4B, 0x34, 0x08,                              // 113: tileloadd tmm6, [r8+rcx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xC4,                                    // 119: tdpbusd tmm0, tmm4, tmm6
+                0xC4, 0xC2, 0x7B, 0x4B, 0x2C, 0x13,                              // 124: tileloadd tmm5, [r11+rdx*1]
+                0xC4, 0xE2, 0x49, 0x5E, 0xCD,                                    // 130: tdpbusd tmm1, tmm5, tmm6
+                0x49, 0x01, 0xF0,                                                // 135: add r8, rsi
+                0x4D, 0x01, 0xD3,                                                // 138: add r11, r10
+                0x4C, 0x01, 0xD0,                                                // 141: add rax, r10
+                0x4C, 0x39, 0xC8,                                                // 144: cmp rax, r9
+                0x0F, 0x82, 0xD2, 0xFF, 0xFF, 0xFF,                              // 147: jb 107
+                0x48, 0x8B, 0x47, 0x30,                                          // 153: mov rax, [rdi+48]
+                0x48, 0x8B, 0x57, 0x38,                                          // 157: mov rdx, [rdi+56]
+                0x48, 0x01, 0xD2,                                                // 161: add rdx, rdx
+                0x48, 0x01, 0xD2,                                                // 164: add rdx, rdx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x04, 0x10,                              // 167: tilestored [rax+rdx*1], tmm0
+                0x48, 0x69, 0xCA, 0x10, 0x00, 0x00, 0x00,                        // 173: imul rcx, rdx, 16
+                0x48, 0x01, 0xC8,                                                // 180: add rax, rcx
+                0xC4, 0xE2, 0x7A, 0x4B, 0x0C, 0x10,                              // 183: tilestored [rax+rdx*1], tmm1
+                0xC4, 0xE2, 0x78, 0x49, 0xC0,                                    // 189: tilerelease
+                0xC3,                                                            // 194: ret
             };
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side, after -128 * sum(w) of each row.</summary>
@@ -1529,8 +1699,8 @@ partial class Plain
 
             /// <summary>The weights of 4 output features, 4 of K each.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
-            private static global::System.Runtime.Intrinsics.Vector128<sbyte> Weights(ref byte panel, int offset) =>
-                global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, (nint)offset)));
+            private static global::System.Runtime.Intrinsics.Vector128<sbyte> Weights(ref byte panel, nint offset) =>
+                global::System.Runtime.Intrinsics.Vector128.AsSByte(global::System.Runtime.Intrinsics.Vector128.LoadUnsafe(ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel, offset)));
 
             /// <summary>4 of K of one activation row, in every lane.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
@@ -1547,14 +1717,10 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_1x16c4_armdp: 1 x 16 results in 4 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm1x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
-                var start0 = Zero;
-                var start1 = Zero;
-                var start2 = Zero;
-                var start3 = Zero;
-                var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
+                var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
                 var d0_0 = Zero; var d0_1 = Zero; var d0_2 = Zero; var d0_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
@@ -1592,16 +1758,12 @@ partial class Plain
 
             /// <summary>int8_gemm_s8_s32_2x16c4_armdp: 2 x 16 results in 8 accumulators, 4 of K a step.</summary>
             [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
-            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)
+            internal static void Gemm2x16(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)
             {
                 ref byte a0 = ref a;
                 ref byte a1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref a0, aStride);
-                var start0 = Zero;
-                var start1 = Zero;
-                var start2 = Zero;
-                var start3 = Zero;
-                var c0_0 = start0; var c0_1 = start1; var c0_2 = start2; var c0_3 = start3;
-                var c1_0 = start0; var c1_1 = start1; var c1_2 = start2; var c1_3 = start3;
+                var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
+                var c1_0 = Zero; var c1_1 = Zero; var c1_2 = Zero; var c1_3 = Zero;
                 ref byte b = ref panel;
                 nint end = kGroups * 4;
                 nint next = kGroups * 64;
@@ -1634,6 +1796,40 @@ partial class Plain
                 Store(ref row, 4, c1_1);
                 Store(ref row, 8, c1_2);
                 Store(ref row, 12, c1_3);
+            }
+
+            /// <summary>int8_gemm_s8_s32_1x32c4_armdp: 1 x 32 results of 2 panels in 8 accumulators, 4 of K a step.</summary>
+            [global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]
+            internal static void Gemm1x32(ref byte a, ref byte panel, nint kGroups, ref int c)
+            {
+                nint end = kGroups * 4;
+                nint panelBytes = (kGroups * 64) + 0;
+                ref byte panel0 = ref panel;
+                ref byte panel1 = ref global::System.Runtime.CompilerServices.Unsafe.AddByteOffset(ref panel0, panelBytes);
+                var c0_0 = Zero; var c0_1 = Zero; var c0_2 = Zero; var c0_3 = Zero;
+                var c1_0 = Zero; var c1_1 = Zero; var c1_2 = Zero; var c1_3 = Zero;
+                nint at = 0;
+                for (nint k = 0; k < end; k += 4)
+                {
+                    var x = Broadcast(ref a, k);
+                    c0_0 = MultiplyAdd(c0_0, x, Weights(ref panel0, at + 0));
+                    c0_1 = MultiplyAdd(c0_1, x, Weights(ref panel0, at + 16));
+                    c0_2 = MultiplyAdd(c0_2, x, Weights(ref panel0, at + 32));
+                    c0_3 = MultiplyAdd(c0_3, x, Weights(ref panel0, at + 48));
+                    c1_0 = MultiplyAdd(c1_0, x, Weights(ref panel1, at + 0));
+                    c1_1 = MultiplyAdd(c1_1, x, Weights(ref panel1, at + 16));
+                    c1_2 = MultiplyAdd(c1_2, x, Weights(ref panel1, at + 32));
+                    c1_3 = MultiplyAdd(c1_3, x, Weights(ref panel1, at + 48));
+                    at += 64;
+                }
+                Store(ref c, 0, c0_0);
+                Store(ref c, 4, c0_1);
+                Store(ref c, 8, c0_2);
+                Store(ref c, 12, c0_3);
+                Store(ref c, 16, c1_0);
+                Store(ref c, 20, c1_1);
+                Store(ref c, 24, c1_2);
+                Store(ref c, 28, c1_3);
             }
 
             /// <summary>Packs up to 16 weight rows: per group of 4 of K the rows side by side.</summary>

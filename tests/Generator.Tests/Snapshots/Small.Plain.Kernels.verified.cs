@@ -44,6 +44,6 @@ partial class Plain
             new global::KernelGen.DroppedVariant[]
             {
             },
-            "0.1.0+a4686a86");
+            "0.1.0+0a0d42e5");
     }
 }

@@ -54,22 +54,22 @@ internal static class CpuGemmEmitter
         int unroll = tile.M * vectors <= MostUnrolledSums ? GroupsPerRound : 1;
         writer.Line($"/// <summary>{family.KernelName(height)}: {tile.M} x {tile.N} results in {tile.M * vectors} accumulators, {tile.K} of K a step.</summary>");
         writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]");
-        using (writer.Block($"internal static void {MethodName(tile)}(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)"))
+        using (writer.Block(
+            $"internal static void {MethodName(tile)}(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int start, nint startStride, ref int c, nint cStride)"))
         {
             foreach (int i in Enumerable.Range(0, tile.M))
             {
                 writer.Line(i == 0 ? "ref byte a0 = ref a;" : $"ref byte a{i} = ref {Unsafe}.AddByteOffset(ref a{i - 1}, aStride);");
             }
 
-            // The header of a panel for unsigned activations starts every sum at -128 * sum(w).
-            foreach (int j in Enumerable.Range(0, vectors))
-            {
-                writer.Line($"var start{j} = {(header ? $"Header(ref panel, {j})" : "Zero")};");
-            }
-
             foreach (int i in Enumerable.Range(0, tile.M))
             {
-                writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{i}_{j} = start{j};")));
+                if (header && i > 0)
+                {
+                    writer.Line($"start = ref {Unsafe}.Add(ref start, startStride);");
+                }
+
+                writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{i}_{j} = {(header ? $"Start(ref start, {j * target.Lanes})" : "Zero")};")));
                 if (unroll > 1)
                 {
                     writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var d{i}_{j} = Zero;")));
@@ -135,7 +135,7 @@ internal static class CpuGemmEmitter
         int headerBytes = header ? family.PanelWidth * sizeof(int) : 0;
         writer.Line($"/// <summary>{KernelNames.CpuGemm(tile, target)}: 1 x {tile.N} results of {panels} panels in {panels * vectors} accumulators, {tile.K} of K a step.</summary>");
         writer.Line("[global::System.Runtime.CompilerServices.MethodImpl(global::System.Runtime.CompilerServices.MethodImplOptions.AggressiveOptimization)]");
-        using (writer.Block($"internal static void {MethodName(tile)}(ref byte a, nint aStride, ref byte panel, nint kGroups, ref int c, nint cStride)"))
+        using (writer.Block($"internal static void {MethodName(tile)}(ref byte a, ref byte panel, nint kGroups, ref int c)"))
         {
             writer.Line($"nint end = kGroups * {GroupBytes(target)};");
             writer.Line($"nint panelBytes = (kGroups * {panelStep}) + {headerBytes};");
@@ -146,7 +146,7 @@ internal static class CpuGemmEmitter
 
             foreach (int p in Enumerable.Range(0, panels))
             {
-                writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{p}_{j} = {(header ? $"Header(ref panel{p}, {j})" : "Zero")};")));
+                writer.Line(string.Join(" ", Enumerable.Range(0, vectors).Select(j => $"var c{p}_{j} = {(header ? $"Start(ref {Unsafe}.As<byte, int>(ref panel{p}), {j * target.Lanes})" : "Zero")};")));
             }
 
             writer.Line($"nint at = {headerBytes};");
@@ -219,11 +219,13 @@ internal static class CpuGemmEmitter
         bool scalar = target.InstructionSet == CpuInstructionSet.Scalar;
         if (target.Format == ActivationFormat.UInt8)
         {
-            writer.Line("/// <summary>The sums that unsigned activations start from: -128 * sum(w).</summary>");
+            writer.Line("/// <summary>What the sums of a row start from.</summary>");
             writer.Line(Inline);
-            writer.Line($"private static {types.Sum} Header(ref byte panel, int index) =>");
-            writer.Line($"    {vector}.AsInt32({vector}.LoadUnsafe(ref {Unsafe}.AddByteOffset(ref panel, (nint)(index * {target.VectorBits / 8}))));");
+            writer.Line($"private static {types.Sum} Start(ref int row, int column) =>");
+            writer.Line($"    {vector}.LoadUnsafe(ref row, (nuint)column);");
+            writer.Line();
         }
+
         writer.Line($"private static {types.Sum} Zero => {(scalar ? "0" : $"{vector}<int>.Zero")};");
         writer.Line();
         writer.Line($"/// <summary>The weights of {target.Lanes} output feature{(scalar ? string.Empty : "s")}, {target.K} of K each.</summary>");

@@ -53,8 +53,6 @@ internal sealed class X64Assembler
 
     public void StoreVector(X64Address to, int from) => AddEvex($"vmovdqu32 {to}, zmm{Text(from)}", Map.F, Prefix.F3, 0x7F, from, 0, to, 64);
 
-    public void MoveVector(int to, int from) => AddEvex($"vmovdqa32 zmm{Text(to)}, zmm{Text(from)}", Map.F, Prefix.P66, 0x6F, to, 0, from);
-
     public void ClearVector(int to) => AddEvex($"vpxord zmm{Text(to)}, zmm{Text(to)}, zmm{Text(to)}", Map.F, Prefix.P66, 0xEF, to, to, to);
 
     public void AddVectors(int to, int a, int b) => AddEvex($"vpaddd zmm{Text(to)}, zmm{Text(a)}, zmm{Text(b)}", Map.F, Prefix.P66, 0xFE, to, a, b);

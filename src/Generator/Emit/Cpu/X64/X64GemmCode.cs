@@ -53,6 +53,27 @@ internal static class X64GemmCode
         X64Assembler code = new();
         code.Move(Gpr.rcx, Gpr.rdi);
         code.MoveToMask(ArgumentsMask, Gpr.rcx);
+        code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.Start)));
+        code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.StartStride)));
+        code.Add(Gpr.rdx, Gpr.rdx);
+        code.Add(Gpr.rdx, Gpr.rdx);
+        for (int i = 0; i < tile.M; i++)
+        {
+            for (int j = 0; j < vectors; j++)
+            {
+                code.LoadVector(Sum(0, i, j), new(Gpr.rax, Displacement: j * VectorBytes));
+                if (sets == 2)
+                {
+                    code.ClearVector(Sum(1, i, j));
+                }
+            }
+
+            if (i + 1 < tile.M)
+            {
+                code.Add(Gpr.rax, Gpr.rdx);
+            }
+        }
+
         code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.A)));
         code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.AStride)));
         code.Load(Gpr.r8, Argument(Gpr.rcx, nameof(CpuGemmArguments.Panel)));
@@ -69,29 +90,8 @@ internal static class X64GemmCode
         code.Add(Gpr.r9, Gpr.r9);
         code.Add(Gpr.r9, Gpr.rax);
 
-        // A panel's header, -128 * sum(w), is where the sums of unsigned activations begin.
-        for (int j = 0; j < vectors; j++)
-        {
-            code.LoadVector(Sum(0, 0, j), new(Gpr.r8, Displacement: j * VectorBytes));
-        }
-
+        // The panel's header.
         code.Add(Gpr.r8, panelStep);
-        for (int i = 0; i < tile.M; i++)
-        {
-            for (int j = 0; j < vectors; j++)
-            {
-                if (i > 0)
-                {
-                    code.MoveVector(Sum(0, i, j), Sum(0, 0, j));
-                }
-
-                if (sets == 2)
-                {
-                    code.ClearVector(Sum(1, i, j));
-                }
-            }
-        }
-
         int loop = code.Length;
         for (int line = 0; line < GroupsPerRound * panelStep; line += CacheLine)
         {

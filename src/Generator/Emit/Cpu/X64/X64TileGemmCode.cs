@@ -2,8 +2,7 @@ namespace KernelGen.Generator.Emit.Cpu.X64;
 
 /// <summary>
 /// The microkernel of a tile of 16 or 32 rows in machine code for AMX, whose tile registers .NET does not know. It reads what the 256-bit kernels
-/// read: 16 rows of activations are a tile as they lie, and so are 16 output features of a panel, four of K side by side. Sums begin as the panel's
-/// header, loaded with a stride of nothing, so that all rows are alike. System V alone: Linux is where the system lets a process have tiles.
+/// read: 16 rows of activations are a tile as they lie, and so are 16 output features of a panel, four of K side by side. System V alone: Linux is where the system lets a process have tiles.
 /// </summary>
 internal static class X64TileGemmCode
 {
@@ -17,6 +16,24 @@ internal static class X64TileGemmCode
         X64Assembler code = new();
         code.Load(Gpr.r10, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.TileConfiguration)));
         code.LoadTileConfiguration(new(Gpr.r10));
+        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.Start)));
+        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.StartStride)));
+        code.Add(Gpr.rdx, Gpr.rdx);
+        code.Add(Gpr.rdx, Gpr.rdx);
+        for (int i = 0; i < heights; i++)
+        {
+            if (i > 0)
+            {
+                code.Multiply(Gpr.rcx, Gpr.rdx, CpuTarget.TileRows);
+                code.Add(Gpr.rax, Gpr.rcx);
+            }
+
+            for (int j = 0; j < widths; j++)
+            {
+                code.LoadTile((i * widths) + j, new(Gpr.rax, Gpr.rdx, 1, j * TileBytes));
+            }
+        }
+
         code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.A)));
         code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.AStride)));
         code.Load(Gpr.r8, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.Panel)));
@@ -28,21 +45,13 @@ internal static class X64TileGemmCode
             code.Add(Gpr.r11, Gpr.rax);
         }
 
-        code.Clear(Gpr.rcx);
-        for (int i = 0; i < heights; i++)
-        {
-            for (int j = 0; j < widths; j++)
-            {
-                code.LoadTile((i * widths) + j, new(Gpr.r8, Gpr.rcx, 1, j * TileBytes));
-            }
-        }
-
-        // r9 is where the first row ends, rsi the bytes of a panel that a step takes, rcx from one group of a panel to the next.
+        // r9 is where the first row ends, rsi the bytes of a panel that a step takes, rcx from one group of a panel to the next. A header comes first.
         code.Add(Gpr.r8, groupBytes);
         code.Add(Gpr.r9, Gpr.r9);
         code.Add(Gpr.r9, Gpr.r9);
         code.Add(Gpr.r9, Gpr.rax);
         code.Multiply(Gpr.rsi, Gpr.r10, groupBytes / 4);
+        code.Clear(Gpr.rcx);
         code.Add(Gpr.rcx, groupBytes);
         int loop = code.Length;
         code.LoadTile(CpuGemmArguments.FirstActivationTile, new(Gpr.rax, Gpr.rdx));
