@@ -44,6 +44,6 @@ partial class RowKernels
             new global::KernelGen.DroppedVariant[]
             {
             },
-            "0.1.0+02bd2d81");
+            "0.1.0+4e1f4038");
     }
 }
