@@ -6,6 +6,7 @@ internal sealed class CpuTarget
     /// <summary>Rows of a tile register.</summary>
     public const int TileRows = 16;
 
+    /// <summary>Vectors of sums of a kernel that reads panels side by side: half of the registers where there are fewest.</summary>
     private const int SideBySideSums = 8;
 
     private CpuTarget(
@@ -77,8 +78,8 @@ internal sealed class CpuTarget
     public int Lanes => VectorBits / 32;
 
     /// <summary>
-    /// How many panels of NR output features a kernel of one row reads at once: their sums take half of the registers that there are at least. One where a vector is a
-    /// number, and of machine code.
+    /// How many panels of NR output features a kernel of one row reads side by side. One by one in scalar code, which is not tuned, and in machine code, whose single row
+    /// asks for the panel after this one instead.
     /// </summary>
     public int PanelsSideBySide(int n) => Lanes == 1 || IsMachineCode ? 1 : System.Math.Max(SideBySideSums * Lanes / n, 1);
 

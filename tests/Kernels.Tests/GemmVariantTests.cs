@@ -150,7 +150,7 @@ public sealed class GemmVariantTests
                 foreach (int threads in new[] { 1, 3 })
                 {
                     // Of one row a kernel takes several panels at once, and the rest one by one.
-                CheckProduct(family, m, n: ((m == 1 ? 6 : 2) * family.PanelWidth) - 1, k: 133, new Random(m), value, threads);
+                    CheckProduct(family, m, n: ((m == 1 ? 6 : 2) * family.PanelWidth) - 1, k: 133, new Random(m), value, threads);
                 }
             }
         }

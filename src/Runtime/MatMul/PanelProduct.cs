@@ -13,6 +13,8 @@ internal sealed unsafe class PanelProduct : IDisposable
 
     private readonly CpuGemmVariant[] _byRows;
 
+    private readonly int _tileRows;
+
     private readonly CpuGemmRowVariant? _wideRow;
 
     private readonly Workspace? _workspace;
@@ -28,7 +30,8 @@ internal sealed unsafe class PanelProduct : IDisposable
     {
         _activations = activations;
         _transposed = transposed;
-        _byRows = family.ByRows[..tileRows];
+        _byRows = family.ByRows;
+        _tileRows = tileRows;
         _wideRow = family.WideRow;
         if (transposed is not null)
         {
@@ -104,7 +107,7 @@ internal sealed unsafe class PanelProduct : IDisposable
     private void MultiplyTiles(WeightPanels slice, int firstRow, int rows, int panel, int* start, nint startStride, int* c, nint cStride)
     {
         // Nothing of a tile is under way while the next is chosen: no division in the loop.
-        int tiles = (rows + _byRows.Length - 1) / _byRows.Length, height = (rows + tiles - 1) / tiles, tall = rows - ((height - 1) * tiles);
+        int tiles = (rows + _tileRows - 1) / _tileRows, height = (rows + tiles - 1) / tiles, tall = rows - ((height - 1) * tiles);
         byte* a = Row(slice, firstRow), weights = slice.Panel(panel);
         nint aStride = _activations.RowBytes, kGroups = slice.KGroups;
         for (; rows > 0; tall--)

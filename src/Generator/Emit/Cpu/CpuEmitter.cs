@@ -89,10 +89,10 @@ internal static class CpuEmitter
             writer.Line($"            new({CSharpLiterals.Of(family.KernelName(height))}, new({tile.M}, {tile.N}, {tile.K}), {kernel}),");
         }
 
-        string wide = family.WideRow is { } tile1
-            ? $"new({CSharpLiterals.Of(KernelNames.CpuGemm(tile1, family.Target))}, new({tile1.M}, {tile1.N}, {tile1.K}), {className}.{CpuGemmEmitter.MethodName(tile1)})"
+        string wideRow = family.WideRow is { } wide
+            ? $"new({CSharpLiterals.Of(KernelNames.CpuGemm(wide, family.Target))}, new({wide.M}, {wide.N}, {wide.K}), {className}.{CpuGemmEmitter.MethodName(wide)})"
             : "null";
-        writer.Line($"        }}, {wide}),");
+        writer.Line($"        }}, {wideRow}),");
     }
 
     private static string ClassName(CpuFamilyPlan family) => $"{family.InstructionSet}Width{family.PanelWidth}";

@@ -53,27 +53,14 @@ internal static class X64GemmCode
         X64Assembler code = new();
         code.Move(Gpr.rcx, Gpr.rdi);
         code.MoveToMask(ArgumentsMask, Gpr.rcx);
-        code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.Start)));
-        code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.StartStride)));
-        code.Add(Gpr.rdx, Gpr.rdx);
-        code.Add(Gpr.rdx, Gpr.rdx);
-        for (int i = 0; i < tile.M; i++)
+        ForSums(code, tile, nameof(CpuGemmArguments.Start), nameof(CpuGemmArguments.StartStride), (i, j, address) =>
         {
-            for (int j = 0; j < vectors; j++)
+            code.LoadVector(Sum(0, i, j), address);
+            if (sets == 2)
             {
-                code.LoadVector(Sum(0, i, j), new(Gpr.rax, Displacement: j * VectorBytes));
-                if (sets == 2)
-                {
-                    code.ClearVector(Sum(1, i, j));
-                }
+                code.ClearVector(Sum(1, i, j));
             }
-
-            if (i + 1 < tile.M)
-            {
-                code.Add(Gpr.rax, Gpr.rdx);
-            }
-        }
-
+        });
         code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.A)));
         code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.AStride)));
         code.Load(Gpr.r8, Argument(Gpr.rcx, nameof(CpuGemmArguments.Panel)));
@@ -125,20 +112,31 @@ internal static class X64GemmCode
         code.JumpIfBelow(loop);
 
         code.MoveFromMask(Gpr.rcx, ArgumentsMask);
-        code.Load(Gpr.rax, Argument(Gpr.rcx, nameof(CpuGemmArguments.C)));
-        code.Load(Gpr.rdx, Argument(Gpr.rcx, nameof(CpuGemmArguments.CStride)));
+        ForSums(code, tile, nameof(CpuGemmArguments.C), nameof(CpuGemmArguments.CStride), (i, j, address) =>
+        {
+            if (sets == 2)
+            {
+                code.AddVectors(Sum(0, i, j), Sum(0, i, j), Sum(1, i, j));
+            }
+
+            code.StoreVector(address, Sum(0, i, j));
+        });
+        code.ZeroUpper();
+        code.Return();
+        return code;
+    }
+    /// <summary>What to do with every vector of sums, by its row and its place in it, and where it lies.</summary>
+    private static void ForSums(X64Assembler code, CpuTile tile, string rows, string stride, System.Action<int, int, X64Address> action)
+    {
+        code.Load(Gpr.rax, Argument(Gpr.rcx, rows));
+        code.Load(Gpr.rdx, Argument(Gpr.rcx, stride));
         code.Add(Gpr.rdx, Gpr.rdx);
         code.Add(Gpr.rdx, Gpr.rdx);
         for (int i = 0; i < tile.M; i++)
         {
-            for (int j = 0; j < vectors; j++)
+            for (int j = 0; j < tile.N / Lanes; j++)
             {
-                if (sets == 2)
-                {
-                    code.AddVectors(Sum(0, i, j), Sum(0, i, j), Sum(1, i, j));
-                }
-
-                code.StoreVector(new(Gpr.rax, Displacement: j * VectorBytes), Sum(0, i, j));
+                action(i, j, new(Gpr.rax, Displacement: j * VectorBytes));
             }
 
             if (i + 1 < tile.M)
@@ -146,9 +144,5 @@ internal static class X64GemmCode
                 code.Add(Gpr.rax, Gpr.rdx);
             }
         }
-
-        code.ZeroUpper();
-        code.Return();
-        return code;
     }
 }

@@ -16,24 +16,7 @@ internal static class X64TileGemmCode
         X64Assembler code = new();
         code.Load(Gpr.r10, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.TileConfiguration)));
         code.LoadTileConfiguration(new(Gpr.r10));
-        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.Start)));
-        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.StartStride)));
-        code.Add(Gpr.rdx, Gpr.rdx);
-        code.Add(Gpr.rdx, Gpr.rdx);
-        for (int i = 0; i < heights; i++)
-        {
-            if (i > 0)
-            {
-                code.Multiply(Gpr.rcx, Gpr.rdx, CpuTarget.TileRows);
-                code.Add(Gpr.rax, Gpr.rcx);
-            }
-
-            for (int j = 0; j < widths; j++)
-            {
-                code.LoadTile((i * widths) + j, new(Gpr.rax, Gpr.rdx, 1, j * TileBytes));
-            }
-        }
-
+        ForSums(code, tile, nameof(CpuGemmArguments.Start), nameof(CpuGemmArguments.StartStride), (sums, address) => code.LoadTile(sums, address));
         code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.A)));
         code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.AStride)));
         code.Load(Gpr.r8, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.Panel)));
@@ -79,8 +62,17 @@ internal static class X64TileGemmCode
         code.Compare(Gpr.rax, Gpr.r9);
         code.JumpIfBelow(loop);
 
-        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.C)));
-        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, nameof(CpuGemmArguments.CStride)));
+        ForSums(code, tile, nameof(CpuGemmArguments.C), nameof(CpuGemmArguments.CStride), (sums, address) => code.StoreTile(address, sums));
+        code.ReleaseTiles();
+        code.Return();
+        return code;
+    }
+    /// <summary>What to do with every tile of sums, and where it lies.</summary>
+    private static void ForSums(X64Assembler code, CpuTile tile, string rows, string stride, System.Action<int, X64Address> action)
+    {
+        int heights = tile.M / CpuTarget.TileRows, widths = tile.N * sizeof(int) / TileBytes;
+        code.Load(Gpr.rax, X64GemmCode.Argument(Gpr.rdi, rows));
+        code.Load(Gpr.rdx, X64GemmCode.Argument(Gpr.rdi, stride));
         code.Add(Gpr.rdx, Gpr.rdx);
         code.Add(Gpr.rdx, Gpr.rdx);
         for (int i = 0; i < heights; i++)
@@ -93,12 +85,8 @@ internal static class X64TileGemmCode
 
             for (int j = 0; j < widths; j++)
             {
-                code.StoreTile(new(Gpr.rax, Gpr.rdx, 1, j * TileBytes), (i * widths) + j);
+                action((i * widths) + j, new(Gpr.rax, Gpr.rdx, 1, j * TileBytes));
             }
         }
-
-        code.ReleaseTiles();
-        code.Return();
-        return code;
     }
 }
