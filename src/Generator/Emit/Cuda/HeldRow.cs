@@ -37,12 +37,8 @@ internal static class HeldRow
     }
 
     /// <summary>The same for a row of any length: its last values, if they are no whole load, come one by one.</summary>
-    /// <param name="ptx">The kernel.</param>
-    /// <param name="i">Which of the thread's groups.</param>
-    /// <param name="fromL2">Whether what L1 may hold is not to be trusted.</param>
-    public static void Load(PtxWriter ptx, int i, bool fromL2)
+    public static void Load(PtxWriter ptx, int i)
     {
-        string load = fromL2 ? "ld.relaxed.gpu.global" : "ld.global";
         string next = ptx.Label("NEXT_LOAD");
         Clear(ptx, i);
         ptx.Add($$"""
@@ -53,7 +49,7 @@ internal static class HeldRow
             setp.lt.u32 tail, element, k;
             mul.wide.u32 offset, element, 2;
             add.u64 pointer, input, offset;
-            @full {{load}}.v4.b32 {{{string.Join(", ", Raw(i))}}}, [pointer];
+            @full ld.global.v4.b32 {{{string.Join(", ", Raw(i))}}}, [pointer];
             xor.pred tail, tail, full;
             @!tail bra {{next}};
             """);
@@ -62,7 +58,7 @@ internal static class HeldRow
             ptx.Add($"add.u32 scratch, element, {j};")
                .Add("setp.lt.u32 present, scratch, k;")
                .Add($"mov.b16 h{j}, 0;")
-               .Add($"@present {load}.b16 h{j}, [pointer+{j * 2}];");
+               .Add($"@present ld.global.b16 h{j}, [pointer+{j * 2}];");
         }
 
         for (int pair = 0; pair < Group / 2; pair++)

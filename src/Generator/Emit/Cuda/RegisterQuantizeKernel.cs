@@ -189,8 +189,8 @@ internal static class RegisterQuantizeKernel
     private static bool ReadsAhead(QuantizePlan plan) => plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
 
     /// <summary>
-    /// What marks columns lets the next kernel start when its input is there, the others at once (<see cref="QuantizeArguments.InputReady"/>). It is in L2: only the kernel
-    /// that has waited may count on its L1.
+    /// What marks columns lets the next kernel start when its input is there, the others at once (<see cref="QuantizeArguments.InputReady"/>). Only the kernel that has
+    /// waited may count on what its L1 holds; the fence makes the others' loads as good, and costs less than relaxed loads, which pass by L1 and come twice where there are outliers.
     /// </summary>
     private static void AwaitInput(PtxWriter ptx, QuantizePlan plan)
     {
@@ -199,11 +199,13 @@ internal static class RegisterQuantizeKernel
             QuantizeKernel.Field(ptx, "scratch", nameof(QuantizeArguments.InputReady), "u32");
             ptx.Add("""
                 setp.ne.u32 present, scratch, 0;
-                @present bra INPUT_READY;
+                @present fence.acq_rel.gpu;
+                @!present griddepcontrol.wait;
                 """);
+            return;
         }
 
-        ptx.Add("griddepcontrol.wait;").Add(ReadsAhead(plan) ? "INPUT_READY:" : "").Add(plan.Stage == QuantizeStage.Detect ? "griddepcontrol.launch_dependents;" : "");
+        ptx.Add("griddepcontrol.wait;").Add(plan.Stage == QuantizeStage.Detect ? "griddepcontrol.launch_dependents;" : "");
     }
 
     private static void GroupNumber(PtxWriter ptx, int i) => ptx.Add(i == 0 ? "mov.u32 group, thread;" : "add.u32 group, group, rowThreads;");
@@ -214,7 +216,7 @@ internal static class RegisterQuantizeKernel
         for (int i = 0; i < Groups; i++)
         {
             GroupNumber(ptx, i);
-            HeldRow.Load(ptx, i, fromL2: ReadsAhead(plan));
+            HeldRow.Load(ptx, i);
         }
     }
 
