@@ -128,9 +128,8 @@ internal static class QuantizeKernel
             """).ToString();
     }
 
-    /// <summary>Whether a kernel leaves values out of the int8 part, so that it lists them.</summary>
-    public static bool ListsRows(QuantizePlan plan) =>
-        (plan.Stage == QuantizeStage.Quantize || plan.DetectsAndQuantizes) && plan.Outliers != OutlierPolicy.None;
+    /// <summary>Whether a kernel leaves values out of the int8 part and lists them. No multiplication of as few rows as a cluster holds reads lists.</summary>
+    public static bool ListsRows(QuantizePlan plan) => plan.Stage == QuantizeStage.Quantize && plan.Outliers != OutlierPolicy.None;
 
     /// <summary>Registers and shared memory of the parts below.</summary>
     public static void Declare(PtxWriter ptx) => ptx.Add("""

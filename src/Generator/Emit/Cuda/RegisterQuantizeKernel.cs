@@ -11,6 +11,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// Outlier columns need no launch of their own where the registers of a cluster hold all rows: its blocks mark them in each other's shared memory, wait, and quantize
 /// what they still hold. For more rows one launch marks and a second one quantizes; it reads its rows beside the first one. A launch whose blocks wait for each other
 /// would have to begin when all of the device is free, which takes longer.
+/// Systematic outliers are outliers in every row. So a row is quantized without its own outliers before the marks of the others are there; then only a row that holds a smaller
+/// value in a marked column is quantized again.
 /// </summary>
 internal static class RegisterQuantizeKernel
 {
@@ -37,6 +39,7 @@ internal static class RegisterQuantizeKernel
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
             .reg .b32 groupOutliers, rowOutlierBytes;
+            {{(Anticipates(plan) ? $".reg .b32 ownBytes, markedBytes, markedByte<{Groups}>;\n.reg .pred isReady, isSettled;" : "")}}
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
             .reg .f32 x<{{Group}}>;
@@ -104,52 +107,51 @@ internal static class RegisterQuantizeKernel
             mul.wide.u32 offset, row, stride;
             shl.b64 offset, offset, 1;
             add.u64 input, input, offset;
+            {(plan.Stage == QuantizeStage.Detect ? "" : "mul.wide.u32 offset, row, kPadded;\nadd.u64 quantized, quantized, offset;")}
             mov.u32 largestPair, 0;
             mov.u32 keptPair, 0;
             mov.u32 infinity, {(plan.Input == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
             """);
         AwaitInput(ptx, plan);
         LoadRow(ptx, plan);
-        if (ReadsAhead(plan))
-        {
-            ptx.Add("griddepcontrol.wait;");
-        }
-
         if (lists)
         {
             OutlierRowList.Start(ptx, "team");
             ptx.Add("bar.warp.sync 0xFFFFFFFF;");
         }
 
+        bool quantizes = plan.Stage != QuantizeStage.Detect, anticipates = Anticipates(plan), marks = Marks(plan) && !plan.DetectsAndQuantizes;
         ptx.Add("mov.u32 rowOutlierBytes, 0;");
-        MeasureRow(ptx, plan, byThreshold: Marks(plan), byMask: plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns);
+        if (ReadsAhead(plan))
+        {
+            ptx.Add("@!isReady bra MARKS_THERE;");
+        }
+
+        MeasureRow(ptx, plan, byThreshold: Marks(plan) || anticipates, byMask: false);
+        if (anticipates)
+        {
+            ptx.Add("mov.u32 ownBytes, rowOutlierBytes;").Add("setp.ne.u32 isSettled, thread, thread;");
+        }
+
         if (plan.DetectsAndQuantizes)
         {
             TakeOutliers(ptx, plan, marks: true, lists: false);
             ShareMarks(ptx);
-            ptx.Add("mov.u32 rowOutlierBytes, 0;");
-            MeasureRow(ptx, plan, byThreshold: false, byMask: true);
         }
 
-        bool quantizes = plan.Stage != QuantizeStage.Detect;
-        if (quantizes)
+        if (!quantizes)
         {
-            ptx.Add(plan.Input == ElementFormat.BFloat16
+            ptx.Add("@!isFinite bra ROW_DONE;");
+        }
+        else
+        {
+            ptx.Add(anticipates ? "QUANTIZE_ROW:" : "").Add(plan.Input == ElementFormat.BFloat16
                 ? "shl.b32 kept, kept, 16;\nmov.b32 high, kept;"
                 : "cvt.u16.u32 halfLow, kept;\ncvt.f32.f16 high, halfLow;");
             QuantizeKernel.SymmetricFactors(ptx);
             QuantizeKernel.StoreStatistics(ptx);
-            ptx.Add("""
-                mul.wide.u32 offset, row, kPadded;
-                add.u64 quantized, quantized, offset;
-                """);
-        }
-        else
-        {
-            ptx.Add("@!isFinite bra ROW_DONE;");
         }
 
-        bool marks = Marks(plan) && !plan.DetectsAndQuantizes;
         if (marks || lists)
         {
             TakeOutliers(ptx, plan, marks, lists);
@@ -169,6 +171,11 @@ internal static class RegisterQuantizeKernel
             OutlierRowList.Store(ptx, "@several bar.sync teamBarrier, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
         }
 
+        if (anticipates)
+        {
+            QuantizeAgain(ptx, plan, lists);
+        }
+
         ptx.Add("ROW_DONE:");
         if (marks)
         {
@@ -185,6 +192,9 @@ internal static class RegisterQuantizeKernel
     /// <summary>Whether the kernel finds outliers by their values and sets the bits of their columns.</summary>
     private static bool Marks(QuantizePlan plan) => plan.Stage == QuantizeStage.Detect || plan.DetectsAndQuantizes || plan.ExcludesElements;
 
+    /// <summary>Whether rows may be quantized before all outlier columns are known.</summary>
+    private static bool Anticipates(QuantizePlan plan) => ReadsAhead(plan) || plan.DetectsAndQuantizes;
+
     /// <summary>Whether the kernel ahead may be one that reads the same rows.</summary>
     private static bool ReadsAhead(QuantizePlan plan) => plan.Stage == QuantizeStage.Quantize && plan.ExcludesColumns;
 
@@ -198,9 +208,9 @@ internal static class RegisterQuantizeKernel
         {
             QuantizeKernel.Field(ptx, "scratch", nameof(QuantizeArguments.InputReady), "u32");
             ptx.Add("""
-                setp.ne.u32 present, scratch, 0;
-                @present fence.acq_rel.gpu;
-                @!present griddepcontrol.wait;
+                setp.ne.u32 isReady, scratch, 0;
+                @isReady fence.acq_rel.gpu;
+                @!isReady griddepcontrol.wait;
                 """);
             return;
         }
@@ -232,25 +242,8 @@ internal static class RegisterQuantizeKernel
             ptx.Add($"@!inRow{i} bra {measured};");
         }
 
-        ptx.Add("mov.u32 groupOutliers, 0;");
-        if (byMask)
-        {
-            GroupNumber(ptx, 0);
-            ptx.Add($"mad.lo.u32 group, rowThreads, {i}, group;");
-            ptx.Add(plan.DetectsAndQuantizes
-                ? $"""
-                    mov.u32 address32, callMask;
-                    add.u32 address32, address32, group;
-                    @inRow{i} ld.shared.u8 groupOutliers, [address32];
-                    """
-                : $"""
-                    cvt.u64.u32 offset, group;
-                    add.u64 pointer, mask, offset;
-                    @inRow{i} ld.global.u8 groupOutliers, [pointer];
-                    """);
-        }
-
-        HeldRow.Measure(ptx, plan.Input, i, byThreshold, plan.ExcludesElements);
+        ptx.Add(byMask ? $"bfe.u32 groupOutliers, markedBytes, {8 * i}, 8;" : "mov.u32 groupOutliers, 0;");
+        HeldRow.Measure(ptx, plan.Input, i, byThreshold, excludes: plan.ExcludesElements || Anticipates(plan));
         if (byMask)
         {
             string unmasked = ptx.Label("NO_OUTLIER_COLUMN");
@@ -280,7 +273,7 @@ internal static class RegisterQuantizeKernel
             }
         }
 
-        if (byThreshold || byMask)
+        if (byThreshold)
         {
             ptx.Add($"bfi.b32 rowOutlierBytes, groupOutliers, rowOutlierBytes, {8 * i}, 8;");
         }
@@ -417,17 +410,82 @@ internal static class RegisterQuantizeKernel
             """));
         ptx.Add("""
             barrier.cluster.arrive.release;
-            barrier.cluster.wait.acquire;
-            mov.u32 peer, %cluster_ctarank;
-            setp.ne.u32 present, peer, 0;
-            @present bra CALL_MARKED;
-            """);
-        FlushMask(ptx, "callMask");
-        ptx.Add("""
-            CALL_MARKED:
             setp.ge.u32 present, row, rows;
-            @present bra ROW_DONE;
+            @present bra ROW_QUANTIZED;
             """);
+    }
+
+    /// <summary>
+    /// Behind the rows as their own outliers leave them: all marks are awaited, and rows that hold anything else in a marked column come once more. Where rows were not there
+    /// before the marks were, this comes first.
+    /// </summary>
+    private static void QuantizeAgain(PtxWriter ptx, QuantizePlan plan, bool lists)
+    {
+        ptx.Add("@isSettled bra ROW_DONE;");
+        if (plan.DetectsAndQuantizes)
+        {
+            ptx.Add("""
+                ROW_QUANTIZED:
+                barrier.cluster.wait.acquire;
+                mov.u32 peer, %cluster_ctarank;
+                setp.ne.u32 present, peer, 0;
+                @present bra CALL_MARKED;
+                """);
+            FlushMask(ptx, "callMask");
+            ptx.Add("""
+                CALL_MARKED:
+                setp.ge.u32 present, row, rows;
+                @present bra ROW_DONE;
+                """);
+        }
+        else
+        {
+            ptx.Add("griddepcontrol.wait;").Add("MARKS_THERE:");
+        }
+
+        for (int i = 0; i < Groups; i++)
+        {
+            GroupNumber(ptx, i);
+            ptx.Add($"mov.u32 markedByte{i}, 0;").Add(plan.DetectsAndQuantizes
+                ? $"""
+                    mov.u32 address32, callMask;
+                    add.u32 address32, address32, group;
+                    @inRow{i} ld.shared.u8 markedByte{i}, [address32];
+                    """
+                : $"""
+                    cvt.u64.u32 offset, group;
+                    add.u64 pointer, mask, offset;
+                    @inRow{i} ld.global.u8 markedByte{i}, [pointer];
+                    """);
+        }
+
+        ptx.Add("mov.u32 markedBytes, markedByte0;");
+        for (int i = 1; i < Groups; i++)
+        {
+            ptx.Add($"bfi.b32 markedBytes, markedByte{i}, markedBytes, {8 * i}, 8;");
+        }
+
+        ptx.Add($"""
+            {(ReadsAhead(plan) ? "@!isReady bra QUANTIZE_BY_MARKS;" : "")}
+            not.b32 scratch, ownBytes;
+            and.b32 scratch, scratch, markedBytes;
+            setp.ne.and.u32 present, scratch, 0, isFinite;
+            vote.sync.any.pred present, present, 0xFFFFFFFF;
+            @several bar.red.or.pred present, teamBarrier, rowThreads, present;
+            @!present bra ROW_DONE;
+            QUANTIZE_BY_MARKS:
+            setp.eq.u32 isSettled, thread, thread;
+            mov.u32 rowOutlierBytes, markedBytes;
+            mov.u32 keptPair, 0;
+            """);
+        if (lists)
+        {
+            OutlierRowList.Start(ptx, "team");
+            ptx.Add("bar.warp.sync 0xFFFFFFFF;");
+        }
+
+        MeasureRow(ptx, plan, byThreshold: false, byMask: true);
+        ptx.Add("bra QUANTIZE_ROW;");
     }
 
     /// <summary>A mask in shared memory to the call's, without looking what is there: nothing has to wait for an atomic that returns nothing.</summary>

@@ -3,10 +3,10 @@ using KernelGen.Generator.Planning.Cuda;
 namespace KernelGen.Generator.Emit.Cuda;
 
 /// <summary>
-/// Few rows: the time is that of reading the weights once. Every block takes an equal, contiguous run of K blocks over all tiles, so that all
-/// multiprocessors stream to the end. A tile that two blocks share is summed with integer atomics, whose order cannot show in the result;
-/// the block that adds the last K block finishes the tile and leaves the workspace zeroed. Where the launch gives every tile a cluster of its own, the
-/// cluster's first block gets the others' sums in its shared memory instead, which takes no way through global memory.
+/// Few rows: the time is that of reading the weights once. A block takes one tile or several, one after the other without a break of the stream; where the launch
+/// gives every tile a cluster, its blocks share the tile's K, and the first one gets the others' sums in its shared memory. Where there are more blocks than tiles
+/// otherwise, every block takes an equal, contiguous run of K blocks over all tiles. A tile that two of them share is summed with integer atomics, whose order cannot
+/// show in the result; the block that adds the last K block finishes the tile and leaves the workspace zeroed.
 /// </summary>
 internal static class StreamGemm
 {
@@ -31,7 +31,7 @@ internal static class StreamGemm
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
            .Registers("b16", "packedHalf")
-           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isFinal", "isAlone", "validFeature0", "validFeature1", "valid")
+           .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "isFinal", "isAlone", "wholeTiles", "validFeature0", "validFeature1", "valid")
            .Registers("f32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenStep{i}").ToArray())
            .Registers("b32", Enumerable.Range(0, plan.Tokens / 4).Select(i => $"tokenZero{i}").ToArray())
            .Registers("f32", "tokenOutlier0", "tokenOutlier1")
@@ -82,17 +82,21 @@ internal static class StreamGemm
             shr.u32 kBlocks, kPadded, 7;
             add.u32 units, nTotal, {StreamGemmPlan.BlockN - 1};
             shr.u32 units, units, 6;
-            mul.lo.u32 units, units, kBlocks;
             mov.u32 block, %ctaid.x;
             mov.u32 blocks, %nctaid.x;
+            setp.ge.u32 wholeTiles, units, blocks;
+            selp.u32 segmentUnits, kBlocks, 1, wholeTiles;
+            @!wholeTiles mul.lo.u32 units, units, kBlocks;
             mul.wide.u32 pointer, units, block;
             cvt.u64.u32 pointerRow, blocks;
             div.u64 pointer, pointer, pointerRow;
             cvt.u32.u64 unit, pointer;
+            mul.lo.u32 unit, unit, segmentUnits;
             add.u32 block, block, 1;
             mul.wide.u32 pointer, units, block;
             div.u64 pointer, pointer, pointerRow;
             cvt.u32.u64 unitEnd, pointer;
+            mul.lo.u32 unitEnd, unitEnd, segmentUnits;
             mov.b64 mapActivations, paramMapA;
             cvta.param.u64 mapActivations, mapActivations;
             mov.b64 mapWeights, paramMapB;
@@ -171,6 +175,7 @@ internal static class StreamGemm
         ptx.Add("""
             bra PRELOAD;
             PRELOADED:
+            prefetch.tensormap [mapActivations];
             griddepcontrol.wait;
             """);
         StartRing(ptx);

@@ -204,6 +204,7 @@ internal static class WgmmaGemm
             add.u32 kBlock, kBlock, 1;
             setp.lt.u32 again, kBlock, preload;
             @again bra PRELOAD;
+            prefetch.tensormap [mapA];
             griddepcontrol.wait;
             PRODUCE_TILE:
             setp.ge.u32 atEnd, tile, tiles;

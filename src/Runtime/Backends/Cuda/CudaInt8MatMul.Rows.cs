@@ -113,7 +113,6 @@ internal sealed unsafe partial class CudaInt8MatMul
     private (uint Grid, uint Cluster)? RowGrid(CudaInt8Weights weights)
     {
         long tiles = (weights.OutputFeatures + RowTile.Features - 1) / RowTile.Features;
-        (uint grid, uint cluster) = StreamGrid(tiles, weights.KPadded / CudaInt8Weights.KBlock, StreamTile.LeastTokens);
-        return grid == cluster * tiles ? (grid, cluster) : null;
+        return ClusterGrid(tiles, weights.KPadded / CudaInt8Weights.KBlock, StreamTile.LeastTokens);
     }
 }

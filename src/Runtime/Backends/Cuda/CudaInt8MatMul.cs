@@ -25,8 +25,8 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     /// <summary>Bytes of the widest loads and stores.</summary>
     private const int Alignment = 16;
 
-    /// <summary>Rows that a block holds in registers.</summary>
-    private const int MostBlockRows = 8;
+    /// <summary>Rows that a block holds in registers, and groups that a thread takes of a row where there are few.</summary>
+    private const int MostBlockRows = 8, FewRowsGroups = 2;
 
     private readonly CudaContext context;
 
@@ -336,27 +336,37 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     }
 
     /// <summary>
-    /// A block per tile. Where tiles leave multiprocessors idle, a cluster per tile shares its K, if that is long enough; and where even clusters leave
-    /// most of them idle, equal shares of everything, whose sums go by way of global memory. So where the last wave would leave them idle, if sharing is
-    /// cheap: few sums, and no outliers to be gathered for a tile more than once.
+    /// As many blocks as there is room for, each with whole tiles. Where tiles leave multiprocessors idle, a cluster per tile shares its K, if that is long enough; and
+    /// where even clusters leave most of them idle, equal shares of everything, more than there are tiles, whose sums go by way of global memory.
     /// </summary>
     private (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens)
     {
+        if (tiles > StreamSlots)
+        {
+            return ((uint)StreamSlots, 1);
+        }
+
+        return ClusterGrid(tiles, kBlocks, tokens) ?? ((uint)Math.Min(StreamSlots, tiles * ((kBlocks + 1) / 2)), 1);
+    }
+
+    /// <summary>Blocks that stream weights at the same time, two on each multiprocessor.</summary>
+    private long StreamSlots => 2L * context.Device.Multiprocessors;
+
+    /// <summary>A block or a cluster for each tile; null where K is long and they would leave most of the device idle.</summary>
+    private (uint Grid, uint Cluster)? ClusterGrid(long tiles, long kBlocks, int tokens)
+    {
         const int LongK = 16, LeastRankBlocks = 4;
-        int multiprocessors = context.Device.Multiprocessors;
-        bool sharesCheaply = tokens <= StreamTile.LeastTokens && spec.Outliers == OutlierPolicy.None;
-        long slots = 2L * multiprocessors, waves = (tiles + slots - 1) / slots, ranks = 1;
+        long ranks = 1;
         bool isLong = kBlocks >= LongK;
 
         // Clusters stay within a group of multiprocessors, and those of more than two do not divide it: of four blocks, 62 fit into 264 slots, and the 64th would be a second wave.
-        long clusterSlots = slots * 3 / 4;
-        for (int more = 2; isLong && more <= StreamTile.MostRanks(tokens) && kBlocks / more >= LeastRankBlocks && more * tiles <= (more == 2 ? slots : clusterSlots); more++)
+        long clusterSlots = StreamSlots * 3 / 4;
+        for (int more = 2; isLong && more <= StreamTile.MostRanks(tokens) && kBlocks / more >= LeastRankBlocks && more * tiles <= (more == 2 ? StreamSlots : clusterSlots); more++)
         {
             ranks = more;
         }
 
-        bool balanced = tiles <= slots ? !isLong || ranks * tiles * 3 >= multiprocessors : !sharesCheaply || tiles * 100 >= waves * slots * 85;
-        return balanced ? ((uint)(ranks * tiles), (uint)ranks) : ((uint)Math.Min(slots, tiles * ((kBlocks + 1) / 2)), 1);
+        return !isLong || ranks * tiles * 3 >= context.Device.Multiprocessors ? ((uint)(ranks * tiles), (uint)ranks) : null;
     }
 
     /// <summary>The newest kernel of a role that takes such rows; null where there is none.</summary>
@@ -411,14 +421,16 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     }
 
     /// <summary>
-    /// As few warps per row as its registers allow, several rows per block; for few rows as many threads as the row has loads.
+    /// As few warps per row as its registers allow, several rows per block; of few rows more warps and blocks, but not so many that they would have no room beside the
+    /// blocks of the multiplication ahead, whose end they would have to await before they begin.
     /// </summary>
     private static (int Warps, int RowsPerBlock) RegisterRows(CudaKernelVariant variant, in QuantizeArguments arguments)
     {
-        const int FewRows = 64, BlockWarps = 16;
-        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup), perThread = rows <= FewRows ? 1 : variant.BlockN / QuantizeGroup / MaxQuantizeThreads;
+        const int FewRows = 64;
+        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
+        (int perThread, int blockWarps) = rows <= FewRows ? (FewRowsGroups, 8) : (variant.BlockN / QuantizeGroup / MaxQuantizeThreads, 16);
         int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
-        return (warps, Math.Clamp(BlockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
+        return (warps, Math.Clamp(blockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
     }
 
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
@@ -431,7 +443,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         }
 
         int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), StreamTile.MostClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
-        int warps = Math.Min((groups + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
+        int warps = Math.Min((((groups + FewRowsGroups - 1) / FewRowsGroups) + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
         if (held < groups)
         {
             return false;
