@@ -165,7 +165,7 @@ internal sealed class CudaSuite : IDisposable
 
     private void OutliersInFewColumns(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
     {
-        const int M = 150, N = 264, K = 640, LargeM = 1500, LargeN = 4200;
+        const int FewM = 20, M = 150, N = 264, K = 640, LargeM = 1500, LargeN = 4200;
         float threshold = set.Spec.OutlierThreshold;
         foreach ((string Name, int Columns) pattern in OutlierPatterns.All)
         {
@@ -188,8 +188,12 @@ internal sealed class CudaSuite : IDisposable
             foreach ((ElementFormat input, ElementFormat output) in new[] { (ElementFormat.Float16, ElementFormat.Float16), (ElementFormat.Float16, ElementFormat.Float32), (ElementFormat.BFloat16, ElementFormat.BFloat16) })
             {
                 int before = Failures.Count;
-                using CudaCase data = new(context, stream, set, M, N, K, input, seed: 3, OutlierPatterns.Draw(pattern, M, K, threshold, seed: pattern.Columns));
-                Compare(data, matMul, workspace, output);
+                foreach (int rows in new[] { FewM, M })
+                {
+                    using CudaCase data = new(context, stream, set, rows, N, K, input, seed: 3, OutlierPatterns.Draw(pattern, rows, K, threshold, seed: pattern.Columns));
+                    Compare(data, matMul, workspace, output);
+                }
+
                 log.WriteLine($"{set.Name}, outliers: {pattern.Name}, {input} -> {output}: {Failures.Count - before} failures");
             }
         }

@@ -17,6 +17,7 @@ internal static class OutlierPatterns
         ("forty columns", 40),
         ("at the threshold", 7),
         ("some rows", 5),
+        ("a row's largest value", 6),
         ("a large row", 6),
         ("large rows", 6),
         ("a tiny value", 3),
@@ -44,6 +45,7 @@ internal static class OutlierPatterns
                 float magnitude = pattern.Name switch
                 {
                     "at the threshold" => threshold,
+                    "a row's largest value" when row % 3 == 1 => 0.95f * threshold,
                     "a large row" when row == rows / 2 => 100 * threshold,
                     "large rows" => (50 + (50 * random.NextSingle())) * threshold,
                     "an uneven row" when row == rows / 2 && j == 2 => 30000 + (1000 * random.NextSingle()),
@@ -52,7 +54,8 @@ internal static class OutlierPatterns
                     "beyond float16" when row == rows / 4 => 1e5f,
                     _ => (1 + (9 * random.NextSingle())) * threshold,
                 };
-                if (pattern.Name != "some rows" || random.Next(3) == 0)
+                bool isLeft = pattern.Name switch { "some rows" => random.Next(3) != 0, "a row's largest value" => row % 3 == 2 || (row % 3 == 1 && j != row % pattern.Columns), _ => false };
+                if (!isLeft)
                 {
                     a[(row * k) + column] = random.Next(2) == 0 ? magnitude : -magnitude;
                 }

@@ -97,7 +97,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
                 string what = $"{set.Name}, a row [{k}] x [{n},{k}] {format}, {Kinds[first + row]}{(originals is null ? "" : $", {originals} originals")}";
                 byte[] expected = CudaCase.Encode(data.ExpectedAlone(row), format);
                 CudaKernelVariant? kernel = matMul.SingleRow(data.Input(row), data.OnDevice, format);
-                if (kernel is null != (k % 8 > 0 || SharesTiles(set, n, k)))
+                if (kernel is null != (k % 8 > 0 || SharesTiles(n, k)))
                 {
                     failures.Add($"{what}: {(kernel is null ? "no kernel takes it" : $"{kernel.Name} takes it")}");
                     continue;
@@ -135,7 +135,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
                 CudaMatrix got = new(data.Allocate(n * 2), ElementFormat.Float16, n), want = new(data.Allocate(n * 2), ElementFormat.Float16, n);
                 string what = $"{set.Name}, {norm} norm of [{k}] x [{n},{k}], {adds} added, {Kinds[kind]}";
                 CudaKernelVariant? kernel = matMul.SingleRow(row, layer.OnDevice, ElementFormat.Float16, normed: true);
-                if (kernel is null != SharesTiles(set, n, k))
+                if (kernel is null != SharesTiles(n, k))
                 {
                     failures.Add($"{what}: {(kernel is null ? "no kernel takes it" : $"{kernel.Name} takes it")}");
                 }
@@ -166,8 +166,8 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         }
     }
 
-    /// <summary>Whether blocks share tiles without a cluster, on devices of some hundred multiprocessors: few tiles of a long K, or a last wave that is mostly empty.</summary>
-    private static bool SharesTiles(Int8KernelSet set, int n, int k) => (k > 15 * 128 && n <= 320) || (set.Spec.Outliers == OutlierPolicy.None && n == 20000);
+    /// <summary>Whether blocks share tiles without a cluster, on devices of some hundred multiprocessors: few tiles of a long K.</summary>
+    private static bool SharesTiles(int n, int k) => k > 15 * 128 && n <= 320;
 
     /// <summary>A row of a kind, of values that both 16-bit types hold near enough.</summary>
     private static float[] Row(int kind, int k, float threshold)

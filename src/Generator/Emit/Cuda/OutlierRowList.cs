@@ -89,17 +89,21 @@ internal static class OutlierRowList
     /// <summary>The row's list to global memory, [pair][row], if the call wants lists.</summary>
     /// <param name="ptx">The kernel.</param>
     /// <param name="barrier">Brings the row's threads together.</param>
-    public static void Store(PtxWriter ptx, string barrier) => ptx.Add($$"""
-        @!lists bra ROW_LISTED;
-        {{barrier}}
-        setp.lt.u32 listed, thread, {{Pairs}};
-        mad.lo.u32 listSlot, thread, {{PairBytes}}, listAt;
-        @listed ld.shared.v4.b32 {listWords0, listWords1, listWords2, listWords3}, [listSlot];
-        mul.lo.u32 listSlot, thread, rowOutlierPitch;
-        add.u32 listSlot, listSlot, row;
-        mul.wide.u32 listPointer, listSlot, {{PairBytes}};
-        add.u64 listPointer, listPointer, rowOutliers;
-        @listed st.global.v4.b32 [listPointer], {listWords0, listWords1, listWords2, listWords3};
-        ROW_LISTED:
-        """);
+    public static void Store(PtxWriter ptx, string barrier)
+    {
+        string done = ptx.Label("ROW_LISTED");
+        ptx.Add($$"""
+            @!lists bra {{done}};
+            {{barrier}}
+            setp.lt.u32 listed, thread, {{Pairs}};
+            mad.lo.u32 listSlot, thread, {{PairBytes}}, listAt;
+            @listed ld.shared.v4.b32 {listWords0, listWords1, listWords2, listWords3}, [listSlot];
+            mul.lo.u32 listSlot, thread, rowOutlierPitch;
+            add.u32 listSlot, listSlot, row;
+            mul.wide.u32 listPointer, listSlot, {{PairBytes}};
+            add.u64 listPointer, listPointer, rowOutliers;
+            @listed st.global.v4.b32 [listPointer], {listWords0, listWords1, listWords2, listWords3};
+            {{done}}:
+            """);
+    }
 }

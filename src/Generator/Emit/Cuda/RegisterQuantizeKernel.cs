@@ -11,8 +11,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// Outlier columns need no launch of their own where the registers of a cluster hold all rows: its blocks mark them in each other's shared memory, wait, and quantize
 /// what they still hold. For more rows one launch marks and a second one quantizes; it reads its rows beside the first one. A launch whose blocks wait for each other
 /// would have to begin when all of the device is free, which takes longer.
-/// Systematic outliers are outliers in every row. So a row is quantized without its own outliers before the marks of the others are there; then only a row that holds a smaller
-/// value in a marked column is quantized again.
+/// A row is quantized without its own outliers before the marks of the others are there. Then its values in other marked columns are taken out again, and only a row whose largest
+/// value is among them is quantized anew.
 /// </summary>
 internal static class RegisterQuantizeKernel
 {
@@ -39,7 +39,7 @@ internal static class RegisterQuantizeKernel
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
             .reg .b32 groupOutliers, rowOutlierBytes;
-            {{(Anticipates(plan) ? $".reg .b32 ownBytes, markedBytes, markedByte<{Groups}>;\n.reg .pred isReady, isSettled;" : "")}}
+            {{(Anticipates(plan) ? $".reg .b32 ownBytes, markedBytes, markedByte<{Groups}>;\n.reg .pred isReady, isSettled, isLargest;" : "")}}
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
             .reg .f32 x<{{Group}}>;
@@ -168,7 +168,7 @@ internal static class RegisterQuantizeKernel
 
         if (lists)
         {
-            OutlierRowList.Store(ptx, "@several bar.sync teamBarrier, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
+            StoreList(ptx);
         }
 
         if (anticipates)
@@ -330,9 +330,10 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any.
+    /// A thread's outliers to the block's mask, or to the row's list, or both, one by one: they are read again, from L1. Few threads have any. What is removed becomes zero in
+    /// the quantized row; isLargest: whether the row's scale was of such a value.
     /// </summary>
-    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, bool marks, bool lists)
+    private static void TakeOutliers(PtxWriter ptx, QuantizePlan plan, bool marks, bool lists, bool removes = false)
     {
         string next = ptx.Label("NEXT_OUTLIER"), done = ptx.Label("OUTLIERS_TAKEN");
         ptx.Add($"""
@@ -362,17 +363,38 @@ internal static class RegisterQuantizeKernel
                 """);
         }
 
-        if (lists)
+        string unlisted = ptx.Label("UNLISTED");
+        if (lists && !removes)
         {
-            string unlisted = ptx.Label("UNLISTED");
-            ptx.Add($"""
-                @!lists bra {unlisted};
+            ptx.Add($"@!lists bra {unlisted};");
+        }
+
+        if (lists || removes)
+        {
+            ptx.Add("""
                 mul.wide.u32 offset, element, 2;
                 add.u64 pointer, input, offset;
                 """);
             ptx.Add(plan.Input == ElementFormat.BFloat16
                 ? "ld.global.u16 scratch, [pointer];\nshl.b32 scratch, scratch, 16;\nmov.b32 x0, scratch;"
                 : "ld.global.b16 halfLow, [pointer];\ncvt.f32.f16 x0, halfLow;");
+        }
+
+        if (removes)
+        {
+            ptx.Add("""
+                abs.f32 x1, x0;
+                setp.eq.or.f32 isLargest, x1, high, isLargest;
+                cvt.u64.u32 offset, element;
+                add.u64 pointer, quantized, offset;
+                mov.b16 halfLow, 0;
+                st.global.u8 [pointer], halfLow;
+                """);
+        }
+
+        if (lists)
+        {
+            ptx.Add(removes ? $"@!lists bra {unlisted};" : "");
             OutlierRowList.Append(ptx, "element", "x0");
             ptx.Add($"{unlisted}:");
         }
@@ -415,9 +437,17 @@ internal static class RegisterQuantizeKernel
             """);
     }
 
+    private static void StoreList(PtxWriter ptx) => OutlierRowList.Store(ptx, "@several bar.sync teamBarrier, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
+
+    /// <summary>Whether the predicate holds for any thread of the row.</summary>
+    private static void AnyOfRow(PtxWriter ptx, string predicate) => ptx.Add($"""
+        vote.sync.any.pred {predicate}, {predicate}, 0xFFFFFFFF;
+        @several bar.red.or.pred {predicate}, teamBarrier, rowThreads, {predicate};
+        """);
+
     /// <summary>
-    /// Behind the rows as their own outliers leave them: all marks are awaited, and rows that hold anything else in a marked column come once more. Where rows were not there
-    /// before the marks were, this comes first.
+    /// Behind the rows as their own outliers leave them: all marks are awaited, and what else a row holds in a marked column is taken out of it. Its scale stays, unless that was
+    /// its largest value. Where rows were not there before the marks were, this comes first.
     /// </summary>
     private static void QuantizeAgain(PtxWriter ptx, QuantizePlan plan, bool lists)
     {
@@ -467,12 +497,22 @@ internal static class RegisterQuantizeKernel
 
         ptx.Add($"""
             {(ReadsAhead(plan) ? "@!isReady bra QUANTIZE_BY_MARKS;" : "")}
-            not.b32 scratch, ownBytes;
-            and.b32 scratch, scratch, markedBytes;
-            setp.ne.and.u32 present, scratch, 0, isFinite;
-            vote.sync.any.pred present, present, 0xFFFFFFFF;
-            @several bar.red.or.pred present, teamBarrier, rowThreads, present;
-            @!present bra ROW_DONE;
+            not.b32 rowOutlierBytes, ownBytes;
+            and.b32 rowOutlierBytes, rowOutlierBytes, markedBytes;
+            setp.ne.and.u32 present, rowOutlierBytes, 0, isFinite;
+            """);
+        AnyOfRow(ptx, "present");
+        ptx.Add("@!present bra ROW_DONE;").Add("setp.ne.u32 isLargest, thread, thread;");
+        TakeOutliers(ptx, plan, marks: false, lists, removes: true);
+        AnyOfRow(ptx, "isLargest");
+        ptx.Add("@isLargest bra QUANTIZE_BY_MARKS;");
+        if (lists)
+        {
+            StoreList(ptx);
+        }
+
+        ptx.Add("""
+            bra ROW_DONE;
             QUANTIZE_BY_MARKS:
             setp.eq.u32 isSettled, thread, thread;
             mov.u32 rowOutlierBytes, markedBytes;
