@@ -66,6 +66,8 @@ public sealed class CudaKernelTests
             }
         }
 
+        asked.AddRange(from output in new[] { ElementFormat.Float16, ElementFormat.Float32 } from blockN in new[] { 256, 64 } select DecoderKernelNames.FloatGemmWgmma(blockN, output));
+
         Assert.Equal(asked.Order(StringComparer.Ordinal), generated.Order(StringComparer.Ordinal));
     }
 

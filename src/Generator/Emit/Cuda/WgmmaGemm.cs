@@ -5,7 +5,8 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// <summary>
 /// The large-M kernel for Hopper: persistent, warp-specialized. Warp 0 feeds a ring of shared-memory stages by TMA, warps 1..3 gather
 /// outliers, warpgroups 1 and 2 multiply with wgmma and finish their results in registers, which leave through shared memory by bulk copies.
-/// Tiles are walked in bands of row tiles, so that the weights of a band stay in L2.
+/// Tiles are walked in bands of row tiles, so that the weights of a band stay in L2. With operands of 16 bits it is the decoder's multiplication of many rows: sums are
+/// results then, without scales.
 /// </summary>
 internal static class WgmmaGemm
 {
@@ -33,8 +34,8 @@ internal static class WgmmaGemm
            .Registers("b64", "mapA", "mapB", "mapC", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow")
            .Registers("b16", "elementHalf")
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "direct", "valid", "validRow")
-           .Registers("f32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowStep{i}").ToArray())
-           .Registers("b32", Enumerable.Range(0, plan.RowBlocks * 2).Select(i => $"rowZero{i}").ToArray())
+           .Registers("f32", PtxRegisters.Names("rowStep", plan.RowBlocks * 2))
+           .Registers("b32", PtxRegisters.Names("rowZero", plan.RowBlocks * 2))
            .Registers("b32", WgmmaFragments.ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"biasOf{j}", $"weightSumOf{j}" }).ToArray())
            .Registers("b32", Enumerable.Range(0, WgmmaFragments.LaneSources).Select(i => $"source{i}").ToArray())
            .Registers("b32", accumulators);
@@ -497,7 +498,7 @@ internal static class WgmmaGemm
                 ptx.Add($$"""
                     mov.b64 descA, {descriptorA, descriptorHigh};
                     {{(offset > 0 ? $"add.u64 descA, descA, {offset};" : "")}}
-                    wgmma.mma_async.sync.aligned.m64n{{plan.BlockN}}k32.s32.s8.s8 {{{registers}}}, descA, descB, 1;
+                    wgmma.mma_async.sync.aligned.m64n{{plan.BlockN}}{{(plan.IsInt8 ? "k32.s32.s8.s8" : "k16.f32.f16.f16")}} {{{registers}}}, descA, descB, 1{{(plan.IsInt8 ? "" : ", 1, 1, 0, 0")}};
                     """);
             }
         }
@@ -533,10 +534,39 @@ internal static class WgmmaGemm
     /// </summary>
     private static void LoadVectors(PtxWriter ptx, WgmmaGemmPlan plan)
     {
-        GemmNumbers numbers = plan.Numbers;
         ptx.Add($"""
             {(plan.PingPong ? "mov.u32 firstRow, tileRow;" : "mad.lo.u32 firstRow, warpgroup, 64, tileRow;")}
             mov.u32 storeRow, firstRow;
+            add.u32 firstColumn, tileColumn, lane;
+            """);
+        if (plan.IsInt8)
+        {
+            LoadSteps(ptx, plan);
+        }
+
+        ptx.Argument("biasAt", nameof(GemmArguments.Bias), "u64").Add("""
+            setp.ne.u64 hasBias, biasAt, 0;
+            mul.wide.u32 pointer, firstColumn, 4;
+            add.u64 biasAt, biasAt, pointer;
+            """);
+        foreach (int j in WgmmaFragments.ForLanes(plan))
+        {
+            // Biases of int8 weights are padded, others end with the matrix.
+            ptx.Add($"mov.b32 biasOf{j}, 0;").Add(plan.IsInt8
+                ? $"@hasBias ld.global.nc.b32 biasOf{j}, [biasAt+{j * 128}];"
+                : $"""
+                    add.u32 item0, firstColumn, {j * 32};
+                    setp.lt.and.u32 valid, item0, nTotal, hasBias;
+                    @valid ld.global.nc.b32 biasOf{j}, [biasAt+{j * 128}];
+                    """);
+        }
+    }
+
+    /// <summary>Scales and zero-points per row, scales and sums of weights per column.</summary>
+    private static void LoadSteps(PtxWriter ptx, WgmmaGemmPlan plan)
+    {
+        GemmNumbers numbers = plan.Numbers;
+        ptx.Add("""
             mad.lo.u32 firstRow, warp, 16, firstRow;
             add.u32 firstRow, firstRow, laneRow;
             mul.wide.u32 pointer, firstRow, 4;
@@ -551,20 +581,14 @@ internal static class WgmmaGemm
         WgmmaFragments.ForRows(plan, (row, offset) => ptx.Add($"ld.global.f32 rowStep{row}, [pointer+{offset * 4}];"));
         ptx.Argument("columnStepsAt", nameof(GemmArguments.ColumnSteps), "u64")
            .Argument("weightSumsAt", nameof(GemmArguments.WeightSums), "u64")
-           .Argument("biasAt", nameof(GemmArguments.Bias), "u64")
            .Add("""
-            setp.ne.u64 hasBias, biasAt, 0;
-            add.u32 firstColumn, tileColumn, lane;
             mul.wide.u32 pointer, firstColumn, 4;
             add.u64 columnStepsAt, columnStepsAt, pointer;
             add.u64 weightSumsAt, weightSumsAt, pointer;
-            add.u64 biasAt, biasAt, pointer;
             """);
         foreach (int j in WgmmaFragments.ForLanes(plan))
         {
-            ptx.Add($"ld.global.nc.b32 columnStepOf{j}, [columnStepsAt+{j * 128}];")
-               .Add($"mov.b32 biasOf{j}, 0;")
-               .Add($"@hasBias ld.global.nc.b32 biasOf{j}, [biasAt+{j * 128}];");
+            ptx.Add($"ld.global.nc.b32 columnStepOf{j}, [columnStepsAt+{j * 128}];");
             if (numbers.ZeroPoint)
             {
                 ptx.Add($"ld.global.nc.b32 weightSumOf{j}, [weightSumsAt+{j * 128}];");
@@ -601,7 +625,7 @@ internal static class WgmmaGemm
         {
             WgmmaOutliers.ScaleAndAdd(ptx, plan, accumulators);
         }
-        else
+        else if (plan.IsInt8)
         {
             Scale(ptx, plan, accumulators);
         }

@@ -22,6 +22,16 @@ internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, Eleme
         + (ZeroPoint ? "_zp" : "");
 }
 
+/// <summary>What a GEMM multiplies.</summary>
+internal enum GemmOperands
+{
+    /// <summary>int8, summed in int32 and scaled.</summary>
+    Int8,
+
+    /// <summary>float16, summed in float32.</summary>
+    Float16,
+}
+
 /// <summary>A persistent, warp-specialized wgmma + TMA kernel (sm_90a).</summary>
 /// <param name="BlockM">Rows of A per tile: 128.</param>
 /// <param name="BlockN">Output features per tile: 64, 128 or 256.</param>
@@ -30,9 +40,12 @@ internal sealed record GemmNumbers(OutlierPolicy Outliers, bool ZeroPoint, Eleme
 /// Two consumer warpgroups take alternate tiles, so that one's epilogue hides behind the other's mainloop; otherwise they share each tile.
 /// </param>
 /// <param name="Numbers">What it computes.</param>
-internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool PingPong, GemmNumbers Numbers)
+/// <param name="Operands">What it multiplies. K and its blocks count bytes.</param>
+internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool PingPong, GemmNumbers Numbers, GemmOperands Operands = GemmOperands.Int8)
 {
     public const int BlockK = 128, Threads = 384;
+
+    public bool IsInt8 => Operands == GemmOperands.Int8;
 
     /// <summary>Blocks of 64 rows, wgmma's M, that one consumer warpgroup holds.</summary>
     public int RowBlocks => PingPong ? BlockM / 64 : BlockM / 128;
@@ -60,8 +73,9 @@ internal sealed record WgmmaGemmPlan(int BlockM, int BlockN, int Stages, bool Pi
 
     public int ListOffset => BarrierOffset + TurnOffset + 16;
 
-    public string Name =>
-        $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a";
+    public string Name => IsInt8
+        ? $"int8_gemm_s8t_s8n_s32_{BlockM}x{BlockN}x{BlockK}_s{Stages}{(PingPong ? "_pp" : "")}_{Numbers.Suffix}_sm90a"
+        : DecoderKernelNames.FloatGemmWgmma(BlockN, Numbers.Output);
 }
 
 /// <summary>What a quantization kernel does with each row.</summary>

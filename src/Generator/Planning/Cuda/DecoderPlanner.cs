@@ -81,6 +81,9 @@ internal sealed record ManyRowsGemmPlan(ElementFormat Output, int Capability) : 
     public static int SharedBytes => Stages * StageBytes;
 }
 
+/// <summary>A 16-bit multiplication of many rows by wgmma: the int8 kernel with other operands.</summary>
+internal sealed record WgmmaFloatGemmPlan(WgmmaGemmPlan Gemm) : DecoderBody(90);
+
 /// <summary>The choice of the most probable token.</summary>
 internal sealed record ArgMaxPlan(int Capability) : DecoderBody(Capability);
 
@@ -95,6 +98,9 @@ internal static class DecoderPlanner
     private static readonly int[] DecodeQueries = { 1, 4 };
 
     private static readonly int[] FewRows = { 8, 16, 32 };
+
+    /// <summary>A tile for many of them, and one for few, which leave fewer multiprocessors idle.</summary>
+    private static readonly (int N, int Stages)[] WgmmaTiles = { (256, 3), (64, 7) };
 
     private static readonly ElementFormat[] GemmOutputs = { ElementFormat.Float16, ElementFormat.Float32 };
 
@@ -151,6 +157,15 @@ internal static class DecoderPlanner
 
             Add(DecoderKernelNames.ArgMax(capability), ElementFormat.Float32, 0, 0, new ArgMaxPlan(capability));
             Add(DecoderKernelNames.Sample(capability), ElementFormat.Float32, 0, 0, new SamplePlan(capability));
+        }
+
+        foreach (ElementFormat output in GemmOutputs)
+        {
+            foreach ((int blockN, int stages) in WgmmaTiles)
+            {
+                WgmmaGemmPlan gemm = new(128, blockN, stages, false, new GemmNumbers(OutlierPolicy.None, false, output), GemmOperands.Float16);
+                Add(gemm.Name, output, WgmmaGemmPlan.Threads, gemm.SharedBytes, new WgmmaFloatGemmPlan(gemm));
+            }
         }
 
         return plans;

@@ -25,6 +25,9 @@ internal static class DecoderKernelNames
 
     public static string FloatGemmMany(ElementFormat output, int capability) => $"gemm_f16t_f16n_f32_128x128x32_mma_{Format(output)}{Suffix(capability)}";
 
+    /// <summary>For compute capability 9.0 alone.</summary>
+    public static string FloatGemmWgmma(int blockN, ElementFormat output) => $"gemm_f16t_f16n_f32_128x{blockN}x64_wgmma_{Format(output)}_sm90a";
+
     public static string ArgMax(int capability) => "argmax" + Suffix(capability);
 
     public static string Sample(int capability) => "sample" + Suffix(capability);

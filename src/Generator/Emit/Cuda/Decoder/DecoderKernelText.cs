@@ -16,6 +16,7 @@ internal static class DecoderKernelText
         CachePlan => WidenCacheKernel.Emit(plan),
         PrefillAttentionPlan attention => PrefillAttentionKernel.Emit(plan, attention),
         ManyRowsGemmPlan => ManyRowsGemmKernel.Emit(plan),
+        WgmmaFloatGemmPlan gemm => WgmmaGemm.Emit(gemm.Gemm),
         ArgMaxPlan => ArgMaxKernel.Emit(plan),
         SamplePlan => SampleKernel.Emit(plan),
         _ => throw new ArgumentException($"No emitter for {plan.Body.GetType().Name}.", nameof(plan)),

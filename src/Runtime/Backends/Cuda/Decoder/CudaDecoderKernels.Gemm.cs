@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace KernelGen.Backends.Cuda;
 
 /// <content>Multiplication in 16 bits: the output head, projections of embeddings, and the schemes fp16 and w8a16.</content>
@@ -7,6 +9,9 @@ internal sealed unsafe partial class CudaDecoderKernels
     public const int FewRows = 32;
 
     private const int FewFeatures = 32, FewThreads = 256, ManyTile = 128;
+
+    /// <summary>Output features of a tile by wgmma: for many tiles, and for few.</summary>
+    private static readonly int[] WgmmaTiles = [256, 64];
 
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, summed in f32.</summary>
     /// <param name="stream">Where.</param>
@@ -50,10 +55,57 @@ internal sealed unsafe partial class CudaDecoderKernels
             return;
         }
 
-        string name = DecoderKernelNames.FloatGemmMany(output.Format, Capability);
+        long rowTiles = (rows + ManyTile - 1) / ManyTile;
+        int blockN = rowTiles * ((n + WgmmaTiles[0] - 1) / WgmmaTiles[0]) >= context.Device.Multiprocessors ? WgmmaTiles[0] : WgmmaTiles[1];
+        string name = DecoderKernelNames.FloatGemmWgmma(blockN, output.Format);
+        if (Capability >= Hopper && kernels.ContainsKey(name))
+        {
+            LaunchWgmma(stream, name, arguments, output, rowTiles, blockN);
+            return;
+        }
+
+        name = DecoderKernelNames.FloatGemmMany(output.Format, Capability);
         CudaKernelVariant variant = Kernel(name).Variant;
-        long tiles = (long)((n + ManyTile - 1) / ManyTile) * ((rows + ManyTile - 1) / ManyTile);
-        Launch(stream, name, arguments, tiles, variant.Threads, variant.SharedBytes);
+        Launch(stream, name, arguments, (n + ManyTile - 1) / ManyTile * rowTiles, variant.Threads, variant.SharedBytes);
+    }
+
+    /// <summary>The kernel of the int8 multiplication, with operands of 16 bits: it counts K in bytes.</summary>
+    private void LaunchWgmma(CudaStream stream, string name, FloatGemmArguments multiplied, CudaMatrix output, long rowTiles, int blockN)
+    {
+        const int Half = sizeof(ushort), BlockBytes = 128, StoredRows = ManyTile / 2, Alignment = 16;
+        long kBytes = (long)multiplied.K * Half, outputBytes = (long)output.RowStride * output.ElementBytes;
+        bool bulkStores = output.Address % Alignment == 0 && outputBytes % Alignment == 0;
+        GemmArguments arguments = new()
+        {
+            Output = multiplied.Output,
+            Bias = multiplied.Bias,
+            M = multiplied.M,
+            N = multiplied.N,
+            KPadded = checked((uint)((kBytes + BlockBytes - 1) / BlockBytes * BlockBytes)),
+            OutputStride = multiplied.OutputStride,
+            Activation = multiplied.Activation,
+            StoreDirectly = bulkStores ? 0u : 1u,
+        };
+        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
+        try
+        {
+            context.Use();
+            TensorMap.Encode(&maps[0], multiplied.Input, multiplied.M, kBytes, (long)multiplied.InputStride * Half, ManyTile, null);
+            TensorMap.Encode(&maps[1], multiplied.Weights, multiplied.N, kBytes, (long)multiplied.WeightStride * Half, blockN, null);
+            if (bulkStores)
+            {
+                TensorMap.Encode(&maps[2], output.Address, multiplied.M, multiplied.N, outputBytes, StoredRows, output.Format);
+            }
+
+            CudaKernel kernel = Kernel(name);
+            long tiles = rowTiles * ((multiplied.N + blockN - 1) / blockN);
+            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
+            kernel.Launch(stream, (uint)Math.Min(context.Device.Multiprocessors, tiles), (uint)kernel.Variant.Threads, kernel.Variant.SharedBytes, parameters, early: true);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(maps);
+        }
     }
 
     /// <summary>
