@@ -39,6 +39,7 @@ internal sealed class CudaSuite : IDisposable
         (1100, 4200, 770, ElementFormat.Float16, ElementFormat.Float16),
         (3, 9000, 2600, ElementFormat.Float16, ElementFormat.Float16),
         (2, 20000, 300, ElementFormat.Float32, ElementFormat.Float32),
+        (3, 36000, 1200, ElementFormat.Float16, ElementFormat.Float16),
     ];
 
     private readonly CudaContext context;
@@ -165,11 +166,19 @@ internal sealed class CudaSuite : IDisposable
 
     private void OutliersInFewColumns(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
     {
-        const int FewM = 20, M = 150, N = 264, K = 640, LargeM = 1500, LargeN = 4200;
+        const int FewM = 20, M = 150, N = 264, K = 640, WideK = 2056, LargeM = 1500, LargeN = 4200;
         float threshold = set.Spec.OutlierThreshold;
         foreach ((string Name, int Columns) pattern in OutlierPatterns.All)
         {
             int beforeLarge = Failures.Count;
+            if (pattern.Name is "some rows" or "a row's largest value")
+            {
+                // Rows of several warps.
+                using CudaCase wide = new(context, stream, set, M, N, WideK, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, M, WideK, threshold, seed: 1));
+                Compare(wide, matMul, workspace, ElementFormat.Float16);
+                log.WriteLine($"{set.Name}, outliers: {pattern.Name}, long rows: {Failures.Count - beforeLarge} failures");
+            }
+
             if (pattern.Name is "six columns" or "an uneven row" or "forty columns")
             {
                 // Several tiles a block, one kind beside the other.

@@ -62,7 +62,7 @@ internal struct QuantizeArguments
 
     /// <summary>
     /// 1 where the kernel ahead is one in registers that marks Input's outlier columns. It lets this one start when it has seen what is before it end, so Input is there:
-    /// it is read while the other one reads it.
+    /// it is read while the other one reads it, and what the kernels before have read, such as Quantized, may be written.
     /// </summary>
     public uint InputReady;
 }

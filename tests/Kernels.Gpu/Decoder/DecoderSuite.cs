@@ -30,6 +30,15 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
             Step("int8 weights under 16-bit activations", () => Int8WeightGemms(briefly));
             Step("argmax", ArgMaxes);
             Step("sampling", () => Samples(briefly));
+            if (capability >= 90)
+            {
+                // What devices of other capabilities multiply many rows by.
+                using CudaDecoderKernels others = new(context, Decoder.DecoderKernels, capability) { UsesWgmma = false };
+                kernels = others;
+                Step("16-bit multiplication without wgmma", () => FloatGemms(briefly));
+                kernels = set;
+            }
+
             if (!briefly)
             {
                 Step("a step in a graph", ReplayedSteps);

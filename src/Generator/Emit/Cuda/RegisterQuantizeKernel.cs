@@ -39,7 +39,8 @@ internal static class RegisterQuantizeKernel
             .reg .pred present, isFirst, isFinite, isZero, several, full, tail;
             .reg .b16 halfLow, halfHigh;
             .reg .b32 groupOutliers, rowOutlierBytes;
-            {{(Anticipates(plan) ? $".reg .b32 ownBytes, markedBytes, markedByte<{Groups}>;\n.reg .pred isReady, isSettled, isLargest;" : "")}}
+            {{(Anticipates(plan) ? $".reg .b32 ownBytes, markedBytes, markedByte<{Groups}>;\n.reg .pred isSettled, isLargest;" : "")}}
+            {{(ReadsAhead(plan) ? ".reg .pred isReady;" : "")}}
             .reg .pred inRow<{{Groups}}>;
             .reg .b16 h<{{Group}}>;
             .reg .f32 x<{{Group}}>;
@@ -231,8 +232,8 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. Outliers lose their values in the registers and leave
-    /// a bit each in the group's byte of rowOutlierBytes.
+    /// largestPair: of all magnitudes, NaN if there is one. keptPair: of those in the int8 part. What is left out of it loses its value in the registers; outliers by threshold
+    /// leave a bit each in the group's byte of rowOutlierBytes.
     /// </summary>
     private static void MeasureGroup(PtxWriter ptx, QuantizePlan plan, int i, bool byThreshold, bool byMask)
     {
@@ -281,7 +282,7 @@ internal static class RegisterQuantizeKernel
         ptx.Add($"{measured}:");
     }
 
-    /// <summary>largest, kept and isFinite of the row, and every thread's outliers in rowOutlierBytes.</summary>
+    /// <summary>largest, kept and isFinite of the row, and by threshold every thread's outliers in rowOutlierBytes.</summary>
     private static void MeasureRow(PtxWriter ptx, QuantizePlan plan, bool byThreshold, bool byMask)
     {
         for (int i = 0; i < Groups; i++)
@@ -348,8 +349,8 @@ internal static class RegisterQuantizeKernel
             shr.u32 group, bits, 3;
             mad.lo.u32 group, group, rowThreads, thread;
             and.b32 bits, bits, 7;
+            mad.lo.u32 element, group, 8, bits;
             """);
-        ptx.Add("mad.lo.u32 element, group, 8, bits;");
         if (marks)
         {
             ptx.Add("""
@@ -437,7 +438,7 @@ internal static class RegisterQuantizeKernel
             """);
     }
 
-    private static void StoreList(PtxWriter ptx) => OutlierRowList.Store(ptx, "@several bar.sync teamBarrier, rowThreads;\nbar.warp.sync 0xFFFFFFFF;");
+    private static void StoreList(PtxWriter ptx) => OutlierRowList.Store(ptx, "bar.warp.sync 0xFFFFFFFF;\n@several bar.sync teamBarrier, rowThreads;");
 
     /// <summary>Whether the predicate holds for any thread of the row.</summary>
     private static void AnyOfRow(PtxWriter ptx, string predicate) => ptx.Add($"""

@@ -26,7 +26,7 @@ internal static class StreamGemm
             {
             """);
         ptx.Registers("b32", "thread", "warpgroup", "groupThread", "warp", "lane", "laneRow", "laneColumn", "shared", "barriers", "mTotal", "nTotal", "kPadded", "kBlocks")
-           .Registers("b32", "units", "unit", "unitEnd", "block", "blocks", "tile", "tileRow", "tileColumn", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
+           .Registers("b32", "units", "unit", "unitEnd", "unitBlocks", "block", "blocks", "tile", "tileRow", "tileColumn", "segmentEnd", "segmentUnits", "segmentLeft", "kElement", "activationElement", "unitsLeft", "preload", "preloaded")
            .Registers("b32", "ranks", "rank", "ranksBarrier", "remote", "stage", "phase", "full", "stageBase", "stageB", "emptyPhase", "releaseBarrier", "descriptorA", "descriptorB", "descriptorHigh")
            .Registers("b32", "feature", "featureLocal", "token", "outputStride", "drawn", "scratchSlot", "outlierWeights", "outlierRows", "columnsLeft", "lastChunk", "total")
            .Registers("b64", "mapWeights", "mapActivations", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow", "partials", "tickets")
@@ -85,18 +85,18 @@ internal static class StreamGemm
             mov.u32 block, %ctaid.x;
             mov.u32 blocks, %nctaid.x;
             setp.ge.u32 wholeTiles, units, blocks;
-            selp.u32 segmentUnits, kBlocks, 1, wholeTiles;
+            selp.u32 unitBlocks, kBlocks, 1, wholeTiles;
             @!wholeTiles mul.lo.u32 units, units, kBlocks;
             mul.wide.u32 pointer, units, block;
             cvt.u64.u32 pointerRow, blocks;
             div.u64 pointer, pointer, pointerRow;
             cvt.u32.u64 unit, pointer;
-            mul.lo.u32 unit, unit, segmentUnits;
+            mul.lo.u32 unit, unit, unitBlocks;
             add.u32 block, block, 1;
             mul.wide.u32 pointer, units, block;
             div.u64 pointer, pointer, pointerRow;
             cvt.u32.u64 unitEnd, pointer;
-            mul.lo.u32 unitEnd, unitEnd, segmentUnits;
+            mul.lo.u32 unitEnd, unitEnd, unitBlocks;
             mov.b64 mapActivations, paramMapA;
             cvta.param.u64 mapActivations, mapActivations;
             mov.b64 mapWeights, paramMapB;

@@ -34,11 +34,16 @@ internal static class WgmmaGemm
            .Registers("b64", "mapA", "mapB", "mapC", "descA", "descB", "output", "rowSteps", "rowZeros", "columnStepsAt", "weightSumsAt", "biasAt", "pointer", "pointerRow")
            .Registers("b16", "elementHalf")
            .Registers("pred", "isProducer", "atEnd", "ready", "wraps", "again", "isLeader", "isFirst", "direct", "valid", "validRow")
-           .Registers("f32", PtxRegisters.Names("rowStep", plan.RowBlocks * 2))
-           .Registers("b32", PtxRegisters.Names("rowZero", plan.RowBlocks * 2))
-           .Registers("b32", WgmmaFragments.ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"biasOf{j}", $"weightSumOf{j}" }).ToArray())
+           .Registers("b32", WgmmaFragments.ForLanes(plan).Select(j => $"biasOf{j}").ToArray())
            .Registers("b32", Enumerable.Range(0, WgmmaFragments.LaneSources).Select(i => $"source{i}").ToArray())
            .Registers("b32", accumulators);
+        if (plan.IsInt8)
+        {
+            ptx.Registers("f32", PtxRegisters.Names("rowStep", plan.RowBlocks * 2))
+               .Registers("b32", PtxRegisters.Names("rowZero", plan.RowBlocks * 2))
+               .Registers("b32", WgmmaFragments.ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"weightSumOf{j}" }).ToArray());
+        }
+
         Epilogue.Declare(ptx);
         Epilogue.DeclareSlots(ptx);
         if (numbers.HasOutliers)
@@ -340,8 +345,6 @@ internal static class WgmmaGemm
     {
         ptx.Add("CONSUMER:")
            .Argument("output", nameof(GemmArguments.Output), "u64")
-           .Argument("rowSteps", nameof(GemmArguments.RowSteps), "u64")
-           .Argument("rowZeros", nameof(GemmArguments.RowZeros), "u64")
            .Argument("activation", nameof(GemmArguments.Activation), "u32")
            .Argument("outputStride", nameof(GemmArguments.OutputStride), "u32")
            .Argument("storeDirectly", nameof(GemmArguments.StoreDirectly), "u32");
@@ -566,7 +569,7 @@ internal static class WgmmaGemm
     private static void LoadSteps(PtxWriter ptx, WgmmaGemmPlan plan)
     {
         GemmNumbers numbers = plan.Numbers;
-        ptx.Add("""
+        ptx.Argument("rowSteps", nameof(GemmArguments.RowSteps), "u64").Argument("rowZeros", nameof(GemmArguments.RowZeros), "u64").Add("""
             mad.lo.u32 firstRow, warp, 16, firstRow;
             add.u32 firstRow, firstRow, laneRow;
             mul.wide.u32 pointer, firstRow, 4;

@@ -130,7 +130,7 @@ internal sealed record QuantizePlan(
 
 /// <summary>
 /// A kernel for few rows on sm_90a that streams the weights at memory speed: wgmma with the operands swapped (64 output features are its M,
-/// the tokens its N), two blocks per multiprocessor. K blocks of all tiles are dealt out evenly; tiles that end up split are summed exactly in int32.
+/// the tokens its N), two blocks per multiprocessor, which take whole tiles or share them.
 /// </summary>
 /// <param name="Tokens">The most rows of A: 8, 16, 32 or 64.</param>
 /// <param name="Stages">Depth of the ring.</param>

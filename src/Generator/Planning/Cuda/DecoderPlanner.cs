@@ -14,6 +14,9 @@ internal sealed record DecoderKernelPlan(string Name, int Capability, ElementFor
 internal abstract record DecoderBody(int Capability)
 {
     public bool IsHopper => Capability >= 90;
+
+    /// <summary>Whether the kernel runs on exactly its capability, not on later ones.</summary>
+    public virtual bool IsArchitectureSpecific => false;
 }
 
 /// <summary>The embedding of tokens and positions.</summary>
@@ -82,7 +85,10 @@ internal sealed record ManyRowsGemmPlan(ElementFormat Output, int Capability) : 
 }
 
 /// <summary>A 16-bit multiplication of many rows by wgmma: the int8 kernel with other operands.</summary>
-internal sealed record WgmmaFloatGemmPlan(WgmmaGemmPlan Gemm) : DecoderBody(90);
+internal sealed record WgmmaFloatGemmPlan(WgmmaGemmPlan Gemm) : DecoderBody(90)
+{
+    public override bool IsArchitectureSpecific => true;
+}
 
 /// <summary>The choice of the most probable token.</summary>
 internal sealed record ArgMaxPlan(int Capability) : DecoderBody(Capability);
@@ -99,8 +105,7 @@ internal static class DecoderPlanner
 
     private static readonly int[] FewRows = { 8, 16, 32 };
 
-    /// <summary>A tile for many of them, and one for few, which leave fewer multiprocessors idle.</summary>
-    private static readonly (int N, int Stages)[] WgmmaTiles = { (256, 3), (64, 7) };
+    private static readonly (int N, int Stages)[] WgmmaTiles = { (WgmmaFloatTile.ManyFeatures, 3), (WgmmaFloatTile.FewFeatures, 7) };
 
     private static readonly ElementFormat[] GemmOutputs = { ElementFormat.Float16, ElementFormat.Float32 };
 
@@ -163,7 +168,7 @@ internal static class DecoderPlanner
         {
             foreach ((int blockN, int stages) in WgmmaTiles)
             {
-                WgmmaGemmPlan gemm = new(128, blockN, stages, false, new GemmNumbers(OutlierPolicy.None, false, output), GemmOperands.Float16);
+                WgmmaGemmPlan gemm = new(WgmmaFloatTile.Rows, blockN, stages, false, new GemmNumbers(OutlierPolicy.None, false, output), GemmOperands.Float16);
                 Add(gemm.Name, output, WgmmaGemmPlan.Threads, gemm.SharedBytes, new WgmmaFloatGemmPlan(gemm));
             }
         }

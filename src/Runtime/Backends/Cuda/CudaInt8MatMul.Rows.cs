@@ -19,7 +19,7 @@ internal sealed unsafe partial class CudaInt8MatMul
     public CudaKernelVariant? SingleRow(CudaMatrix input, CudaInt8Weights weights, ElementFormat output, Activation activation = Activation.None, bool normed = false)
     {
         CudaKernelRole role = normed ? CudaKernelRole.NormedRowGemm : CudaKernelRole.RowGemm;
-        bool fits = input.Format == output && input.Address % Alignment == 0 && weights.InputFeatures % RowTile.Group == 0 && activation <= Activation.Relu && RowGrid(weights) is not null;
+        bool fits = input.Format == output && input.Address % CudaMatrix.Alignment == 0 && weights.InputFeatures % RowTile.Group == 0 && activation <= Activation.Relu && RowGrid(weights) is not null;
         return fits && Choose(1, weights.OutputFeatures, weights.InputFeatures, output).Role == CudaKernelRole.StreamGemm
             ? usable.Where(variant => variant.Role == role && variant.Format == output && weights.KPadded <= variant.BlockM
                 && SharedBytes(variant, weights) <= context.Device.SharedMemoryPerBlock).MinBy(static variant => variant.BlockM)
@@ -51,9 +51,9 @@ internal sealed unsafe partial class CudaInt8MatMul
         }
 
         CudaNormInput made = norm ?? default;
-        if ((input.Address | made.Residual | made.Sum | made.First | made.Second | made.Weight | made.Bias) % Alignment != 0)
+        if ((input.Address | made.Residual | made.Sum | made.First | made.Second | made.Weight | made.Bias) % CudaMatrix.Alignment != 0)
         {
-            throw new ArgumentException($"What a single row is made of does not start at multiples of {Alignment} bytes.", nameof(input));
+            throw new ArgumentException($"What a single row is made of does not start at multiples of {CudaMatrix.Alignment} bytes.", nameof(input));
         }
 
         GemmArguments arguments = new()

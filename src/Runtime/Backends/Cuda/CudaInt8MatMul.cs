@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace KernelGen.Backends.Cuda;
 
@@ -9,7 +8,15 @@ namespace KernelGen.Backends.Cuda;
 /// <param name="RowStride">Elements from one row to the next.</param>
 internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, int RowStride)
 {
+    /// <summary>Bytes of the widest loads and stores.</summary>
+    public const int Alignment = 16;
+
     public int ElementBytes => Format == ElementFormat.Float32 ? 4 : 2;
+
+    public long RowBytes => (long)RowStride * ElementBytes;
+
+    /// <summary>Whether every row begins where the widest loads and stores can.</summary>
+    public bool IsAligned => Address % Alignment == 0 && RowBytes % Alignment == 0;
 }
 
 /// <summary>
@@ -22,11 +29,11 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
     private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
 
-    /// <summary>Bytes of the widest loads and stores.</summary>
-    private const int Alignment = 16;
-
     /// <summary>Rows that a block holds in registers, and groups that a thread takes of a row where there are few.</summary>
     private const int MostBlockRows = 8, FewRowsGroups = 2;
+
+    /// <summary>Rows that a cluster marks and quantizes, which it doesn't list.</summary>
+    public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
 
     private readonly CudaContext context;
 
@@ -148,7 +155,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
             Threshold = spec.OutlierThreshold,
-            Aligned = IsAligned(input) ? 1u : 0u,
+            Aligned = input.IsAligned ? 1u : 0u,
             Rows = (uint)rows,
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
@@ -203,7 +210,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             K = (uint)weights.InputFeatures,
             KPadded = (uint)weights.KPadded,
             InputStride = (uint)input.RowStride,
-            Aligned = IsAligned(input) ? 1u : 0u,
+            Aligned = input.IsAligned ? 1u : 0u,
             Rows = (uint)rows,
             ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
         };
@@ -237,7 +244,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         }
 
         CudaKernel kernel = Kernel(gemm);
-        bool bulkStores = IsAligned(output);
         GemmArguments arguments = new()
         {
             Quantized = workspace.Quantized,
@@ -269,7 +275,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             Activation = (uint)activation,
             MaskWords = (uint)(weights.KPadded / 32),
             Threshold = spec.OutlierThreshold,
-            StoreDirectly = bulkStores ? 0u : 1u,
+            StoreDirectly = output.IsAligned ? 0u : 1u,
         };
         bool usesTma = gemm.Role is CudaKernelRole.WgmmaGemm or CudaKernelRole.StreamGemm;
         if (!usesTma)
@@ -279,27 +285,12 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
             return;
         }
 
-        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
-        try
-        {
-            context.Use();
-            TensorMap.Encode(&maps[0], workspace.Quantized, rows, weights.KPadded, weights.KPadded, gemm.BlockM, null);
-            TensorMap.Encode(&maps[1], weights.Quantized.Address, weights.OutputFeatures, weights.KPadded, weights.KPadded, gemm.BlockN, null);
-            if (bulkStores && gemm.Role != CudaKernelRole.StreamGemm)
-            {
-                // What one warpgroup stores at a time.
-                int storedRows = gemm.Alternating ? gemm.BlockM : gemm.BlockM / 2;
-                TensorMap.Encode(&maps[2], output.Address, rows, weights.OutputFeatures, (long)output.RowStride * output.ElementBytes, storedRows, output.Format);
-            }
+        (uint grid, uint cluster) = PersistentGrid(gemm, rows, weights);
 
-            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
-            (uint grid, uint cluster) = PersistentGrid(gemm, rows, weights);
-            kernel.Launch(workspace.Stream, grid, (uint)gemm.Threads, gemm.SharedBytes, parameters, early, cluster);
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(maps);
-        }
+        // What one warpgroup stores at a time; results of few rows leave without TMA.
+        int storedRows = gemm.Role == CudaKernelRole.StreamGemm ? 0 : gemm.Alternating ? gemm.BlockM : gemm.BlockM / 2;
+        TensorGemm tiles = new(workspace.Quantized, weights.KPadded, weights.Quantized.Address, weights.KPadded, weights.KPadded, gemm.BlockM, gemm.BlockN, storedRows);
+        tiles.Launch(context, workspace.Stream, kernel, arguments, output, grid, cluster, early);
     }
 
     /// <summary>The kernel for a shape: what tuning found for it, else what the rules say.</summary>
@@ -316,8 +307,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     /// <summary>The calibrated columns, or those that this multiplication's activations show; no columns where none were calibrated.</summary>
     private static ulong MaskOf(CudaMatMulWorkspace workspace, CudaInt8Weights weights) =>
         weights.FixedMask != 0 ? weights.FixedMask : workspace.OutlierMask;
-
-    private static bool IsAligned(CudaMatrix matrix) => matrix.Address % Alignment == 0 && (long)matrix.RowStride * matrix.ElementBytes % Alignment == 0;
 
     private static uint TileGrid(CudaKernelVariant gemm, int rows, int columns) =>
         checked((uint)(((rows + gemm.BlockM - 1) / gemm.BlockM) * ((columns + gemm.BlockN - 1) / gemm.BlockN)));
@@ -437,7 +426,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
         int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        if (rows > StreamTile.MostClusterBlocks * MostBlockRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
+        if (rows > MostClusterRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
         {
             return false;
         }

@@ -30,7 +30,7 @@ internal static class DecoderEmitter
             foreach (DecoderKernelPlan plan in plans)
             {
                 writer.Line(
-                    $"    new({CSharpLiterals.Of(plan.Name)}, {CSharpLiterals.Of(CudaKernelRole.DecoderStep)}, {plan.Capability}, {(plan.Body is WgmmaFloatGemmPlan ? "true" : "false")}, {CSharpLiterals.Of(plan.Format)}, "
+                    $"    new({CSharpLiterals.Of(plan.Name)}, {CSharpLiterals.Of(CudaKernelRole.DecoderStep)}, {plan.Capability}, {(plan.Body.IsArchitectureSpecific ? "true" : "false")}, {CSharpLiterals.Of(plan.Format)}, "
                     + $"0, 0, false, {plan.Threads}, {plan.SharedBytes}, static () => {plan.Name}),");
             }
 

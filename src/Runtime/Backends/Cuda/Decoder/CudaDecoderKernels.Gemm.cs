@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace KernelGen.Backends.Cuda;
 
 /// <content>Multiplication in 16 bits: the output head, projections of embeddings, and the schemes fp16 and w8a16.</content>
@@ -10,14 +8,14 @@ internal sealed unsafe partial class CudaDecoderKernels
 
     private const int FewFeatures = 32, FewThreads = 256, ManyTile = 128;
 
-    /// <summary>Output features of a tile by wgmma: for many tiles, and for few.</summary>
-    private static readonly int[] WgmmaTiles = [256, 64];
+    /// <summary>Whether many rows are multiplied by wgmma where the device has it; else as on other devices.</summary>
+    public bool UsesWgmma { get; init; } = true;
 
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, summed in f32.</summary>
     /// <param name="stream">Where.</param>
     /// <param name="input">f16 [rows, k].</param>
     /// <param name="rows">M, at least 1.</param>
-    /// <param name="weights">f16 [n, k]; bf16 weights are converted when they are loaded.</param>
+    /// <param name="weights">f16 [n, k]; bf16 weights are converted when they are loaded. They are read while the kernel ahead still runs: it must not be one that makes them.</param>
     /// <param name="n">Output features.</param>
     /// <param name="k">Input features, a multiple of 8. Addresses are multiples of 16, strides of input and weights of 8.</param>
     /// <param name="output">[rows, n] in f16 or f32.</param>
@@ -55,58 +53,42 @@ internal sealed unsafe partial class CudaDecoderKernels
             return;
         }
 
-        long rowTiles = (rows + ManyTile - 1) / ManyTile;
-        int blockN = rowTiles * ((n + WgmmaTiles[0] - 1) / WgmmaTiles[0]) >= context.Device.Multiprocessors ? WgmmaTiles[0] : WgmmaTiles[1];
-        string name = DecoderKernelNames.FloatGemmWgmma(blockN, output.Format);
-        if (Capability >= Hopper && kernels.ContainsKey(name))
+        if (Capability >= Hopper && UsesWgmma && kernels.ContainsKey(DecoderKernelNames.FloatGemmWgmma(WgmmaFloatTile.ManyFeatures, output.Format)))
         {
-            LaunchWgmma(stream, name, arguments, output, rowTiles, blockN);
+            LaunchWgmma(stream, arguments, output);
             return;
         }
 
-        name = DecoderKernelNames.FloatGemmMany(output.Format, Capability);
+        string name = DecoderKernelNames.FloatGemmMany(output.Format, Capability);
         CudaKernelVariant variant = Kernel(name).Variant;
-        Launch(stream, name, arguments, (n + ManyTile - 1) / ManyTile * rowTiles, variant.Threads, variant.SharedBytes);
+        Launch(stream, name, arguments, Tiles(n, ManyTile) * Tiles(rows, ManyTile), variant.Threads, variant.SharedBytes);
     }
 
     /// <summary>The kernel of the int8 multiplication, with operands of 16 bits: it counts K in bytes.</summary>
-    private void LaunchWgmma(CudaStream stream, string name, FloatGemmArguments multiplied, CudaMatrix output, long rowTiles, int blockN)
+    private void LaunchWgmma(CudaStream stream, FloatGemmArguments multiplied, CudaMatrix output)
     {
-        const int Half = sizeof(ushort), BlockBytes = 128, StoredRows = ManyTile / 2, Alignment = 16;
-        long kBytes = (long)multiplied.K * Half, outputBytes = (long)output.RowStride * output.ElementBytes;
-        bool bulkStores = output.Address % Alignment == 0 && outputBytes % Alignment == 0;
+        const int Half = sizeof(ushort), BlockBytes = 128;
+        int multiprocessors = context.Device.Multiprocessors;
+        long kBytes = (long)multiplied.K * Half, rowTiles = Tiles(multiplied.M, WgmmaFloatTile.Rows);
+        int blockN = rowTiles * Tiles(multiplied.N, WgmmaFloatTile.ManyFeatures) >= multiprocessors ? WgmmaFloatTile.ManyFeatures : WgmmaFloatTile.FewFeatures;
         GemmArguments arguments = new()
         {
             Output = multiplied.Output,
             Bias = multiplied.Bias,
             M = multiplied.M,
             N = multiplied.N,
-            KPadded = checked((uint)((kBytes + BlockBytes - 1) / BlockBytes * BlockBytes)),
+            KPadded = checked((uint)(Tiles(kBytes, BlockBytes) * BlockBytes)),
             OutputStride = multiplied.OutputStride,
             Activation = multiplied.Activation,
-            StoreDirectly = bulkStores ? 0u : 1u,
+            StoreDirectly = output.IsAligned ? 0u : 1u,
         };
-        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(3 * sizeof(TensorMap)), 128);
-        try
-        {
-            context.Use();
-            TensorMap.Encode(&maps[0], multiplied.Input, multiplied.M, kBytes, (long)multiplied.InputStride * Half, ManyTile, null);
-            TensorMap.Encode(&maps[1], multiplied.Weights, multiplied.N, kBytes, (long)multiplied.WeightStride * Half, blockN, null);
-            if (bulkStores)
-            {
-                TensorMap.Encode(&maps[2], output.Address, multiplied.M, multiplied.N, outputBytes, StoredRows, output.Format);
-            }
-
-            CudaKernel kernel = Kernel(name);
-            long tiles = rowTiles * ((multiplied.N + blockN - 1) / blockN);
-            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &maps[2], &arguments };
-            kernel.Launch(stream, (uint)Math.Min(context.Device.Multiprocessors, tiles), (uint)kernel.Variant.Threads, kernel.Variant.SharedBytes, parameters, early: true);
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(maps);
-        }
+        TensorGemm tiles = new(
+            multiplied.Input, (long)multiplied.InputStride * Half, multiplied.Weights, (long)multiplied.WeightStride * Half, kBytes, WgmmaFloatTile.Rows, blockN, WgmmaFloatTile.Rows / 2);
+        uint grid = (uint)Math.Min(multiprocessors, rowTiles * Tiles(multiplied.N, blockN));
+        tiles.Launch(context, stream, Kernel(DecoderKernelNames.FloatGemmWgmma(blockN, output.Format)), arguments, output, grid, cluster: 1, early: true);
     }
+
+    private static long Tiles(long size, int tile) => (size + tile - 1) / tile;
 
     /// <summary>
     /// Queues <c>output = activation((input * quantized^T) * steps + bias)</c>: int8 weights under 16-bit activations, summed in f32. A row has the same
