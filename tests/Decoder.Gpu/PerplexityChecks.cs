@@ -59,7 +59,7 @@ internal sealed class PerplexityChecks(DecoderSuite suite)
 
     private void Compare(string name, int[] tokens, QuantizationScheme scheme, float? threshold)
     {
-        PerplexityOptions options = new() { Windows = 16 };
+        PerplexityOptions options = new() { Windows = name == Compared ? 160 : 16 };
         QuantizationScheme onProcessor = scheme == QuantizationScheme.Float16 ? QuantizationScheme.Parse("fp32") : scheme;
         LinearLayerFactory factory = onProcessor.CreateFactory(threshold);
         double single = OnProcessor(name, tokens, options, factory), half = OnProcessor(name, tokens, options, source => new HalfActivations(factory(source)));

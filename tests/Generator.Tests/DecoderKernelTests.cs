@@ -87,7 +87,9 @@ public sealed partial class DecoderKernelTests
             return;
         }
 
-        Assert.Contains(".target sm_90\n", text, StringComparison.Ordinal);
+        // Of a product by wgmma every block's consumers wait, not the threads beside the one that orders its loads.
+        bool isProduct = name.EndsWith("_sm90a", StringComparison.Ordinal);
+        Assert.Contains(isProduct ? ".target sm_90a\n" : ".target sm_90\n", text, StringComparison.Ordinal);
         string[] lines = [.. text.Split('\n').Select(static line => line.Trim())];
         HashSet<int> seen = [];
         Stack<int> next = new([0]);
@@ -99,7 +101,7 @@ public sealed partial class DecoderKernelTests
                 continue;
             }
 
-            Assert.False(lines[at] == "ret;" || Writes().IsMatch(lines[at]), $"line {at} before the wait: {lines[at]}");
+            Assert.False((lines[at] == "ret;" && !isProduct) || Writes().IsMatch(lines[at]), $"line {at} before the wait: {lines[at]}");
             if (Jumps().Match(lines[at]) is { Success: true } jump)
             {
                 next.Push(Array.IndexOf(lines, jump.Groups[1].Value + ":"));
