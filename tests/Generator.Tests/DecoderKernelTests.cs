@@ -107,7 +107,7 @@ public sealed partial class DecoderKernelTests
                 next.Push(Array.IndexOf(lines, jump.Groups[1].Value + ":"));
             }
 
-            if (!lines[at].StartsWith("bra ", StringComparison.Ordinal))
+            if (!lines[at].StartsWith("bra ", StringComparison.Ordinal) && lines[at] != "ret;")
             {
                 next.Push(at + 1);
             }
