@@ -29,7 +29,7 @@ internal static class BenchCommand
     {
         Option<string?> device = DeviceOption.Create();
         Option<string?> operations = OptionFactory.Text(
-            "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}.");
+            "--op", "OP[,OP...]", $"What to time, llm-int8 unless given: {string.Join(", ", Operations.Keys)}; on a GPU {string.Join(", ", CudaBenchmark.Operations.Keys)}.");
         Option<string?> shapes = ShapesOption.Create("Rows of activations, input and output features. Or --m, --k and --n.");
         Option<string?> rows = OptionFactory.Text("--m", "M[,M...]", "Rows of activations, with --k and --n; 1,16,128,512 unless given.");
         Option<int?> inputs = OptionFactory.WholeNumber("--k", "K", "Input features.", 1);
@@ -54,9 +54,10 @@ internal static class BenchCommand
         {
             CpuBenchmarkOptions defaults = new();
             CudaDevice? gpu = DeviceOption.Parse(parsed.GetValue(device));
+            string[] names = (parsed.GetValue(operations) ?? "llm-int8").Split(',');
             CpuBenchmarkOptions options = new()
             {
-                Operations = [.. (parsed.GetValue(operations) ?? "llm-int8").Split(',').Select(static name => Named("--op", name, Operations))],
+                Operations = gpu is null ? [.. names.Select(static name => Named("--op", name, Operations))] : [],
                 Shapes = Shapes(parsed.GetValue(shapes), parsed.GetValue(rows), parsed.GetValue(inputs), parsed.GetValue(outputs)),
                 Threads = ShapesOption.WholeNumbers("--threads", parsed.GetValue(threads) ?? "1"),
                 OutlierColumns = parsed.GetValue(outliers) ?? defaults.OutlierColumns,
@@ -73,7 +74,7 @@ internal static class BenchCommand
             }
             else
             {
-                RunOnCuda(context, gpu, options, parsed.GetValue(operations) ?? "llm-int8", comparison);
+                RunOnCuda(context, gpu, options, names, comparison);
             }
 
             comparison?.Show(context);
@@ -110,7 +111,7 @@ internal static class BenchCommand
     }
 
     /// <summary>Device time, every kernel that can run; float16 in and out, as JSON lines of the fastest.</summary>
-    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string operations, BenchmarkComparison? comparison)
+    private static void RunOnCuda(CommandContext context, CudaDevice device, CpuBenchmarkOptions options, string[] operations, BenchmarkComparison? comparison)
     {
         Int8KernelSet kernels = options.Policy switch
         {
@@ -119,13 +120,16 @@ internal static class BenchCommand
             OutlierPolicy.Columns => LlmInt8.Kernels,
             _ => throw new BadInputException("--policy: on a GPU, use columns, elements or none."),
         };
-        if (operations.Split(',').Contains("f32"))
+        foreach (string operation in operations)
         {
-            throw new BadInputException("--op: 'f32' runs on the cpu only. On a GPU, use int8-gemm or llm-int8.");
+            if (Named("--op on a GPU", operation, CudaBenchmark.Operations) == CudaOperation.Quantize && comparison is not null)
+            {
+                throw new BadInputException("--op: no other program's lines are of 'quantize' alone. With --against, use int8-gemm or llm-int8.");
+            }
         }
 
         using CudaBenchmark benchmark = new(device, kernels);
-        foreach (string operation in operations.Split(','))
+        foreach (string operation in operations)
         {
             foreach (BenchmarkShape shape in options.Shapes)
             {
@@ -156,7 +160,7 @@ internal static class BenchCommand
             : throw new BadInputException("--shapes: give the sizes, such as --shapes 128x4096x11008, or --k and --n.");
     }
 
-    private static T Named<T>(string option, string name, Dictionary<string, T> values) => values.TryGetValue(name, out T? value)
+    private static T Named<T>(string option, string name, IReadOnlyDictionary<string, T> values) => values.TryGetValue(name, out T? value)
         ? value
         : throw new BadInputException($"{option}: '{name}' is not one of {string.Join(", ", values.Keys)}.");
 }

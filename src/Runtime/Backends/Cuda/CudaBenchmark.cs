@@ -24,6 +24,14 @@ internal sealed record CudaBenchmarkResult(string Op, int M, int K, int N, doubl
 /// <summary>Device time of multiplications. Every variant that can run is timed; the fastest is reported.</summary>
 internal sealed class CudaBenchmark : IDisposable
 {
+    /// <summary>What can be timed, by the names that lines have.</summary>
+    public static IReadOnlyDictionary<string, CudaOperation> Operations { get; } = new Dictionary<string, CudaOperation>(StringComparer.Ordinal)
+    {
+        ["quantize"] = CudaOperation.Quantize,
+        ["int8-gemm"] = CudaOperation.Gemm,
+        ["llm-int8"] = CudaOperation.Layer,
+    };
+
     private const int Warmups = 3, Samples = 9;
 
     private const double SampleMicroseconds = 4000;
@@ -48,7 +56,7 @@ internal sealed class CudaBenchmark : IDisposable
         ?? throw new InvalidOperationException($"No generated kernel runs on {context.Device}.");
 
     /// <summary>Every variant that can run a shape.</summary>
-    /// <param name="op"><c>quantize</c>, <c>int8-gemm</c> or <c>llm-int8</c>.</param>
+    /// <param name="op">One of <see cref="Operations"/>.</param>
     /// <param name="m">Rows of A.</param>
     /// <param name="k">Input features.</param>
     /// <param name="n">Output features.</param>
@@ -57,13 +65,11 @@ internal sealed class CudaBenchmark : IDisposable
     /// <exception cref="CudaException">Out of device memory, or a kernel does not run.</exception>
     public IReadOnlyList<CudaBenchmarkResult> RunAll(string op, int m, int k, int n, int outliers)
     {
-        CudaOperation operation = op switch
+        if (!Operations.TryGetValue(op, out CudaOperation operation))
         {
-            "quantize" => CudaOperation.Quantize,
-            "int8-gemm" => CudaOperation.Gemm,
-            "llm-int8" => CudaOperation.Layer,
-            _ => throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use quantize, int8-gemm or llm-int8.", nameof(op)),
-        };
+            throw new ArgumentException($"'{op}' is not an operation to measure on a GPU; use {string.Join(", ", Operations.Keys)}.", nameof(op));
+        }
+
         SyntheticData.Weights weights = new(spec, n, k, uniform: true);
         int[] columns = SyntheticData.OutlierColumns(spec, k, outliers);
         using CudaWorkload workload = new(context, stream, matMul, spec, m, weights, columns, ElementFormat.Float16, operation);

@@ -1,23 +1,4 @@
-using System.Numerics;
-
 namespace KernelGen.Backends.Cuda;
-
-/// <summary>A matrix on the device.</summary>
-/// <param name="Address">The first element.</param>
-/// <param name="Format">The elements' type.</param>
-/// <param name="RowStride">Elements from one row to the next.</param>
-internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, int RowStride)
-{
-    /// <summary>Bytes of the widest loads and stores.</summary>
-    public const int Alignment = 16;
-
-    public int ElementBytes => Format == ElementFormat.Float32 ? 4 : 2;
-
-    public long RowBytes => (long)RowStride * ElementBytes;
-
-    /// <summary>Whether every row begins where the widest loads and stores can.</summary>
-    public bool IsAligned => Address % Alignment == 0 && RowBytes % Alignment == 0;
-}
 
 /// <summary>
 /// LLM.int8() on a device, top to bottom: find the outliers, quantize, multiply in int8, sum the outlier products in float32, dequantize and
@@ -26,15 +7,6 @@ internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, 
 /// </summary>
 internal sealed unsafe partial class CudaInt8MatMul : IDisposable
 {
-    /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
-    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
-
-    /// <summary>Rows that a block holds in registers, and groups that a thread takes of a row where there are few.</summary>
-    private const int MostBlockRows = 8, FewRowsGroups = 2;
-
-    /// <summary>Rows that a cluster marks and quantizes, which it doesn't list.</summary>
-    public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
-
     private readonly CudaContext context;
 
     private readonly Int8Spec spec;
@@ -113,108 +85,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         bool streams = gemm.Role == CudaKernelRole.StreamGemm;
         long tiles = streams ? (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN : 0;
         workspace.Reserve(rows, weights.KPadded, tiles * gemm.BlockM * gemm.BlockN * 4, tiles);
-    }
-
-    /// <summary>
-    /// Where the kernel that computes the activations can quantize them itself, in place of <see cref="QuantizeActivations"/>; null where all rows
-    /// share a scale, which no row knows. The workspace must be reserved.
-    /// </summary>
-    public CudaQuantizeTarget? QuantizeTarget(CudaMatMulWorkspace workspace, int rows, CudaInt8Weights weights) => spec.Granularity == QuantizationGranularity.Tensor
-        ? null
-        : new CudaQuantizeTarget(
-            spec.Outliers,
-            spec.Activations == ActivationQuantization.ZeroPoint,
-            spec.OutlierThreshold,
-            workspace.Quantized,
-            workspace.RowSteps,
-            workspace.RowZeros,
-            MaskOf(workspace, weights),
-            workspace.RowOutliers(rows),
-            workspace.RowOutlierPitch,
-            weights.KPadded);
-
-    /// <summary>Queues the first part: outliers found, rows quantized into the workspace.</summary>
-    /// <param name="workspace">Takes the result.</param>
-    /// <param name="input">[rows, K].</param>
-    /// <param name="rows">M.</param>
-    /// <param name="weights">[N, K].</param>
-    /// <param name="marked">Whether the kernel ahead has marked the outlier columns already.</param>
-    public void QuantizeActivations(CudaMatMulWorkspace workspace, CudaMatrix input, int rows, CudaInt8Weights weights, bool marked = false)
-    {
-        QuantizeArguments arguments = new()
-        {
-            Input = input.Address,
-            Quantized = workspace.Quantized,
-            RowSteps = workspace.RowSteps,
-            RowZeros = spec.Activations == ActivationQuantization.ZeroPoint ? workspace.RowZeros : 0,
-            OutlierMask = MaskOf(workspace, weights),
-            TensorRange = workspace.TensorRange,
-            RowOutliers = workspace.RowOutliers(rows),
-            RowOutlierPitch = workspace.RowOutlierPitch,
-            K = (uint)weights.InputFeatures,
-            KPadded = (uint)weights.KPadded,
-            InputStride = (uint)input.RowStride,
-            Threshold = spec.OutlierThreshold,
-            Aligned = input.IsAligned ? 1u : 0u,
-            Rows = (uint)rows,
-            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
-        };
-        // Every kernel waits for the one ahead of it before it touches what that one writes: so each may be scheduled early.
-        if (!marked && rows == 1 && RowKernel(CudaKernelRole.QuantizeOneRow, input.Format, arguments) is { } single)
-        {
-            Launch(single, arguments, rows, input, workspace.Stream, early: true);
-            return;
-        }
-
-        if (!marked && LaunchInCluster(arguments, input.Format, workspace.Stream))
-        {
-            return;
-        }
-
-        if (spec.Outliers == OutlierPolicy.Columns && !marked)
-        {
-            CudaKernelVariant detect = Launch(CudaKernelRole.DetectOutliers, arguments, rows, input, workspace.Stream, early: true);
-            arguments.InputReady = IsInRegisters(detect) && spec.Granularity != QuantizationGranularity.Tensor ? 1u : 0u;
-        }
-
-        if (spec.Granularity == QuantizationGranularity.Tensor)
-        {
-            CudaDriver.Check(CudaDriver.cuMemsetD8Async(workspace.TensorRange, 0, 8, workspace.Stream.Value));
-            Launch(CudaKernelRole.MeasureRange, arguments, rows, input, workspace.Stream, early: false);
-        }
-
-        Launch(CudaKernelRole.Quantize, arguments, rows, input, workspace.Stream, early: true);
-    }
-
-    /// <summary>
-    /// Queues the quantization of a block of weights: the same rounding that activations get, a scale per row and nothing left apart, so these must be
-    /// kernels without outliers.
-    /// </summary>
-    /// <param name="stream">Where.</param>
-    /// <param name="input">The block, [rows, K].</param>
-    /// <param name="rows">Rows of the block.</param>
-    /// <param name="weights">Receives the rows and their steps; a step is NaN where the row is not finite.</param>
-    /// <param name="firstRow">The block's first row there.</param>
-    public void QuantizeWeights(CudaStream stream, CudaMatrix input, int rows, CudaInt8Weights weights, int firstRow)
-    {
-        if (spec is not { Outliers: OutlierPolicy.None, Activations: ActivationQuantization.Symmetric, Granularity: QuantizationGranularity.Vector })
-        {
-            throw new InvalidOperationException("Weights are quantized by kernels without outliers or zero-points, with a scale per row.");
-        }
-
-        QuantizeArguments arguments = new()
-        {
-            Input = input.Address,
-            Quantized = weights.Quantized.Address + (ulong)((long)firstRow * weights.KPadded),
-            RowSteps = weights.ColumnSteps + (ulong)((long)firstRow * sizeof(float)),
-            K = (uint)weights.InputFeatures,
-            KPadded = (uint)weights.KPadded,
-            InputStride = (uint)input.RowStride,
-            Aligned = input.IsAligned ? 1u : 0u,
-            Rows = (uint)rows,
-            ThresholdPair = ThresholdPair(spec.OutlierThreshold, input.Format),
-        };
-        Launch(CudaKernelRole.Quantize, arguments, rows, input, stream, early: false);
     }
 
     /// <summary>Queues the second part: multiplication and epilogue.</summary>
@@ -356,109 +226,6 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         }
 
         return !isLong || ranks * tiles * 3 >= context.Device.Multiprocessors ? ((uint)(ranks * tiles), (uint)ranks) : null;
-    }
-
-    /// <summary>The newest kernel of a role that takes such rows; null where there is none.</summary>
-    private CudaKernelVariant? RowKernel(CudaKernelRole role, ElementFormat input, in QuantizeArguments arguments)
-    {
-        (uint kPadded, bool aligned) = (arguments.KPadded, arguments.Aligned != 0);
-        return usable.Where(variant => variant.Role == role && variant.Format == input && (variant.BlockN == 0 || (aligned && kPadded <= variant.BlockN)))
-            .MaxBy(variant => variant.Capability);
-    }
-
-    private CudaKernelVariant Launch(CudaKernelRole role, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
-    {
-        CudaKernelVariant variant = RowKernel(role, input.Format, arguments)
-            ?? throw new InvalidOperationException($"No generated kernel quantizes {input.Format} activations on {context.Device}.");
-        Launch(variant, arguments, rows, input, stream, early);
-        return variant;
-    }
-
-    /// <summary>Whether a quantization kernel keeps rows in registers.</summary>
-    private static bool IsInRegisters(CudaKernelVariant variant) => variant.BlockN > 0;
-
-    private void Launch(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaMatrix input, CudaStream stream, bool early)
-    {
-        if (IsInRegisters(variant))
-        {
-            LaunchInRegisters(variant, arguments, rows, stream, early);
-            return;
-        }
-
-        int groups = (int)(arguments.KPadded / QuantizeGroup);
-        int perThread = groups <= 256 ? 1 : 2;
-        int threads = Math.Clamp((((groups + perThread - 1) / perThread) + 31) / 32 * 32, 32, MaxQuantizeThreads);
-        long cache = (long)arguments.KPadded * input.ElementBytes;
-        bool cached = cache <= context.Device.SharedMemoryPerBlock - StaticQuantizeShared;
-        arguments.Cached = cached ? 1u : 0u;
-        CudaKernel kernel = Kernel(variant);
-        if (cached && cache > (48 << 10) - StaticQuantizeShared)
-        {
-            kernel.AllowShared((int)cache);
-        }
-
-        void** parameters = stackalloc void*[] { &arguments };
-        kernel.Launch(stream, (uint)rows, (uint)threads, cached ? (int)cache : 0, parameters, early && variant.Capability >= 90);
-    }
-
-    private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
-    {
-        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
-        arguments.WarpsPerRow = (uint)warps;
-        void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
-    }
-
-    /// <summary>
-    /// As few warps per row as its registers allow, several rows per block; of few rows more warps and blocks, but not so many that they would have no room beside the
-    /// blocks of the multiplication ahead, whose end they would have to await before they begin.
-    /// </summary>
-    private static (int Warps, int RowsPerBlock) RegisterRows(CudaKernelVariant variant, in QuantizeArguments arguments)
-    {
-        const int FewRows = 64;
-        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        (int perThread, int blockWarps) = rows <= FewRows ? (FewRowsGroups, 8) : (variant.BlockN / QuantizeGroup / MaxQuantizeThreads, 16);
-        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
-        return (warps, Math.Clamp(blockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
-    }
-
-    /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
-    private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
-    {
-        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        if (rows > MostClusterRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
-        {
-            return false;
-        }
-
-        int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), StreamTile.MostClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
-        int warps = Math.Min((((groups + FewRowsGroups - 1) / FewRowsGroups) + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
-        if (held < groups)
-        {
-            return false;
-        }
-
-        arguments.WarpsPerRow = (uint)warps;
-        void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)blocks, (uint)(32 * warps * rowsPerBlock), 0, parameters, early: true, cluster: (uint)blocks);
-        return true;
-    }
-
-    /// <summary>Comparing 16-bit values with the smallest such value that is not below the threshold is comparing them with the threshold.</summary>
-    private static uint ThresholdPair(float threshold, ElementFormat format)
-    {
-        uint bits = 0;
-        if (format == ElementFormat.Float16)
-        {
-            Half nearest = (Half)threshold;
-            bits = BitConverter.HalfToUInt16Bits((float)nearest < threshold ? Half.BitIncrement(nearest) : nearest);
-        }
-        else if (format == ElementFormat.BFloat16)
-        {
-            bits = (uint)(((ulong)BitConverter.SingleToUInt32Bits(threshold) + 0xFFFF) >> 16);
-        }
-
-        return bits | (bits << 16);
     }
 
     private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);
