@@ -64,6 +64,7 @@ public sealed class BadInputTests
         { Generate("--prompt", "a", "--kv", "int8"), ["--kv", "float32", "--device cuda:0"] },
         { Shape("--device", "cpu"), ["--device", "GPU", "cuda:0"] },
         { Shape("--device", "cuda:x"), ["--device", "'cuda:x'"] },
+        { ["bench", "--shapes", "1x64x48", "--op", "quantize"], ["--op", "'quantize'", "int8-gemm"] },
         { ["bench-model"], ["--shape", "opt-6.7b", "--model"] },
         { ["bench-model", "--shape", "opt-7b", "--random-weights"], ["--shape", "'opt-7b'", "opt-6.7b"] },
         { ["bench-model", "--shape", "opt-6.7b"], ["--random-weights"] },

@@ -48,7 +48,7 @@ internal sealed unsafe partial class CudaDecoderKernels
         if (rows <= FewRows || invariant)
         {
             int tile = rows <= 8 ? 8 : rows <= 16 ? 16 : FewRows;
-            long blocks = (long)((n + FewFeatures - 1) / FewFeatures) * ((rows + tile - 1) / tile);
+            long blocks = Tiles(n, FewFeatures) * Tiles(rows, tile);
             Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, int8Weights: false, Capability), arguments, blocks, FewThreads);
             return;
         }
@@ -123,7 +123,7 @@ internal sealed unsafe partial class CudaDecoderKernels
             OutputStride = (uint)output.RowStride,
             Activation = (uint)activation,
         };
-        long blocks = (long)((n + FewFeatures - 1) / FewFeatures) * ((rows + tile - 1) / tile);
+        long blocks = Tiles(n, FewFeatures) * Tiles(rows, tile);
         Launch(stream, DecoderKernelNames.FloatGemmFew(tile, output.Format, int8Weights: true, Capability), arguments, blocks, FewThreads);
     }
 }
