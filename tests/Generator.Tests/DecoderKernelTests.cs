@@ -24,7 +24,8 @@ public sealed partial class DecoderKernelTests
         string code = run.Files["Kernel.Decoder.g.cs"];
         Assert.Contains("new[] { 16, 32 }", code, StringComparison.Ordinal);
         Assert.Contains("attention_decode_d16_q1_sm80", code, StringComparison.Ordinal);
-        Assert.Contains("attention_prefill_d32_64x64_sm90", code, StringComparison.Ordinal);
+        Assert.Contains("attention_prefill_d32_128x64_sm90", code, StringComparison.Ordinal);
+        Assert.Contains("attention_prefill_d32_128x64_wgmma_sm90a", code, StringComparison.Ordinal);
         Assert.DoesNotContain("_d64_", code, StringComparison.Ordinal);
     }
 

@@ -4,13 +4,13 @@ using KernelGen.Kernels.Gpu;
 using KernelGen.Kernels.Specs;
 
 // suite                      run the kernel suite on the first device
-// decoder                    the decoder's kernels alone
+// decoder [NAME]             the decoder's kernels alone, or those parts whose name holds NAME
 // rows                       the multiplication of single rows alone
 // host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // lost                       what becomes of a lost device alone; suite and prove end with it
 // sanitize                   every kernel briefly, for compute-sanitizer
-// bench-decoder              microseconds of every decoder kernel in the shape of OPT-6.7B
+// bench-decoder [NAME]       microseconds of every decoder kernel in the shape of OPT-6.7B, or of those whose name holds NAME
 // bench-layer                microseconds of a layer of that shape for one row, and how its parts add up
 // bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
 //                            Elements or None; all: every variant instead of the fastest
@@ -67,7 +67,7 @@ if (args is ["bench", string op, string shapes, ..])
 if (args is ["bench-decoder", ..])
 {
     using DecoderBenchmark benchmark = new(device);
-    benchmark.Run(Console.Out);
+    benchmark.Run(Console.Out, args.Length > 1 ? args[1] : "");
     return 0;
 }
 
@@ -88,9 +88,9 @@ if (args is not ["lost"])
         return 0;
     }
 
-    if (args is ["decoder"])
+    if (args is ["decoder", ..])
     {
-        suite.RunDecoder();
+        suite.RunDecoder(args.Length > 1 ? args[1] : "");
     }
     else if (args is ["rows"])
     {

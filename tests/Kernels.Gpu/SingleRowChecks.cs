@@ -23,6 +23,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         (130, 5000, ElementFormat.Float16),
         (2800, 4096, ElementFormat.Float16),
         (20000, 300, ElementFormat.Float16),
+        (18000, 2104, ElementFormat.Float16),
         (400, 16000, ElementFormat.BFloat16),
         (4096, 16384, ElementFormat.Float16),
         (430, 16384, ElementFormat.Float16),

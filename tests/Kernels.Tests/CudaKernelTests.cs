@@ -1,10 +1,13 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using KernelGen.Backends.Cuda;
 using KernelGen.Kernels.Gpu;
 using Xunit;
 
 namespace KernelGen.Kernels.Tests;
 
 /// <summary>The CUDA kernels: on a machine with a GPU the whole suite, everywhere that what is emitted has passed it.</summary>
-public sealed class CudaKernelTests
+public sealed partial class CudaKernelTests
 {
     private static readonly string ListPath = Path.Combine(AppContext.BaseDirectory, ProofList.FileName);
 
@@ -60,6 +63,8 @@ public sealed class CudaKernelTests
                 asked.Add(DecoderKernelNames.AttentionPrefill(size, capability));
             }
 
+            asked.Add(DecoderKernelNames.WidenWeights(capability));
+
             foreach (ElementFormat output in new[] { ElementFormat.Float16, ElementFormat.Float32 })
             {
                 asked.AddRange([.. new[] { 8, 16, 32 }.SelectMany(rows => new[] { false, true }.Select(int8 => DecoderKernelNames.FloatGemmFew(rows, output, int8, capability))), DecoderKernelNames.FloatGemmMany(output, capability)]);
@@ -67,9 +72,27 @@ public sealed class CudaKernelTests
         }
 
         asked.AddRange(from output in new[] { ElementFormat.Float16, ElementFormat.Float32 } from blockN in new[] { 256, 64 } select DecoderKernelNames.FloatGemmWgmma(blockN, output));
+        asked.AddRange(Specs.Decoder.DecoderKernels.HeadSizes.Select(DecoderKernelNames.AttentionPrefillWgmma));
 
         Assert.Equal(asked.Order(StringComparer.Ordinal), generated.Order(StringComparer.Ordinal));
     }
+
+    /// <summary>What ptxas would refuse a text for, found without one.</summary>
+    [Fact]
+    public void Every_label_is_there_once_and_every_branch_has_one()
+    {
+        foreach (CudaKernelVariant variant in ProofList.Variants)
+        {
+            string[] lines = Encoding.UTF8.GetString(variant.Ptx()).Split('\n');
+            string[] labels = [.. lines.Where(static line => line.EndsWith(':')).Select(static line => line.Trim().TrimEnd(':'))];
+            string[] targets = [.. lines.Select(static line => Branch().Match(line)).Where(static match => match.Success).Select(static match => match.Groups[1].Value)];
+            Assert.True(labels.Distinct().Count() == labels.Length, $"{variant.Name} has a label twice: {string.Join(", ", labels.GroupBy(static label => label).Where(static same => same.Count() > 1).Select(static same => same.Key))}");
+            Assert.True(targets.All(labels.Contains), $"{variant.Name} branches to what is no label: {string.Join(", ", targets.Except(labels))}");
+        }
+    }
+
+    [GeneratedRegex(@"\bbra(?:\.uni)? (\w+);")]
+    private static partial Regex Branch();
 
     [Fact]
     public void A_machine_without_a_driver_says_so()

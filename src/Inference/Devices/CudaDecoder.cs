@@ -12,6 +12,9 @@ namespace KernelGen.Inference.Devices;
 internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestContext, int Past = 0, int PastSequence = 0)
 {
     public bool IsDecoding => Tiles == 0;
+
+    /// <summary>Whether no row is without a token: only the graph of several sequences' step has such.</summary>
+    public bool HoldTokens => !IsDecoding || Rows == 1;
 }
 
 /// <summary>
@@ -241,9 +244,9 @@ internal sealed class CudaDecoder : IDisposable
         MlpDescription mlp = layer.Plan.Description.Mlp;
         int width = mlp.Up.OutputFeatures;
         CudaMatrix inner = _buffers.Inner with { RowStride = layer.Up.Plan.OutputFeatures };
-        if (rows.Rows == 1 && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu && _multiplication.Activates(layer.Up))
+        if (rows.HoldTokens && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu)
         {
-            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit, and nothing stands between two products of one row, which always holds a token.
+            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit. Rows without a token the gate would make zeros.
             _multiplication.Multiply(layer.Up, _input, rows.Rows, inner, Activation.Relu);
             _multiplication.Multiply(layer.Down, new ProductInput(inner), rows.Rows, _buffers.MlpBranch);
             return;

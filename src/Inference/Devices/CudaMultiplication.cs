@@ -28,6 +28,7 @@ internal sealed class CudaMultiplication : IDisposable
     private readonly CudaStream _stream;
     private readonly CudaInt8MatMul? _int8;
     private readonly CudaMatMulWorkspace? _workspace;
+    private readonly CudaBuffer? _widened;
 
     public CudaMultiplication(DecoderPlan plan, DeviceMemoryPlan memory, CudaDecoderKernels kernels, float? threshold, CudaStream stream)
     {
@@ -35,6 +36,7 @@ internal sealed class CudaMultiplication : IDisposable
         _stream = stream;
         if (memory.Scheme.Kernels is not { } set)
         {
+            _widened = memory.WidenedBytes > 0 ? new CudaBuffer(stream.Context, memory.WidenedBytes) : null;
             return;
         }
 
@@ -55,6 +57,7 @@ internal sealed class CudaMultiplication : IDisposable
     {
         _int8?.Dispose();
         _workspace?.Dispose();
+        _widened?.Dispose();
     }
 
     /// <summary>Lets a kernel that computes activations quantize them as well, for the matrix that they are multiplied by next.</summary>
@@ -68,14 +71,11 @@ internal sealed class CudaMultiplication : IDisposable
         return quantized ? Prepared.Quantized : target is null ? Prepared.Nothing : Prepared.Marked;
     }
 
-    /// <summary>Whether <see cref="Multiply"/> by these weights can apply an activation.</summary>
-    public bool Activates(CudaMatrixWeights weights) => _int8 is not null && weights.Int8 is not null;
-
     /// <summary>The kernel by which <see cref="Multiply"/> by these weights, into rows of the same type, with no activation or ReLU, normalizes a single row itself; or null.</summary>
     public CudaKernelVariant? Normalizes(CudaMatrixWeights weights, CudaMatrix row) =>
         weights.Int8 is { } int8 ? _int8?.SingleRow(row, int8, row.Format, Activation.Relu, normed: true) : null;
 
-    /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, without an activation unless <see cref="Activates"/>.</summary>
+    /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>.</summary>
     public void Multiply(CudaMatrixWeights weights, ProductInput input, int rows, CudaMatrix output, Activation activation = Activation.None)
     {
         if (input.Norm is { } norm)
@@ -86,13 +86,13 @@ internal sealed class CudaMultiplication : IDisposable
 
         if (weights.Int8 is not { } int8)
         {
-            _kernels.FloatGemm(_stream, input.Rows, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias);
+            _kernels.FloatGemm(_stream, input.Rows, rows, weights.Half, weights.Plan.OutputFeatures, weights.Plan.InputFeatures, output, weights.Bias, activation);
             return;
         }
 
         if (_int8 is null)
         {
-            _kernels.FloatGemm(_stream, input.Rows, rows, int8, output, weights.Bias);
+            _kernels.FloatGemm(_stream, input.Rows, rows, int8, output, weights.Bias, activation, _widened);
             return;
         }
 

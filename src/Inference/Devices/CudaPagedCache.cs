@@ -26,7 +26,7 @@ internal sealed class CudaPagedCache : IDisposable
 
                 _layers.Add(memory.IsInt8Cache && layer > 0
                     ? _layers[0]
-                    : new CudaKeyValuePages(Allocate(memory.HalfPageBytes / 2), Allocate(memory.HalfPageBytes / 2), pageTable, memory.PagesPerSequence));
+                    : new CudaKeyValuePages(Allocate(memory.HalfPageBytes / 2), Allocate(memory.HalfPageBytes / 2), pageTable, memory.PagesPerSequence, memory.Pages));
             }
         }
         catch

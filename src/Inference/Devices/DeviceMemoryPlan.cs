@@ -91,6 +91,9 @@ internal sealed class DeviceMemoryPlan
     /// <summary>Bytes of everything.</summary>
     public long TotalBytes => _parts.Sum(static part => part.Bytes);
 
+    /// <summary>Bytes of the room in which int8 weights become 16-bit ones for the rows of a prompt; 0 where none are.</summary>
+    public long WidenedBytes { get; private set; }
+
     /// <summary>Rows of logits that exist at once.</summary>
     public int LogitRows => Math.Max(Batch, CudaDecoderKernels.FewRows);
 
@@ -212,6 +215,11 @@ internal sealed class DeviceMemoryPlan
         if (Scheme.Kernels is not null)
         {
             _parts.Add(("multiplication's workspace", WorkspaceSize.Of(plan, Scheme.Kernels, Rows).Bytes));
+        }
+        else if (Scheme.IsInt8 && Rows >= CudaDecoderKernels.WidenedRows)
+        {
+            WidenedBytes = plan.MatricesOf(Layers, IsHome).Select(static matrix => CudaDecoderKernels.WidenedBytes(matrix.OutputFeatures, matrix.InputFeatures)).DefaultIfEmpty().Max();
+            _parts.Add(("widened weights", WidenedBytes));
         }
 
         _parts.Add(("upload buffers", (long)StagingBuffers * StagingBytes));

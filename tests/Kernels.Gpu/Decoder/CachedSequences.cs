@@ -64,7 +64,7 @@ internal sealed class CachedSequences
 
     public int PageElements { get; }
 
-    public CudaKeyValuePages Pages => new(keyPages, valuePages, pageTable, maxPages);
+    public CudaKeyValuePages Pages => new(keyPages, valuePages, pageTable, maxPages, PageElements / (Heads * 64 * Size));
 
     public float Key(int sequence, int position, int head, int i) => keys[sequence][(((position * Heads) + head) * Size) + i];
 

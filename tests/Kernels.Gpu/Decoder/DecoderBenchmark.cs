@@ -17,6 +17,7 @@ internal sealed class DecoderBenchmark : IDisposable
     private readonly CudaDecoderKernels kernels;
     private readonly DeviceData data;
     private readonly CudaAttentionWorkspace workspace;
+    private string filter = "";
 
     public DecoderBenchmark(CudaDevice device)
     {
@@ -27,8 +28,10 @@ internal sealed class DecoderBenchmark : IDisposable
         workspace = new CudaAttentionWorkspace(context, stream);
     }
 
-    public void Run(TextWriter output)
+    /// <summary>Those whose names hold a text.</summary>
+    public void Run(TextWriter output, string filter)
     {
+        this.filter = filter;
         Half[] noise = [.. DeviceData.Random(new Random(1), 1 << 20, 1).Select(value => (Half)value)];
         ulong residual = data.Allocate(2048L * Hidden * 4, 0), weight = data.Allocate(Hidden * 4, 0), bias = data.Allocate(Hidden * 4, 0);
         ulong activations = Noise(noise, 2048L * FeedForward * 2), wide = Noise(noise, 2048L * 3 * Hidden * 2), results = data.Allocate(2048L * FeedForward * 4, 0);
@@ -58,15 +61,13 @@ internal sealed class DecoderBenchmark : IDisposable
 
         foreach (int rows in new[] { 1, 8, 16, 32 })
         {
-            double time = Report(output, $"16-bit head, {rows} rows", _ => kernels.FloatGemm(stream, input, rows, new(head, ElementFormat.Float16, Hidden), Vocabulary, Hidden, new(logits, ElementFormat.Float32, Vocabulary)));
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)Vocabulary * Hidden * 2 / time / 1e6:F2} TB/s"));
+            Report(output, $"16-bit head, {rows} rows", _ => kernels.FloatGemm(stream, input, rows, new(head, ElementFormat.Float16, Hidden), Vocabulary, Hidden, new(logits, ElementFormat.Float32, Vocabulary)), (double)Vocabulary * Hidden * 2, "TB/s");
             int matrices = Vocabulary / Hidden;
-            time = Report(output, $"16-bit 4096 x 4096, {rows} rows", i => kernels.FloatGemm(stream, input, rows, new(head + (ulong)((long)(i % matrices) * Hidden * Hidden * 2), ElementFormat.Float16, Hidden), Hidden, Hidden, new(results, ElementFormat.Float16, Hidden)));
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)Hidden * Hidden * 2 / time / 1e6:F2} TB/s"));
+            Report(output, $"16-bit 4096 x 4096, {rows} rows", i => kernels.FloatGemm(stream, input, rows, new(head + (ulong)((long)(i % matrices) * Hidden * Hidden * 2), ElementFormat.Float16, Hidden), Hidden, Hidden, new(results, ElementFormat.Float16, Hidden)), (double)Hidden * Hidden * 2, "TB/s");
         }
 
-        double many = Report(output, "16-bit 16384 x 4096, 2047 rows", _ => kernels.FloatGemm(stream, input, 2047, new(head, ElementFormat.Float16, Hidden), FeedForward, Hidden, new(results, ElementFormat.Float16, FeedForward)));
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {2.0 * 2047 * FeedForward * Hidden / many / 1e6:F0} TFLOP/s"));
+        Report(output, "16-bit 16384 x 4096, 2047 rows", _ => kernels.FloatGemm(stream, input, 2047, new(head, ElementFormat.Float16, Hidden), FeedForward, Hidden, new(results, ElementFormat.Float16, FeedForward)), 2.0 * 2047 * FeedForward * Hidden, "TFLOP/s");
+        Int8WeightProducts(output, input, results);
         Attention(output, noise, wide, results);
     }
 
@@ -79,11 +80,30 @@ internal sealed class DecoderBenchmark : IDisposable
         context.Dispose();
     }
 
+    /// <summary>int8 weights under 16-bit activations, in tiles of few rows and widened.</summary>
+    private void Int8WeightProducts(TextWriter output, CudaMatrix input, ulong results)
+    {
+        using CudaInt8Weights weights = new(context, stream, FeedForward, Hidden);
+        using CudaBuffer room = new(context, CudaDecoderKernels.WidenedBytes(FeedForward, Hidden));
+        foreach (int rows in new[] { 32, 64, 96, 128, 192, 256, 512, 1024, 2047 })
+        {
+            foreach (CudaBuffer? given in new[] { null, room }.Take(rows < CudaDecoderKernels.WidenedRows ? 1 : 2))
+            {
+                Report(
+                    output,
+                    $"int8 weights 16384 x 4096{(given is null ? "" : ", widened")}, {rows} rows",
+                    _ => kernels.FloatGemm(stream, input, rows, weights, new(results, ElementFormat.Float16, FeedForward), room: given),
+                    2.0 * rows * FeedForward * Hidden,
+                    "TFLOP/s");
+            }
+        }
+    }
+
     private void Attention(TextWriter output, Half[] noise, ulong wide, ulong results)
     {
         const int Pages = 32 * 34, MaxPages = 34;
         long bytes = (long)Pages * Heads * 64 * Size * 2;
-        CudaKeyValuePages pages = new(Noise(noise, bytes), Noise(noise, bytes), data.Upload([.. Enumerable.Range(0, Pages).Select(page => (uint)page)]), MaxPages);
+        CudaKeyValuePages pages = new(Noise(noise, bytes), Noise(noise, bytes), data.Upload([.. Enumerable.Range(0, Pages).Select(page => (uint)page)]), MaxPages, Pages);
         CudaAttentionShape shape = new(Heads, Heads, Size, 1 / MathF.Sqrt(Size));
         ulong sequences = data.Upload([.. Enumerable.Range(0, 32).Select(row => (uint)row)]);
         CudaHeads View(int part) => new(wide + (ulong)(part * Hidden * 2), 3 * Hidden, Size);
@@ -93,16 +113,19 @@ internal sealed class DecoderBenchmark : IDisposable
             foreach (int context in new[] { 64, 256, 1024, 2048 })
             {
                 ulong positions = data.Upload([.. Enumerable.Repeat((uint)context - 1, rows)]);
-                double time = Report(output, $"decode attention, {rows} rows, context {context}", _ => kernels.AttentionDecode(
-                    stream, rows, shape, View(0), View(1), View(2), positions, sequences, pages, context, new(results, ElementFormat.Float16, Hidden), workspace, settled: true));
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {(double)rows * context * Hidden * 4 / time / 1e6:F2} TB/s"));
+                Report(output, $"decode attention, {rows} rows, context {context}", _ => kernels.AttentionDecode(
+                    stream, rows, shape, View(0), View(1), View(2), positions, sequences, pages, context, new(results, ElementFormat.Float16, Hidden), workspace, settled: true), (double)rows * context * Hidden * 4, "TB/s");
             }
         }
 
-        CudaAttentionTile[] tiles = [.. Enumerable.Range(0, 32).Reverse().Select(tile => new CudaAttentionTile((uint)tile * 64, (uint)(tile == 31 ? 63 : 64), 0, (uint)tile * 64))];
+        CudaAttentionTile[] tiles = [.. Enumerable.Range(0, 16).Reverse().Select(tile => new CudaAttentionTile((uint)tile * 128, (uint)(tile == 15 ? 127 : 128), 0, (uint)tile * 128))];
         ulong tilesAt = data.Upload(tiles), rowPositions = data.Upload([.. Enumerable.Range(0, 2047).Select(row => (uint)row)]), sequence = data.Allocate(2048 * 4, 0);
-        double prefill = Report(output, "prefill attention, 2047 positions", _ => kernels.AttentionPrefill(stream, tilesAt, tiles.Length, shape, View(0), pages, new(results, ElementFormat.Float16, Hidden)));
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"    {2.0 * 2047 * 2047 * Hidden / prefill / 1e6:F0} TFLOP/s, causal"));
+        using CudaDecoderKernels others = new(context, Kernels.Specs.Decoder.DecoderKernels) { UsesWgmma = false };
+        foreach ((string by, CudaDecoderKernels set) in new[] { ("", kernels), (" without wgmma", others) })
+        {
+            Report(output, $"prefill attention{by}, 2047 positions", _ => set.AttentionPrefill(stream, tilesAt, tiles.Length, shape, View(0), pages, new(results, ElementFormat.Float16, Hidden)), 2.0 * 2047 * 2047 * Hidden, "TFLOP/s");
+        }
+
         Report(output, "store, 2047 rows", _ => kernels.RotaryAndStore(stream, 2047, shape, View(0), View(1), View(2), rowPositions, sequence, default, pages));
         ulong table = data.Allocate(2048 * 64 * 8, 0);
         Report(output, "rotary and store, 2047 rows", _ => kernels.RotaryAndStore(stream, 2047, shape, View(0), View(1), View(2), rowPositions, sequence, new(table, 64), pages));
@@ -120,8 +143,14 @@ internal sealed class DecoderBenchmark : IDisposable
         return address;
     }
 
-    private double Report(TextWriter output, string what, Action<int> queue)
+    /// <summary>Prints a median, and the rate where the work of a launch, in bytes or operations, is given.</summary>
+    private void Report(TextWriter output, string what, Action<int> queue, double work = 0, string unit = "")
     {
+        if (!what.Contains(filter, StringComparison.Ordinal))
+        {
+            return;
+        }
+
         using CudaEvent start = new(context), end = new(context);
         queue(0);
         using CudaGraph graph = stream.Capture(() =>
@@ -143,7 +172,7 @@ internal sealed class DecoderBenchmark : IDisposable
         }
 
         Array.Sort(times);
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{times[Replays / 2],9:F2} us  {what}"));
-        return times[Replays / 2];
+        double median = times[Replays / 2];
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{median,9:F2} us  {what}{(work > 0 ? $": {work / median / 1e6:0.00} {unit}" : "")}"));
     }
 }

@@ -82,7 +82,7 @@ internal sealed partial class DecoderSuite
     private void DecodeAttention(bool briefly)
     {
         int[] lengths = briefly ? [1, 65, 130] : [1, 2, 63, 64, 65, 200, 1100, 40];
-        foreach (int size in briefly ? [80] : HeadSizes)
+        foreach (int size in briefly ? [64, 80] : HeadSizes)
         {
             foreach ((int heads, int keyValueHeads) in Groups)
             {
@@ -99,7 +99,7 @@ internal sealed partial class DecoderSuite
     private void Int8Cache(bool briefly)
     {
         int[] lengths = briefly ? [1, 65, 130] : [1, 2, 63, 64, 65, 200, 1100, 40];
-        foreach (int size in briefly ? [80] : HeadSizes)
+        foreach (int size in briefly ? [64, 80] : HeadSizes)
         {
             foreach ((int heads, int keyValueHeads) in Groups)
             {
@@ -251,7 +251,7 @@ internal sealed partial class DecoderSuite
 
     private void PrefillAttention(bool briefly)
     {
-        foreach (int size in briefly ? [80] : HeadSizes)
+        foreach (int size in briefly ? [64, 80] : HeadSizes)
         {
             foreach ((int heads, int keyValueHeads) in Groups)
             {
@@ -265,7 +265,7 @@ internal sealed partial class DecoderSuite
     private void Prefill(int size, int heads, int keyValueHeads, int window, bool slopes)
     {
         using DeviceData data = new(context, stream);
-        (int Sequence, int First, int Count)[] chunks = [(0, 0, 150), (1, 100, 70), (2, 33, 1)];
+        (int Sequence, int First, int Count)[] chunks = [(0, 0, 150), (1, 100, 70), (2, 33, 1), (3, 250, 262)];
         int[] lengths = [.. chunks.Select(chunk => chunk.First + chunk.Count)];
         CachedSequences cache = new(data, keyValueHeads, size, lengths, new int[lengths.Length], seed: size + heads);
         int rows = chunks.Sum(chunk => chunk.Count), width = heads * size;
@@ -291,7 +291,7 @@ internal sealed partial class DecoderSuite
             return data.Read<ushort>(output, rows * width);
         }
 
-        ushort[] got = Attend(64);
+        ushort[] got = Attend(DecoderRow.TileQueries);
         double[] want = new double[rows * width];
         int at = 0;
         foreach ((int sequence, int first, int count) in chunks)

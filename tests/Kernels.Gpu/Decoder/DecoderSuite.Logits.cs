@@ -63,8 +63,8 @@ internal sealed partial class DecoderSuite
     private void Int8WeightGemms(bool briefly)
     {
         (int Rows, int N, int K)[] shapes = briefly
-            ? [(5, 130, 72), (40, 130, 72)]
-            : [(1, 130, 8), (1, 4096, 4096), (7, 257, 72), (8, 64, 512), (9, 33, 264), (16, 130, 1000), (20, 96, 4096), (32, 50, 136), (33, 130, 72), (150, 257, 1000)];
+            ? [(5, 130, 72), (40, 130, 72), (260, 300, 72)]
+            : [(1, 130, 8), (1, 4096, 4096), (7, 257, 72), (8, 64, 512), (9, 33, 264), (16, 130, 1000), (20, 96, 4096), (32, 50, 136), (33, 130, 72), (128, 128, 32), (150, 257, 1000), (300, 700, 264), (600, 6904, 520)];
         foreach ((int rows, int n, int k) in shapes)
         {
             using DeviceData data = new(context, stream);
@@ -91,17 +91,18 @@ internal sealed partial class DecoderSuite
 
                 sums[i] *= steps[i % n];
             });
-            foreach (ElementFormat format in new[] { ElementFormat.Float16, ElementFormat.Float32 })
+            using CudaBuffer whole = new(context, CudaDecoderKernels.WidenedBytes(n, k)), part = new(context, CudaDecoderKernels.WidenedBytes(Math.Min(n, 256), k));
+            foreach ((CudaBuffer? room, ElementFormat format) in new[] { (null, ElementFormat.Float16), (null, ElementFormat.Float32), (whole, ElementFormat.Float16), (part, ElementFormat.Float32), (part, ElementFormat.Float16) })
             {
                 foreach (Activation activation in new[] { Activation.None, Activation.Relu })
                 {
                     bool hasBias = activation == Activation.None;
                     ulong output = data.Allocate(rows * n * 4);
-                    kernels.FloatGemm(stream, Half16(input, k), rows, weights, new(output, format, n), hasBias ? biasAt : 0, activation);
+                    kernels.FloatGemm(stream, Half16(input, k), rows, weights, new(output, format, n), hasBias ? biasAt : 0, activation, room);
                     float[] got = format == ElementFormat.Float32 ? data.Read<float>(output, rows * n) : data.ReadHalves(output, rows * n);
                     double[] want = [.. sums.Select((sum, i) => (double)Curves.Apply((float)(sum + (hasBias ? bias[i % n] : 0)), activation))];
                     double error = 3e-7 * k * 127 * 0.0101;
-                    Compare($"int8 weights [{rows},{k}] x [{n},{k}] to {format}, {activation}", got, want, i => error + (format == ElementFormat.Float16 ? Half16(want[i]) : 4e-6 * Math.Abs(want[i])));
+                    Compare($"int8 weights [{rows},{k}] x [{n},{k}] to {format}, {activation}, room {room?.Bytes ?? 0}", got, want, i => error + (format == ElementFormat.Float16 ? Half16(want[i]) : 4e-6 * Math.Abs(want[i])));
                 }
             }
 
@@ -158,7 +159,7 @@ internal sealed partial class DecoderSuite
         ulong embeddings = Weights(Vocabulary, Width), qkv = Weights(3 * Width, Width), project = Weights(Width, Width);
         ulong residual = data.Allocate(Rows * Width * 4), normed = data.Allocate(Rows * Width * 2), projected = data.Allocate(Rows * 3 * Width * 2);
         ulong attended = data.Allocate(Rows * Width * 2), branch = data.Allocate(Rows * Width * 2), logits = data.Allocate(Rows * Vocabulary * 4);
-        CudaKeyValuePages pages = new(data.Allocate(6 * Heads * 64 * Size * 2), data.Allocate(6 * Heads * 64 * Size * 2), data.Upload<uint>([5, 0, 3, 2, 1, 4]), 2);
+        CudaKeyValuePages pages = new(data.Allocate(6 * Heads * 64 * Size * 2), data.Allocate(6 * Heads * 64 * Size * 2), data.Upload<uint>([5, 0, 3, 2, 1, 4]), 2, 6);
         ulong sequences = data.Upload<uint>([0, 1, 2]);
         workspace.Reserve(Rows, Heads, Size);
         uint[][] results = [.. new[] { false, true }.Select(replayed =>

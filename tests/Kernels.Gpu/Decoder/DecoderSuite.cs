@@ -10,11 +10,14 @@ namespace KernelGen.Kernels.Gpu;
 internal sealed partial class DecoderSuite(CudaContext context, CudaStream stream, TextWriter log, List<string> failures)
 {
     private CudaDecoderKernels kernels = null!;
+    private string filter = "";
 
     /// <summary>Everything, with the kernels of every generation that the device can run.</summary>
     /// <param name="briefly">Small cases alone, for a checking tool.</param>
-    public void Run(bool briefly = false)
+    /// <param name="filter">What the names of the steps to run hold.</param>
+    public void Run(bool briefly = false, string filter = "")
     {
+        this.filter = filter;
         foreach (int capability in new[] { 80, 90 }.Where(capability => capability <= context.Device.ComputeCapability))
         {
             using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, capability);
@@ -36,6 +39,8 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
                 using CudaDecoderKernels others = new(context, Decoder.DecoderKernels, capability) { UsesWgmma = false };
                 kernels = others;
                 Step("16-bit multiplication without wgmma", () => FloatGemms(briefly));
+                Step("int8 weights without wgmma", () => Int8WeightGemms(briefly));
+                Step("prefill attention without wgmma", () => PrefillAttention(briefly));
                 kernels = set;
             }
 
@@ -49,6 +54,11 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
 
     private void Step(string name, Action test)
     {
+        if (!name.Contains(filter, StringComparison.Ordinal))
+        {
+            return;
+        }
+
         int before = failures.Count;
         try
         {

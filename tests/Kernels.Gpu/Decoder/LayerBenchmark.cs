@@ -127,7 +127,7 @@ internal sealed class LayerBenchmark : IDisposable
         }
 
         ulong table = data.Upload([.. Enumerable.Range(0, Pages).Select(static page => (uint)page)]);
-        CudaKeyValuePages[] pages = [.. Enumerable.Range(0, Layers).Select(_ => new CudaKeyValuePages(data.Allocate(pageBytes, 0), data.Allocate(pageBytes, 0), table, Pages))];
+        CudaKeyValuePages[] pages = [.. Enumerable.Range(0, Layers).Select(_ => new CudaKeyValuePages(data.Allocate(pageBytes, 0), data.Allocate(pageBytes, 0), table, Pages, Pages))];
         CudaMatrix normed = new(rows, ElementFormat.Float16, Hidden), between = new(inner, ElementFormat.Float16, FeedForward);
         CudaAttentionShape shape = new(Heads, Heads, Size, 1 / MathF.Sqrt(Size));
         attention.Reserve(1, Heads, Size);

@@ -6,7 +6,7 @@ namespace KernelGen.Generator.Emit.Cuda;
 /// The large-M kernel for Hopper: persistent, warp-specialized. Warp 0 feeds a ring of shared-memory stages by TMA, warps 1..3 gather
 /// outliers, warpgroups 1 and 2 multiply with wgmma and finish their results in registers, which leave through shared memory by bulk copies.
 /// Tiles are walked in bands of row tiles, so that the weights of a band stay in L2. With operands of 16 bits it is the decoder's multiplication of many rows: sums are
-/// results then, without scales.
+/// results then, or are scaled per column.
 /// </summary>
 internal static class WgmmaGemm
 {
@@ -42,6 +42,10 @@ internal static class WgmmaGemm
             ptx.Registers("f32", PtxRegisters.Names("rowStep", plan.RowBlocks * 2))
                .Registers("b32", PtxRegisters.Names("rowZero", plan.RowBlocks * 2))
                .Registers("b32", WgmmaFragments.ForLanes(plan).SelectMany(j => new[] { $"columnStepOf{j}", $"weightSumOf{j}" }).ToArray());
+        }
+        else
+        {
+            ptx.Registers("pred", "hasSteps").Registers("b32", WgmmaFragments.ForLanes(plan).Select(j => $"columnStepOf{j}").ToArray());
         }
 
         Epilogue.Declare(ptx);
@@ -547,6 +551,11 @@ internal static class WgmmaGemm
             LoadSteps(ptx, plan);
         }
 
+        else
+        {
+            LoadColumnSteps(ptx, plan);
+        }
+
         ptx.Argument("biasAt", nameof(GemmArguments.Bias), "u64").Add("""
             setp.ne.u64 hasBias, biasAt, 0;
             mul.wide.u32 pointer, firstColumn, 4;
@@ -599,6 +608,20 @@ internal static class WgmmaGemm
         }
     }
 
+    /// <summary>The scales per column of 16-bit weights that stand for int8 ones.</summary>
+    private static void LoadColumnSteps(PtxWriter ptx, WgmmaGemmPlan plan)
+    {
+        ptx.Argument("columnStepsAt", nameof(GemmArguments.ColumnSteps), "u64").Add("""
+            setp.ne.u64 hasSteps, columnStepsAt, 0;
+            mul.wide.u32 pointer, firstColumn, 4;
+            add.u64 columnStepsAt, columnStepsAt, pointer;
+            """);
+        foreach (int j in WgmmaFragments.ForLanes(plan))
+        {
+            ptx.Add($"@hasSteps ld.global.nc.b32 columnStepOf{j}, [columnStepsAt+{j * 128}];");
+        }
+    }
+
     /// <summary>Sums of a thread to results without outliers.</summary>
     public static void Scale(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {
@@ -620,6 +643,19 @@ internal static class WgmmaGemm
         WgmmaFragments.ForFragment(plan, group, (index, row, column) => Epilogue.Scale(ptx, plan.Numbers, accumulators[index], $"rowStep{row}", $"rowZero{row}", $"columnStep{column}", $"weightSum{column}"));
     }
 
+    /// <summary>Results by 16-bit weights that stand for int8 ones.</summary>
+    private static void ScaleColumns(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
+    {
+        ptx.Add("@!hasSteps bra NO_STEPS;");
+        for (int group = 0; group < plan.BlockN / 8; group++)
+        {
+            WgmmaFragments.FromLanes(ptx, "columnStep", group);
+            WgmmaFragments.ForFragment(plan, group, (index, _, column) => ptx.Add($"mul.rn.f32 {accumulators[index]}, {accumulators[index]}, columnStep{column};"));
+        }
+
+        ptx.Add("NO_STEPS:");
+    }
+
     private static void Finish(PtxWriter ptx, WgmmaGemmPlan plan, string[] accumulators)
     {
         GemmNumbers numbers = plan.Numbers;
@@ -631,6 +667,10 @@ internal static class WgmmaGemm
         else if (plan.IsInt8)
         {
             Scale(ptx, plan, accumulators);
+        }
+        else
+        {
+            ScaleColumns(ptx, plan, accumulators);
         }
 
         ptx.Add("@!hasBias bra NO_BIAS;");

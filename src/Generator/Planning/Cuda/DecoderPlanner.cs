@@ -55,10 +55,10 @@ internal sealed record DecodeAttentionPlan(int HeadSize, int Queries, bool Int8C
     public int Passes => DecoderRow.PageSize / Groups;
 }
 
-/// <summary>Attention of many queries on tensor cores.</summary>
-internal sealed record PrefillAttentionPlan(int HeadSize, int Capability) : DecoderBody(Capability)
+/// <summary>Attention of many queries by mma.sync.</summary>
+internal sealed record MmaPrefillPlan(int HeadSize, int Capability) : DecoderBody(Capability)
 {
-    public const int Warps = DecoderRow.TileQueries / 16, Threads = Warps * 32, Stages = 2;
+    public const int Threads = DecoderRow.TileQueries / 16 * 32, Stages = 2;
 
     /// <summary>Bytes of a row in shared memory: an odd multiple of 16, so that eight rows' pieces lie in different banks.</summary>
     public int Pitch => (HeadSize * 2) + 16;
@@ -68,10 +68,51 @@ internal sealed record PrefillAttentionPlan(int HeadSize, int Capability) : Deco
     public int SharedBytes => Stages * 2 * TileBytes;
 }
 
+/// <summary>Attention of many queries by wgmma.</summary>
+internal sealed record WgmmaPrefillPlan(int HeadSize) : DecoderBody(90)
+{
+    /// <summary>Warpgroups that multiply, 64 queries each.</summary>
+    public const int Consumers = DecoderRow.TileQueries / 64;
+
+    public const int Threads = (Consumers + 1) * 128;
+
+    /// <summary>Pages in shared memory at a time.</summary>
+    public const int Stages = 4;
+
+    /// <summary>A box of TMA with the 128-byte swizzle: 64 positions of 64 values.</summary>
+    public const int BoxBytes = DecoderRow.PageSize * 128;
+
+    /// <summary>Barriers of a stage: keys and values are there, the stage is free.</summary>
+    public const int BarrierBytes = 24;
+
+    public override bool IsArchitectureSpecific => true;
+
+    /// <summary>Boxes of 64 values that a position's keys take; TMA fills the last one up with zeros, which nothing multiplies.</summary>
+    public int Boxes => (HeadSize + 63) / 64;
+
+    /// <summary>A page of keys, or of values.</summary>
+    public int TileBytes => Boxes * BoxBytes;
+
+    public int StageBytes => 2 * TileBytes;
+
+    public int BarrierOffset => Stages * StageBytes;
+
+    /// <summary>Where, from <see cref="BarrierOffset"/>, the barrier is of the values of a page that ends early.</summary>
+    public static int TailOffset => Stages * BarrierBytes;
+
+    public int SharedBytes => BarrierOffset + TailOffset + 8 + 1024;
+}
+
 /// <summary>A multiplication of few rows in 16 bits, by weights in 16 bits or in int8.</summary>
 internal sealed record FewRowsGemmPlan(int Rows, ElementFormat Output, bool Int8Weights, int Capability) : DecoderBody(Capability)
 {
     public const int Features = 32, Threads = 256, Warps = 8;
+}
+
+/// <summary>int8 weights to f16.</summary>
+internal sealed record WidenPlan(int Capability) : DecoderBody(Capability)
+{
+    public const int Threads = 256, PiecesPerThread = 4;
 }
 
 /// <summary>A 16-bit multiplication of many rows.</summary>
@@ -141,8 +182,8 @@ internal static class DecoderPlanner
                     }
                 }
 
-                PrefillAttentionPlan prefill = new(size, capability);
-                Add(DecoderKernelNames.AttentionPrefill(size, capability), ElementFormat.Float16, PrefillAttentionPlan.Threads, prefill.SharedBytes, prefill);
+                MmaPrefillPlan prefill = new(size, capability);
+                Add(DecoderKernelNames.AttentionPrefill(size, capability), ElementFormat.Float16, MmaPrefillPlan.Threads, prefill.SharedBytes, prefill);
             }
 
             foreach (ElementFormat output in GemmOutputs)
@@ -160,8 +201,15 @@ internal static class DecoderPlanner
                 Add(DecoderKernelNames.FloatGemmMany(output, capability), output, ManyRowsGemmPlan.Threads, ManyRowsGemmPlan.SharedBytes, many);
             }
 
+            Add(DecoderKernelNames.WidenWeights(capability), ElementFormat.Float16, WidenPlan.Threads, 0, new WidenPlan(capability));
             Add(DecoderKernelNames.ArgMax(capability), ElementFormat.Float32, 0, 0, new ArgMaxPlan(capability));
             Add(DecoderKernelNames.Sample(capability), ElementFormat.Float32, 0, 0, new SamplePlan(capability));
+        }
+
+        foreach (int size in sizes)
+        {
+            WgmmaPrefillPlan prefill = new(size);
+            Add(DecoderKernelNames.AttentionPrefillWgmma(size), ElementFormat.Float16, WgmmaPrefillPlan.Threads, prefill.SharedBytes, prefill);
         }
 
         foreach (ElementFormat output in GemmOutputs)

@@ -195,18 +195,21 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     }
 
     /// <summary>
-    /// As many blocks as there is room for, each with whole tiles. Where tiles leave multiprocessors idle, a cluster per tile shares its K, if that is long enough; and
-    /// where even clusters leave most of them idle, equal shares of everything, more than there are tiles, whose sums go by way of global memory.
+    /// A block or a cluster for each tile. Where even clusters leave most multiprocessors idle, equal shares of everything, more than there are tiles, whose sums go
+    /// by way of global memory. Of more tiles than there is room for, two blocks share each, so that less of the device is idle at the end; or, where K is short, a block has several.
     /// </summary>
     private (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens)
     {
         if (tiles > StreamSlots)
         {
-            return ((uint)StreamSlots, 1);
+            return kBlocks >= LongK ? ((uint)(2 * tiles), 2u) : ((uint)StreamSlots, 1u);
         }
 
         return ClusterGrid(tiles, kBlocks, tokens) ?? ((uint)Math.Min(StreamSlots, tiles * ((kBlocks + 1) / 2)), 1);
     }
+
+    /// <summary>Blocks of K from which thread blocks may share a tile's.</summary>
+    private const int LongK = 16;
 
     /// <summary>Blocks that stream weights at the same time, two on each multiprocessor.</summary>
     private long StreamSlots => 2L * context.Device.Multiprocessors;
@@ -214,7 +217,7 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
     /// <summary>A block or a cluster for each tile; null where K is long and they would leave most of the device idle.</summary>
     private (uint Grid, uint Cluster)? ClusterGrid(long tiles, long kBlocks, int tokens)
     {
-        const int LongK = 16, LeastRankBlocks = 4;
+        const int LeastRankBlocks = 4;
         long ranks = 1;
         bool isLong = kBlocks >= LongK;
 

@@ -15,4 +15,7 @@ internal readonly record struct CudaMatrix(ulong Address, ElementFormat Format, 
 
     /// <summary>Whether every row begins where the widest loads and stores can.</summary>
     public bool IsAligned => Address % Alignment == 0 && RowBytes % Alignment == 0;
+
+    /// <summary>The columns from one on.</summary>
+    public CudaMatrix From(int column) => this with { Address = Address + (ulong)((long)column * ElementBytes) };
 }

@@ -21,12 +21,18 @@ internal static class DecoderKernelNames
 
     public static string AttentionPrefill(int headSize, int capability) => $"attention_prefill_d{headSize}_{DecoderRow.TileQueries}x{DecoderRow.PageSize}{Suffix(capability)}";
 
+    /// <summary>For compute capability 9.0 alone.</summary>
+    public static string AttentionPrefillWgmma(int headSize) => $"attention_prefill_d{headSize}_{DecoderRow.TileQueries}x{DecoderRow.PageSize}_wgmma_sm90a";
+
     public static string FloatGemmFew(int rows, ElementFormat output, bool int8Weights, int capability) => $"gemm_f16t_{(int8Weights ? "s8n" : "f16n")}_f32_{rows}_few_{Format(output)}{Suffix(capability)}";
 
     public static string FloatGemmMany(ElementFormat output, int capability) => $"gemm_f16t_f16n_f32_128x128x32_mma_{Format(output)}{Suffix(capability)}";
 
     /// <summary>For compute capability 9.0 alone.</summary>
     public static string FloatGemmWgmma(int blockN, ElementFormat output) => $"gemm_f16t_f16n_f32_128x{blockN}x64_wgmma_{Format(output)}_sm90a";
+
+    /// <summary>int8 weights to f16.</summary>
+    public static string WidenWeights(int capability) => "weights_widen" + Suffix(capability);
 
     public static string ArgMax(int capability) => "argmax" + Suffix(capability);
 

@@ -13,7 +13,7 @@ internal static class DecoderRow
     public const int PageSize = 64;
 
     /// <summary>Queries per tile of the prefill attention.</summary>
-    public const int TileQueries = 64;
+    public const int TileQueries = 128;
 
     /// <summary>Parts that the context of a decoding row is split into at most; how many depends on its length alone.</summary>
     public const int MaxSplits = 16;

@@ -12,15 +12,17 @@ internal static class DecoderFrame
     /// <param name="plan">The kernel.</param>
     /// <param name="maxThreads">Most threads of a block.</param>
     /// <param name="dynamicShared">Whether it has dynamic shared memory.</param>
-    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false)
+    /// <param name="tensorMaps">TMA descriptors ahead of the parameter block: <c>paramMap0</c>, ...</param>
+    public static PtxWriter Begin<T>(DecoderKernelPlan plan, int maxThreads, bool dynamicShared = false, int tensorMaps = 0)
     {
         PtxWriter ptx = new();
+        string maps = string.Concat(PtxRegisters.Names("paramMap", tensorMaps).Select(name => $".param .align 64 .b8 {name}[128], "));
         return ptx.Add($$"""
-            .version {{(plan.Body.IsHopper ? "7.8" : "7.4")}}
-            .target sm_{{plan.Capability.ToString(CultureInfo.InvariantCulture)}}
+            .version {{(plan.Body.IsArchitectureSpecific ? "8.0" : plan.Body.IsHopper ? "7.8" : "7.4")}}
+            .target sm_{{plan.Capability.ToString(CultureInfo.InvariantCulture)}}{{(plan.Body.IsArchitectureSpecific ? "a" : "")}}
             .address_size 64
             {{(dynamicShared ? ".extern .shared .align 16 .b8 dynamicShared[];" : "")}}
-            .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<T>().ToString(CultureInfo.InvariantCulture)}}])
+            .visible .entry {{plan.Name}}({{maps}}.param .align 8 .b8 args[{{Marshal.SizeOf<T>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid {{maxThreads.ToString(CultureInfo.InvariantCulture)}}, 1, 1
             {
             """);

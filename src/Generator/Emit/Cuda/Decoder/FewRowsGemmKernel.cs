@@ -171,13 +171,7 @@ internal static class FewRowsGemmKernel
         for (int word = 0; word < 4; word++)
         {
             string target = $"a{set}_{tile}_{side}_{word / 2}_";
-            ptx.Add($"""
-                xor.b32 unsigned, raw{set}_{tile}_{side}_{word}, 0x80808080;
-                prmt.b32 {target}{2 * (word % 2)}, unsigned, exponent, 0x4140;
-                prmt.b32 {target}{(2 * (word % 2)) + 1}, unsigned, exponent, 0x4342;
-                sub.f16x2 {target}{2 * (word % 2)}, {target}{2 * (word % 2)}, excess;
-                sub.f16x2 {target}{(2 * (word % 2)) + 1}, {target}{(2 * (word % 2)) + 1}, excess;
-                """);
+            Int8ToHalf.Widen(ptx, $"raw{set}_{tile}_{side}_{word}", $"{target}{2 * (word % 2)}", $"{target}{(2 * (word % 2)) + 1}");
         }
     });
 
@@ -206,10 +200,7 @@ internal static class FewRowsGemmKernel
     {
         if (shape.Int8Weights)
         {
-            ptx.Add("""
-                mov.b32 exponent, 0x64646464;
-                mov.b32 excess, 0x64806480;
-                """);
+            Int8ToHalf.Prepare(ptx);
         }
 
         ptx.Add("MULTIPLY:");

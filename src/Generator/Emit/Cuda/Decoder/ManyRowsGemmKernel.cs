@@ -25,8 +25,9 @@ internal static class ManyRowsGemmKernel
            .Registers("b16", "half")
            .Registers("b32", Names("b", 4))
            .Registers("b32", accumulators)
-           .Registers("f32", "biasLow", "biasHigh")
-           .Registers("pred", "again", "inK", "valid", "hasBiasVector", "hasLow", "hasHigh");
+           .Registers("b64", "stepsAt")
+           .Registers("f32", "biasLow", "biasHigh", "stepLow", "stepHigh")
+           .Registers("pred", "again", "inK", "valid", "hasBiasVector", "hasSteps", "hasLow", "hasHigh", "has");
         for (int i = 0; i < RowTiles; i++)
         {
             ptx.Registers("b32", Names($"a{i}_", 4));
@@ -53,6 +54,7 @@ internal static class ManyRowsGemmKernel
         ptx.Argument<FloatGemmArguments>("input", nameof(FloatGemmArguments.Input), "u64")
            .Argument<FloatGemmArguments>("weights", nameof(FloatGemmArguments.Weights), "u64")
            .Argument<FloatGemmArguments>("biasAt", nameof(FloatGemmArguments.Bias), "u64")
+           .Argument<FloatGemmArguments>("stepsAt", nameof(FloatGemmArguments.WeightSteps), "u64")
            .Argument<FloatGemmArguments>("output", nameof(FloatGemmArguments.Output), "u64")
            .Argument<FloatGemmArguments>("rows", nameof(FloatGemmArguments.M), "u32")
            .Argument<FloatGemmArguments>("features", nameof(FloatGemmArguments.N), "u32")
@@ -219,6 +221,7 @@ internal static class ManyRowsGemmKernel
     {
         ptx.Add($"""
             setp.ne.u64 hasBiasVector, biasAt, 0;
+            setp.ne.u64 hasSteps, stepsAt, 0;
             shr.u32 scratch, warp, 1;
             shl.b32 scratch, scratch, 5;
             add.u32 feature, featureTile, scratch;
@@ -233,20 +236,29 @@ internal static class ManyRowsGemmKernel
             ptx.Add($"""
                 add.u32 item, feature, {j * 8};
                 mul.wide.u32 offset, item, 4;
-                add.u64 pointer, biasAt, offset;
-                mov.f32 biasLow, 0f00000000;
-                mov.f32 biasHigh, 0f00000000;
-                setp.lt.and.u32 hasLow, item, features, hasBiasVector;
-                @hasLow ld.global.nc.f32 biasLow, [pointer];
+                setp.lt.u32 hasLow, item, features;
                 add.u32 item, item, 1;
-                setp.lt.and.u32 hasHigh, item, features, hasBiasVector;
-                @hasHigh ld.global.nc.f32 biasHigh, [pointer+4];
+                setp.lt.u32 hasHigh, item, features;
                 """);
+            foreach ((string vector, string given, string value, string without) in new[] { ("biasAt", "hasBiasVector", "bias", "0f00000000"), ("stepsAt", "hasSteps", "step", "0f3F800000") })
+            {
+                ptx.Add($"""
+                    add.u64 pointer, {vector}, offset;
+                    mov.f32 {value}Low, {without};
+                    mov.f32 {value}High, {without};
+                    and.pred has, {given}, hasLow;
+                    @has ld.global.nc.f32 {value}Low, [pointer];
+                    and.pred has, {given}, hasHigh;
+                    @has ld.global.nc.f32 {value}High, [pointer+4];
+                    """);
+            }
+
             for (int i = 0; i < RowTiles; i++)
             {
                 for (int part = 0; part < 4; part++)
                 {
-                    ptx.Add($"add.rn.f32 acc{i}_{j}_{part}, acc{i}_{j}_{part}, {(part % 2 == 0 ? "biasLow" : "biasHigh")};");
+                    string side = part % 2 == 0 ? "Low" : "High";
+                    ptx.Add($"fma.rn.f32 acc{i}_{j}_{part}, acc{i}_{j}_{part}, step{side}, bias{side};");
                 }
             }
         }

@@ -11,7 +11,8 @@ internal readonly record struct CudaHeads(ulong Address, int RowStride, int Head
 /// <param name="Values">The same. What lies beyond a sequence's length is never read as a number: pages need no clearing.</param>
 /// <param name="PageTable">u32 [sequences][MaxPages]: position p of sequence s is in page number <c>PageTable[s][p / 64]</c>. All layers may share one.</param>
 /// <param name="MaxPages">Entries of a line.</param>
-internal readonly record struct CudaKeyValuePages(ulong Keys, ulong Values, ulong PageTable, int MaxPages);
+/// <param name="Count">Pages that there are.</param>
+internal readonly record struct CudaKeyValuePages(ulong Keys, ulong Values, ulong PageTable, int MaxPages, int Count);
 
 /// <summary>One layer's keys and values in int8, in the pages of a <see cref="CudaKeyValuePages"/>: every position of a head has a step of its own.</summary>
 /// <param name="Keys">s8 [pages][key-value heads][64][head size].</param>

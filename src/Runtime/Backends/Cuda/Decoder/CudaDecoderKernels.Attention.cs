@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace KernelGen.Backends.Cuda;
 
 /// <content>Rotary positions, the key-value cache, and attention.</content>
@@ -115,9 +117,34 @@ internal sealed unsafe partial class CudaDecoderKernels
     {
         AttentionArguments arguments = Arguments(shape, queries, pages, output);
         arguments.Tiles = tiles;
+        if (Capability >= Hopper && UsesWgmma && kernels.TryGetValue(DecoderKernelNames.AttentionPrefillWgmma(shape.HeadSize), out Lazy<CudaKernel>? wgmma))
+        {
+            LaunchWgmma(stream, wgmma.Value, arguments, tileCount, shape, pages);
+            return;
+        }
+
         string name = DecoderKernelNames.AttentionPrefill(shape.HeadSize, Capability);
         CudaKernelVariant variant = Kernel(name).Variant;
         Launch(stream, name, arguments, (long)tileCount * shape.Heads, variant.Threads, variant.SharedBytes);
+    }
+
+    /// <summary>Keys and values come by TMA: a page of a head is as many neighbouring rows of the cache.</summary>
+    private void LaunchWgmma(CudaStream stream, CudaKernel kernel, AttentionArguments arguments, int tileCount, CudaAttentionShape shape, CudaKeyValuePages pages)
+    {
+        TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(2 * sizeof(TensorMap)), 128);
+        try
+        {
+            context.Use();
+            long rows = (long)pages.Count * shape.KeyValueHeads * DecoderRow.PageSize, rowBytes = shape.HeadSize * sizeof(ushort);
+            TensorMap.Encode(&maps[0], pages.Keys, rows, rowBytes, rowBytes, DecoderRow.PageSize, null);
+            TensorMap.Encode(&maps[1], pages.Values, rows, rowBytes, rowBytes, DecoderRow.PageSize, null);
+            void** parameters = stackalloc void*[] { &maps[0], &maps[1], &arguments };
+            kernel.Launch(stream, checked((uint)((long)tileCount * shape.Heads)), (uint)kernel.Variant.Threads, kernel.Variant.SharedBytes, parameters, early: true);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(maps);
+        }
     }
 
     /// <summary>
