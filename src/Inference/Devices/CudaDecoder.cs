@@ -14,7 +14,7 @@ internal readonly record struct DecoderRows(int Rows, int Tiles, int LongestCont
     public bool IsDecoding => Tiles == 0;
 
     /// <summary>Whether no row is without a token: only the graph of several sequences' step has such.</summary>
-    public bool HoldTokens => !IsDecoding || Rows == 1;
+    public bool AllHoldTokens => !IsDecoding || Rows == 1;
 }
 
 /// <summary>
@@ -46,21 +46,29 @@ internal sealed class CudaDecoder : IDisposable
         DecoderDescription description = plan.Description;
         (_plan, _memory, _parameters, _inputs, _kernels, _stream) = (plan, memory, parameters, inputs, kernels, stream);
         CudaContext context = stream.Context;
-        _attention = new CudaAttentionWorkspace(context, stream);
-        _multiplication = new CudaMultiplication(plan, memory, kernels, threshold, stream);
-        _buffers = new DecoderBuffers(plan, memory, context);
-        _cache = new CudaPagedCache(memory, inputs.PageTable, context);
-        _attention.Reserve(memory.Batch, description.Heads, description.HeadSize);
+        try
+        {
+            _attention = new CudaAttentionWorkspace(context, stream);
+            _multiplication = new CudaMultiplication(plan, memory, kernels, threshold, stream);
+            _buffers = new DecoderBuffers(plan, memory, context);
+            _cache = new CudaPagedCache(memory, inputs.PageTable, context);
+            _attention.Reserve(memory.Batch, description.Heads, description.HeadSize);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public CudaMatrix Logits => _buffers.Logits;
 
     public void Dispose()
     {
-        _cache.Dispose();
-        _buffers.Dispose();
-        _multiplication.Dispose();
-        _attention.Dispose();
+        _cache?.Dispose();
+        _buffers?.Dispose();
+        _multiplication?.Dispose();
+        _attention?.Dispose();
     }
 
     /// <summary>The residual stream between two devices, f32 [rows, hidden].</summary>
@@ -244,9 +252,9 @@ internal sealed class CudaDecoder : IDisposable
         MlpDescription mlp = layer.Plan.Description.Mlp;
         int width = mlp.Up.OutputFeatures;
         CudaMatrix inner = _buffers.Inner with { RowStride = layer.Up.Plan.OutputFeatures };
-        if (rows.HoldTokens && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu)
+        if (rows.AllHoldTokens && mlp.Gate is null && mlp.Activation == ActivationFunction.Relu)
         {
-            // Rounding moves no sign, so the product's ReLU is the gate's, bit for bit. Rows without a token the gate would make zeros.
+            // Rounding moves no sign, so the product's ReLU is the gate's, but for the sign of zeros. Rows without a token the gate would make zeros.
             _multiplication.Multiply(layer.Up, _input, rows.Rows, inner, Activation.Relu);
             _multiplication.Multiply(layer.Down, new ProductInput(inner), rows.Rows, _buffers.MlpBranch);
             return;

@@ -64,7 +64,7 @@ internal sealed unsafe class DecoderInputs : IDisposable
     /// <summary>[batch].</summary>
     public Span<SamplingRow> HostSampling => MemoryMarshal.Cast<byte, SamplingRow>(_host.Span<byte>()[Offset(3)..])[.._batch];
 
-    /// <summary>[rows]: there is room for tiles of a single row.</summary>
+    /// <summary>The tiles of prompts: as many as rows of any lengths can take.</summary>
     public Span<CudaAttentionTile> HostTiles =>
         MemoryMarshal.Cast<byte, CudaAttentionTile>(_host.Span<byte>()[(Offset(3) + SamplingBytes(_batch))..])[..TileCount(_rows, _batch)];
 
@@ -105,7 +105,7 @@ internal sealed unsafe class DecoderInputs : IDisposable
 
     private static int SamplingBytes(int batch) => (((batch * Unsafe.SizeOf<SamplingRow>()) + Alignment - 1) / Alignment) * Alignment;
 
-    /// <summary>A tile per 64 rows, and one more per sequence that does not end with a whole one.</summary>
+    /// <summary>Whole tiles, and one more per sequence that does not end with one.</summary>
     private static int TileCount(int rows, int batch) => (rows / DecoderRow.TileQueries) + batch + 1;
 
     private static int PartBytes(int rows) => ((rows * sizeof(uint)) + Alignment - 1) / Alignment * Alignment;

@@ -218,7 +218,7 @@ internal sealed class DeviceMemoryPlan
         }
         else if (Scheme.IsInt8 && Rows >= CudaDecoderKernels.WidenedRows)
         {
-            WidenedBytes = plan.MatricesOf(Layers, IsHome).Select(static matrix => CudaDecoderKernels.WidenedBytes(matrix.OutputFeatures, matrix.InputFeatures)).DefaultIfEmpty().Max();
+            WidenedBytes = plan.Matrices.Max(static matrix => CudaDecoderKernels.WidenedBytes(matrix.OutputFeatures, matrix.InputFeatures));
             _parts.Add(("widened weights", WidenedBytes));
         }
 

@@ -21,7 +21,7 @@ internal struct GemmArguments
     /// <summary>absmax / 127 per row of A (NaN for a row that is not finite), f32, padded to whole tiles.</summary>
     public ulong RowSteps;
 
-    /// <summary>absmax / 127 per output feature, f32, padded to whole tiles.</summary>
+    /// <summary>absmax / 127 per output feature, f32, padded to whole tiles; with 16-bit operands that stand for int8 weights too, else 0.</summary>
     public ulong ColumnSteps;
 
     /// <summary>Zero-point per row of A, s32, padded to whole tiles.</summary>
@@ -30,7 +30,7 @@ internal struct GemmArguments
     /// <summary>Sum of the int8 weights per output feature, s32, padded to whole tiles.</summary>
     public ulong WeightSums;
 
-    /// <summary>Addend per output feature, f32, padded to whole tiles; or 0.</summary>
+    /// <summary>Addend per output feature, f32, padded to whole tiles, with 16-bit operands [N]; or 0.</summary>
     public ulong Bias;
 
     /// <summary>The activations before quantization, in InputFormat.</summary>

@@ -58,6 +58,19 @@ public class PlacementPlanTests
         Assert.All(placement.Devices, device => Assert.InRange(device.TotalBytes, 0, 14 * Gigabyte));
     }
 
+    /// <summary>What a part of a model takes beside its layers is known before they are divided.</summary>
+    [Theory]
+    [InlineData("w8a16")]
+    [InlineData("llm-int8-dequantized-outliers")]
+    [InlineData("fp16")]
+    public void No_device_takes_more_than_is_free(string scheme)
+    {
+        long free = (scheme == "fp16" ? 10 : 7) * Gigabyte;
+        PlacementPlan placement = Create(Plan("opt-6.7b"), scheme, new DeviceOptions { MaxBatch = 64 }, [free, free]);
+        Assert.InRange(placement.Devices[0].Pages, 32, (64 * 32) - 1);
+        Assert.All(placement.Devices, device => Assert.InRange(device.TotalBytes, free / 2, free));
+    }
+
     [Fact]
     public void A_device_that_holds_no_layer_is_passed_over()
     {

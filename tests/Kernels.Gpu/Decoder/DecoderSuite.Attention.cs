@@ -261,11 +261,11 @@ internal sealed partial class DecoderSuite
         }
     }
 
-    /// <summary>A prompt from its start, a later chunk of another sequence, and a single query, in tiles as large as they go and in small ones.</summary>
+    /// <summary>A prompt from its start, later chunks of other sequences, one of them behind more pages than a warp looks up at once, and a single query, in tiles as large as they go and in small ones.</summary>
     private void Prefill(int size, int heads, int keyValueHeads, int window, bool slopes)
     {
         using DeviceData data = new(context, stream);
-        (int Sequence, int First, int Count)[] chunks = [(0, 0, 150), (1, 100, 70), (2, 33, 1), (3, 250, 262)];
+        (int Sequence, int First, int Count)[] chunks = [(0, 0, 150), (1, 100, 70), (2, 33, 1), (3, 250, 262), (4, 2100, 130)];
         int[] lengths = [.. chunks.Select(chunk => chunk.First + chunk.Count)];
         CachedSequences cache = new(data, keyValueHeads, size, lengths, new int[lengths.Length], seed: size + heads);
         int rows = chunks.Sum(chunk => chunk.Count), width = heads * size;

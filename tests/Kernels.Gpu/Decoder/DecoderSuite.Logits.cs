@@ -64,7 +64,7 @@ internal sealed partial class DecoderSuite
     {
         (int Rows, int N, int K)[] shapes = briefly
             ? [(5, 130, 72), (40, 130, 72), (260, 300, 72)]
-            : [(1, 130, 8), (1, 4096, 4096), (7, 257, 72), (8, 64, 512), (9, 33, 264), (16, 130, 1000), (20, 96, 4096), (32, 50, 136), (33, 130, 72), (128, 128, 32), (150, 257, 1000), (300, 700, 264), (600, 6904, 520)];
+            : [(1, 130, 8), (1, 4096, 4096), (7, 257, 72), (8, 64, 512), (9, 33, 264), (16, 130, 1000), (20, 96, 4096), (32, 50, 136), (33, 130, 72), (128, 128, 32), (150, 257, 1000), (255, 300, 264), (300, 700, 264), (256, 1000, 72), (600, 6904, 520)];
         foreach ((int rows, int n, int k) in shapes)
         {
             using DeviceData data = new(context, stream);
@@ -91,7 +91,7 @@ internal sealed partial class DecoderSuite
 
                 sums[i] *= steps[i % n];
             });
-            using CudaBuffer whole = new(context, CudaDecoderKernels.WidenedBytes(n, k)), part = new(context, CudaDecoderKernels.WidenedBytes(Math.Min(n, 256), k));
+            using CudaBuffer whole = new(context, CudaDecoderKernels.WidenedBytes(n, k)), part = new(context, CudaDecoderKernels.WidenedBytes(Math.Min(n, n < 1000 ? 256 : 768), k));
             foreach ((CudaBuffer? room, ElementFormat format) in new[] { (null, ElementFormat.Float16), (null, ElementFormat.Float32), (whole, ElementFormat.Float16), (part, ElementFormat.Float32), (part, ElementFormat.Float16) })
             {
                 foreach (Activation activation in new[] { Activation.None, Activation.Relu })
@@ -107,7 +107,7 @@ internal sealed partial class DecoderSuite
             }
 
             ulong together = data.Allocate(rows * n * 4), alone = data.Allocate(n * 4);
-            kernels.FloatGemm(stream, Half16(input, k), rows, weights, Single(together, n));
+            kernels.FloatGemm(stream, Half16(input, k), rows, weights, Single(together, n), room: rows < CudaDecoderKernels.WidenedRows ? whole : null);
             kernels.FloatGemm(stream, Half16(input + (ulong)((rows - 1) * k * 2), k), 1, weights, Single(alone, n));
             Same($"int8 weights [{rows},{k}] x [{n},{k}]: the last row alone", data.Read<int>(alone, n), data.Read<int>(together + (ulong)((long)(rows - 1) * n * 4), n));
         }

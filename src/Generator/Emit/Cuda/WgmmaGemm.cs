@@ -550,7 +550,6 @@ internal static class WgmmaGemm
         {
             LoadSteps(ptx, plan);
         }
-
         else
         {
             LoadColumnSteps(ptx, plan);

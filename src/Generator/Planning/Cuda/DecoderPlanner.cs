@@ -110,10 +110,7 @@ internal sealed record FewRowsGemmPlan(int Rows, ElementFormat Output, bool Int8
 }
 
 /// <summary>int8 weights to f16.</summary>
-internal sealed record WidenPlan(int Capability) : DecoderBody(Capability)
-{
-    public const int Threads = 256, PiecesPerThread = 4;
-}
+internal sealed record WidenPlan(int Capability) : DecoderBody(Capability);
 
 /// <summary>A 16-bit multiplication of many rows.</summary>
 internal sealed record ManyRowsGemmPlan(ElementFormat Output, int Capability) : DecoderBody(Capability)
@@ -201,7 +198,7 @@ internal static class DecoderPlanner
                 Add(DecoderKernelNames.FloatGemmMany(output, capability), output, ManyRowsGemmPlan.Threads, ManyRowsGemmPlan.SharedBytes, many);
             }
 
-            Add(DecoderKernelNames.WidenWeights(capability), ElementFormat.Float16, WidenPlan.Threads, 0, new WidenPlan(capability));
+            Add(DecoderKernelNames.WidenWeights(capability), ElementFormat.Float16, WidenTile.Threads, 0, new WidenPlan(capability));
             Add(DecoderKernelNames.ArgMax(capability), ElementFormat.Float32, 0, 0, new ArgMaxPlan(capability));
             Add(DecoderKernelNames.Sample(capability), ElementFormat.Float32, 0, 0, new SamplePlan(capability));
         }

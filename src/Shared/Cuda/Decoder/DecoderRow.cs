@@ -12,7 +12,7 @@ internal static class DecoderRow
     /// <summary>Positions per page of the key-value cache.</summary>
     public const int PageSize = 64;
 
-    /// <summary>Queries per tile of the prefill attention.</summary>
+    /// <summary>Queries per tile of the prefill attention: what two warpgroups hold, or eight warps, of whose threads four bring a position of a page.</summary>
     public const int TileQueries = 128;
 
     /// <summary>Parts that the context of a decoding row is split into at most; how many depends on its length alone.</summary>

@@ -15,7 +15,7 @@ internal struct FloatGemmArguments
     /// <summary>f32 [N]; or 0.</summary>
     public ulong Bias;
 
-    /// <summary>int8 weights: f32 [N], what a feature's weights are multiples of.</summary>
+    /// <summary>int8 weights, and 16-bit ones that stand for such: f32 [N padded to 256], what a feature's weights are multiples of; or 0.</summary>
     public ulong WeightSteps;
 
     /// <summary>[M, N] with a row every OutputStride elements, in the kernel's output type.</summary>

@@ -7,7 +7,6 @@ namespace KernelGen.Generator.Emit.Cuda.Decoder;
 /// <summary>Attention of a tile of queries of one sequence and head by mma.sync; pages of keys and values pass through two buffers in shared memory.</summary>
 internal static class MmaPrefillKernel
 {
-
     public static string Emit(DecoderKernelPlan plan, MmaPrefillPlan shape)
     {
         PtxWriter ptx = Begin<AttentionArguments>(plan, MmaPrefillPlan.Threads, dynamicShared: true);

@@ -9,12 +9,12 @@ internal static class WidenWeightsKernel
 {
     public static string Emit(DecoderKernelPlan plan)
     {
-        PtxWriter ptx = Begin<WidenArguments>(plan, WidenPlan.Threads);
+        PtxWriter ptx = Begin<WidenArguments>(plan, WidenTile.Threads);
         ptx.Registers("b32", "piece", "pieces", "scratch", "unsigned", "exponent", "excess")
            .Registers("b64", "values", "output", "pointer", "offset")
            .Registers("b32", Names("wide", 8))
-           .Registers("pred", Names("has", WidenPlan.PiecesPerThread));
-        for (int i = 0; i < WidenPlan.PiecesPerThread; i++)
+           .Registers("pred", Names("has", WidenTile.PiecesPerThread));
+        for (int i = 0; i < WidenTile.PiecesPerThread; i++)
         {
             ptx.Registers("b32", Names($"raw{i}_", 4));
         }
@@ -26,16 +26,16 @@ internal static class WidenWeightsKernel
            .Add($"""
             mov.u32 piece, %ctaid.x;
             mov.u32 scratch, %tid.x;
-            mad.lo.u32 piece, piece, {WidenPlan.Threads * WidenPlan.PiecesPerThread}, scratch;
+            mad.lo.u32 piece, piece, {WidenTile.Threads * WidenTile.PiecesPerThread}, scratch;
             mul.wide.u32 offset, piece, 16;
             add.u64 pointer, values, offset;
             """);
-        for (int i = 0; i < WidenPlan.PiecesPerThread; i++)
+        for (int i = 0; i < WidenTile.PiecesPerThread; i++)
         {
             ptx.Add($"""
-                add.u32 scratch, piece, {i * WidenPlan.Threads};
+                add.u32 scratch, piece, {i * WidenTile.Threads};
                 setp.lt.u32 has{i}, scratch, pieces;
-                @has{i} ld.global.nc.L1::no_allocate.v4.b32 {Vector(Names($"raw{i}_", 4))}, [pointer+{i * WidenPlan.Threads * 16}];
+                @has{i} ld.global.nc.L1::no_allocate.v4.b32 {Vector(Names($"raw{i}_", 4))}, [pointer+{i * WidenTile.Threads * 16}];
                 """);
         }
 
@@ -45,7 +45,7 @@ internal static class WidenWeightsKernel
             add.u64 pointer, output, offset;
             """);
         Int8ToHalf.Prepare(ptx);
-        for (int i = 0; i < WidenPlan.PiecesPerThread; i++)
+        for (int i = 0; i < WidenTile.PiecesPerThread; i++)
         {
             for (int word = 0; word < 4; word++)
             {
@@ -54,7 +54,7 @@ internal static class WidenWeightsKernel
 
             for (int half = 0; half < 2; half++)
             {
-                ptx.Add($"@has{i} st.global.v4.b32 [pointer+{(i * WidenPlan.Threads * 32) + (half * 16)}], {Vector(Names("wide", 8).Skip(half * 4).Take(4).ToArray())};");
+                ptx.Add($"@has{i} st.global.v4.b32 [pointer+{(i * WidenTile.Threads * 32) + (half * 16)}], {Vector(Names("wide", 8).Skip(half * 4).Take(4).ToArray())};");
             }
         }
 

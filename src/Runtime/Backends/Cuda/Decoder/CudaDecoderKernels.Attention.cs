@@ -119,7 +119,7 @@ internal sealed unsafe partial class CudaDecoderKernels
         arguments.Tiles = tiles;
         if (Capability >= Hopper && UsesWgmma && kernels.TryGetValue(DecoderKernelNames.AttentionPrefillWgmma(shape.HeadSize), out Lazy<CudaKernel>? wgmma))
         {
-            LaunchWgmma(stream, wgmma.Value, arguments, tileCount, shape, pages);
+            AttendByWgmma(stream, wgmma.Value, arguments, tileCount, shape, pages);
             return;
         }
 
@@ -129,7 +129,7 @@ internal sealed unsafe partial class CudaDecoderKernels
     }
 
     /// <summary>Keys and values come by TMA: a page of a head is as many neighbouring rows of the cache.</summary>
-    private void LaunchWgmma(CudaStream stream, CudaKernel kernel, AttentionArguments arguments, int tileCount, CudaAttentionShape shape, CudaKeyValuePages pages)
+    private void AttendByWgmma(CudaStream stream, CudaKernel kernel, AttentionArguments arguments, int tileCount, CudaAttentionShape shape, CudaKeyValuePages pages)
     {
         TensorMap* maps = (TensorMap*)NativeMemory.AlignedAlloc((nuint)(2 * sizeof(TensorMap)), 128);
         try

@@ -12,9 +12,9 @@ internal sealed unsafe partial class CudaDecoderKernels
     /// <summary>Parts of the weights are so many output features, or a multiple: no tile crosses into the next.</summary>
     private const int WidenedFeatures = 256;
 
-    private const int FewFeatures = 32, FewThreads = 256, ManyTile = 128, WidenThreads = 256, WidenedPieces = 4;
+    private const int FewFeatures = 32, FewThreads = 256, ManyTile = 128;
 
-    /// <summary>Whether many rows are multiplied by wgmma where the device has it; else as on other devices.</summary>
+    /// <summary>Whether many rows are multiplied, and prompts attended to, by wgmma where the device has it; else as on other devices.</summary>
     public bool UsesWgmma { get; init; } = true;
 
     /// <summary>Queues <c>output = activation(input * weights^T + bias)</c>, summed in f32.</summary>
@@ -122,14 +122,27 @@ internal sealed unsafe partial class CudaDecoderKernels
         return rowBytes * Math.Min(outputFeatures, Math.Max(WidenedFeatures, Most / rowBytes / WidenedFeatures * WidenedFeatures));
     }
 
+    /// <summary>The output features that are widened at a time: parts alike, so that none is so small that multiprocessors are idle; 0 where there is no room for any.</summary>
+    public static int WidenedPart(int outputFeatures, int inputFeatures, long roomBytes)
+    {
+        long fitting = roomBytes / (Tiles(inputFeatures, CudaInt8Weights.KBlock) * CudaInt8Weights.KBlock * sizeof(ushort));
+        if (fitting >= outputFeatures)
+        {
+            return outputFeatures;
+        }
+
+        int groups = (int)fitting / WidenedFeatures;
+        return groups == 0 ? 0 : (int)Tiles(outputFeatures, (int)Tiles(outputFeatures, groups * WidenedFeatures) * WidenedFeatures) * WidenedFeatures;
+    }
+
     /// <summary>
-    /// Queues <c>output = activation((input * quantized^T) * steps + bias)</c>: int8 weights under 16-bit activations, summed in f32. Up to <see cref="FewRows"/>
+    /// Queues <c>output = activation((input * quantized^T) * steps + bias)</c>: int8 weights under 16-bit activations, summed in f32. Below <see cref="WidenedRows"/>
     /// rows, and without room for widened weights, a row has the same bits whatever the number of rows.
     /// </summary>
     /// <param name="stream">Where.</param>
     /// <param name="input">f16 [rows, K], stride a multiple of 8.</param>
     /// <param name="rows">M, at least 1.</param>
-    /// <param name="weights">[N, K], K a multiple of 8; original weights beside them are not read.</param>
+    /// <param name="weights">[N, K], K a multiple of 8; original weights beside them are not read. They are read while the kernel ahead still runs: it must not be one that makes them.</param>
     /// <param name="output">[rows, N] in f16 or f32.</param>
     /// <param name="bias">f32 [N], or 0.</param>
     /// <param name="activation">Applied before rounding.</param>
@@ -164,23 +177,14 @@ internal sealed unsafe partial class CudaDecoderKernels
             return;
         }
 
-        int features = (int)Math.Min(n, room.Bytes / (weights.KPadded * sizeof(ushort)));
-        if (features < n)
-        {
-            int fitting = features / WidenedFeatures * WidenedFeatures;
-            Require(fitting > 0, $"{room.Bytes} bytes are no room for {n} output features of {k} inputs: {WidenedBytes(n, k)} are needed.");
-
-            // Parts alike, so that none is so small that multiprocessors are idle.
-            int parts = (int)Tiles(n, fitting);
-            features = (int)Tiles(n, parts * WidenedFeatures) * WidenedFeatures;
-        }
-
+        int features = WidenedPart(n, k, room.Bytes);
+        Require(features > 0, $"{room.Bytes} bytes are no room for {n} output features of {k} inputs: {WidenedBytes(n, k)} are needed.");
         for (int first = 0; first < n; first += features)
         {
             int count = Math.Min(features, n - first);
             long values = (long)count * weights.KPadded;
             WidenArguments widened = new() { Values = weights.Quantized.Address + (ulong)((long)first * weights.KPadded), Output = room.Address, Pieces = checked((uint)(values / 16)) };
-            Launch(stream, DecoderKernelNames.WidenWeights(Capability), widened, Tiles(widened.Pieces, WidenThreads * WidenedPieces), WidenThreads);
+            Launch(stream, DecoderKernelNames.WidenWeights(Capability), widened, Tiles(widened.Pieces, WidenTile.Threads * WidenTile.PiecesPerThread), WidenTile.Threads);
             CudaMatrix part = output.From(first);
             arguments.Weights = room.Address;
             arguments.WeightSteps = weights.ColumnSteps + (ulong)(first * sizeof(float));
