@@ -67,9 +67,7 @@ internal static class MmaPrefillKernel
         ld.global.u32 {register}, [pointer];
         """);
 
-    /// <summary>
-    /// A page of keys and values on its way to shared memory. Positions that the tile does not see become zeros: what lies there in the cache may be NaN.
-    /// </summary>
+    /// <summary>A page of keys and values on its way to shared memory. Positions that the tile does not see become zeros: what lies there in the cache may be NaN.</summary>
     private static void Copy(PtxWriter ptx, MmaPrefillPlan shape)
     {
         ptx.Add($"""
@@ -83,8 +81,8 @@ internal static class MmaPrefillKernel
             setp.lt.u32 present, scratch, limit;
             selp.b32 copyBytes, 16, 0, present;
             mad.lo.u32 scratch, stage, {2 * shape.TileBytes}, copyAddress;
+            add.u64 pageBase, pageBase, copiedPages;
             """);
-        ptx.Add("add.u64 pageBase, pageBase, copiedPages;");
         for (int i = 0; i < shape.HeadSize / 16; i++)
         {
             ptx.Add($"cp.async.cg.shared.global [scratch+{i * 32}], [pageBase+{i * 32}], 16, copyBytes;");

@@ -100,7 +100,7 @@ internal static class PrefillAttention
         mov.f32 total1, 0f00000000;
         """);
 
-    /// <summary>mma's A fragments of the warp's queries; zeros beyond the tile.</summary>
+    /// <summary>A fragments of the warp's queries, zeros beyond the tile; and no results yet.</summary>
     public static void LoadQueries(PtxWriter ptx, int headSize)
     {
         foreach ((string row, string present, int first) in new[] { ("row0", "present0", 0), ("row1", "present1", 1) })
@@ -125,12 +125,9 @@ internal static class PrefillAttention
             }
         }
 
-        for (int n = 0; n < headSize / 8; n++)
+        foreach (string result in Results(headSize))
         {
-            foreach (string o in Names($"o{n}_", 4))
-            {
-                ptx.Add($"mov.f32 {o}, 0f00000000;");
-            }
+            ptx.Add($"mov.f32 {result}, 0f00000000;");
         }
     }
 

@@ -144,13 +144,14 @@ internal static class WgmmaPrefillKernel
             @again bra DONE;
             """);
         Wait(ptx, "valuesBarrier", "0");
-        ptx.Add("""
+        ptx.Add($"""
             shl.b32 at, zero, 7;
             mad.lo.u32 at, lane, 16, at;
             mov.u32 zero, 0;
             CLEAR:
+            setp.lt.u32 again, at, {BoxBytes};
+            add.u32 scratch, stageAt, at;
             """);
-        ptx.Add($"setp.lt.u32 again, at, {BoxBytes};").Add("add.u32 scratch, stageAt, at;");
         for (int box = 0; box < shape.Boxes; box++)
         {
             ptx.Add($$"""@again st.shared.v4.b32 [scratch+{{shape.TileBytes + (box * BoxBytes)}}], {zero, zero, zero, zero};""");

@@ -118,14 +118,16 @@ internal sealed unsafe partial class CudaDecoderKernels
     public static long WidenedBytes(int outputFeatures, int inputFeatures)
     {
         const long Most = 256L << 20;
-        long rowBytes = Tiles(inputFeatures, CudaInt8Weights.KBlock) * CudaInt8Weights.KBlock * sizeof(ushort);
+        long rowBytes = WidenedRowBytes(inputFeatures);
         return rowBytes * Math.Min(outputFeatures, Math.Max(WidenedFeatures, Most / rowBytes / WidenedFeatures * WidenedFeatures));
     }
+
+    private static long WidenedRowBytes(int inputFeatures) => Tiles(inputFeatures, CudaInt8Weights.KBlock) * CudaInt8Weights.KBlock * sizeof(ushort);
 
     /// <summary>The output features that are widened at a time: parts alike, so that none is so small that multiprocessors are idle; 0 where there is no room for any.</summary>
     public static int WidenedPart(int outputFeatures, int inputFeatures, long roomBytes)
     {
-        long fitting = roomBytes / (Tiles(inputFeatures, CudaInt8Weights.KBlock) * CudaInt8Weights.KBlock * sizeof(ushort));
+        long fitting = roomBytes / WidenedRowBytes(inputFeatures);
         if (fitting >= outputFeatures)
         {
             return outputFeatures;
