@@ -9,7 +9,7 @@ using KernelGen.Kernels.Specs;
 // host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // lost                       what becomes of a lost device alone; suite and prove end with it
-// sanitize                   every kernel briefly, for compute-sanitizer
+// sanitize [PART]            every kernel briefly, for compute-sanitizer, or those of "layers SET", "rows SET" or "decoder STEP"
 // bench-decoder [NAME]       microseconds of every decoder kernel in the shape of OPT-6.7B, or of those whose name holds NAME
 // bench-layer                microseconds of a layer of that shape for one row, and how its parts add up
 // bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
@@ -82,9 +82,9 @@ List<string> failures = [];
 if (args is not ["lost"])
 {
     using CudaSuite suite = new(device, Console.Error, failures);
-    if (args is ["sanitize"])
+    if (args is ["sanitize", ..])
     {
-        suite.RunBriefly();
+        suite.RunBriefly(args.Length > 1 ? args[1] : "");
         return 0;
     }
 

@@ -32,51 +32,49 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
     private static readonly string[] Kinds = ["no outliers", "one outlier", "some outliers", "full range", "all outliers", "at the threshold", "zeros", "tiny", "not a number", "infinite"];
 
     /// <summary>Runs everything.</summary>
+    /// <param name="set">Whose kernels.</param>
     /// <param name="briefly">Small shapes alone, for a checking tool.</param>
-    public void Run(bool briefly = false)
+    public void Run(Int8KernelSet set, bool briefly = false)
     {
         using CudaDecoderKernels decoder = new(context, Specs.Decoder.DecoderKernels);
-        foreach (Int8KernelSet set in CudaSpecs.All)
+        using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
+        using CudaMatMulWorkspace workspace = new(context, stream);
+        bool has = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.RowGemm), norms = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.NormedRowGemm);
+        bool standsAlone = set.Spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
+        bool expected = standsAlone && context.Device.ComputeCapability == 90;
+        if (has != expected || norms != expected)
         {
-            using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
-            using CudaMatMulWorkspace workspace = new(context, stream);
-            bool has = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.RowGemm), norms = matMul.Usable.Any(static kernel => kernel.Role == CudaKernelRole.NormedRowGemm);
-            bool standsAlone = set.Spec is { Activations: ActivationQuantization.Symmetric, Granularity: not QuantizationGranularity.Tensor, Outliers: not OutlierPolicy.Fixed };
-            bool expected = standsAlone && context.Device.ComputeCapability == 90;
-            if (has != expected || norms != expected)
-            {
-                failures.Add($"{set.Name}: kernels for a single row {has}, behind a norm {norms}, expected {expected}");
-            }
+            failures.Add($"{set.Name}: kernels for a single row {has}, behind a norm {norms}, expected {expected}");
+        }
 
-            if (!has)
-            {
-                continue;
-            }
+        if (!has)
+        {
+            return;
+        }
 
-            foreach ((int n, int k, ElementFormat format) in Shapes.Where(shape => !briefly || (shape.N * (long)shape.K) < 2_000_000))
+        foreach ((int n, int k, ElementFormat format) in Shapes.Where(shape => !briefly || (shape.N * (long)shape.K) < 2_000_000))
+        {
+            int before = failures.Count;
+            Quantized(set, matMul, workspace, n, k, format);
+            log.WriteLine($"{set.Name}, a row [{k}] x [{n},{k}] {format}: {failures.Count - before} failures");
+        }
+
+        if (set.Spec.Outliers != OutlierPolicy.None)
+        {
+            foreach (ElementFormat originals in Enum.GetValues<ElementFormat>())
             {
                 int before = failures.Count;
-                Quantized(set, matMul, workspace, n, k, format);
-                log.WriteLine($"{set.Name}, a row [{k}] x [{n},{k}] {format}: {failures.Count - before} failures");
+                Quantized(set, matMul, workspace, 130, 200, ElementFormat.Float16, originals);
+                Quantized(set, matMul, workspace, 700, 2104, ElementFormat.BFloat16, originals);
+                log.WriteLine($"{set.Name}, a row with {originals} originals: {failures.Count - before} failures");
             }
+        }
 
-            if (set.Spec.Outliers != OutlierPolicy.None)
-            {
-                foreach (ElementFormat originals in Enum.GetValues<ElementFormat>())
-                {
-                    int before = failures.Count;
-                    Quantized(set, matMul, workspace, 130, 200, ElementFormat.Float16, originals);
-                    Quantized(set, matMul, workspace, 700, 2104, ElementFormat.BFloat16, originals);
-                    log.WriteLine($"{set.Name}, a row with {originals} originals: {failures.Count - before} failures");
-                }
-            }
-
-            foreach ((int n, int k) in briefly ? [(200, 136), (700, 2104)] : new[] { (200, 8), (136, 136), (72, 264), (700, 2104), (4096, 2048), (12288, 4096), (20000, 512) })
-            {
-                int before = failures.Count;
-                Normalized(set, matMul, workspace, decoder, n, k);
-                log.WriteLine($"{set.Name}, a norm's row [{k}] x [{n},{k}]: {failures.Count - before} failures");
-            }
+        foreach ((int n, int k) in briefly ? [(200, 136), (700, 2104)] : new[] { (200, 8), (136, 136), (72, 264), (700, 2104), (4096, 2048), (12288, 4096), (20000, 512) })
+        {
+            int before = failures.Count;
+            Normalized(set, matMul, workspace, decoder, n, k);
+            log.WriteLine($"{set.Name}, a norm's row [{k}] x [{n},{k}]: {failures.Count - before} failures");
         }
     }
 

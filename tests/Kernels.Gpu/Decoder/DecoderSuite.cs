@@ -12,49 +12,50 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
     private CudaDecoderKernels kernels = null!;
     private string filter = "";
 
-    /// <summary>Everything, with the kernels of every generation that the device can run.</summary>
+    /// <summary>The generations of kernels that a device can run.</summary>
+    public static IEnumerable<int> CapabilitiesFor(CudaDevice device) => new[] { 80, 90 }.Where(capability => capability <= device.ComputeCapability);
+
+    /// <summary>Everything, with the kernels of one generation.</summary>
+    /// <param name="capability">Which generation.</param>
     /// <param name="briefly">Small cases alone, for a checking tool.</param>
     /// <param name="filter">What the names of the steps to run hold.</param>
-    public void Run(bool briefly = false, string filter = "")
+    public void Run(int capability, bool briefly = false, string filter = "")
     {
         this.filter = filter;
-        foreach (int capability in new[] { 80, 90 }.Where(capability => capability <= context.Device.ComputeCapability))
+        using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, capability);
+        kernels = set;
+        Step("embedding", Embeddings);
+        Step("norms", () => Norms(briefly));
+        Step("gates", Gates);
+        Step("rotary positions and cache", RotaryAndCache);
+        Step("decode attention", () => DecodeAttention(briefly));
+        Step("int8 cache", () => Int8Cache(briefly));
+        Step("prefill attention", () => PrefillAttention(briefly));
+        Step("16-bit multiplication", () => FloatGemms(briefly));
+        Step("int8 weights under 16-bit activations", () => Int8WeightGemms(briefly));
+        Step("argmax", ArgMaxes);
+        Step("sampling", () => Samples(briefly));
+        if (capability >= 90)
         {
-            using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, capability);
+            // What devices of other capabilities multiply many rows by.
+            using CudaDecoderKernels others = new(context, Decoder.DecoderKernels, capability) { UsesWgmma = false };
+            kernels = others;
+            Step("16-bit multiplication without wgmma", () => FloatGemms(briefly));
+            Step("int8 weights without wgmma", () => Int8WeightGemms(briefly));
+            Step("prefill attention without wgmma", () => PrefillAttention(briefly));
             kernels = set;
-            Step("embedding", Embeddings);
-            Step("norms", () => Norms(briefly));
-            Step("gates", Gates);
-            Step("rotary positions and cache", RotaryAndCache);
-            Step("decode attention", () => DecodeAttention(briefly));
-            Step("int8 cache", () => Int8Cache(briefly));
-            Step("prefill attention", () => PrefillAttention(briefly));
-            Step("16-bit multiplication", () => FloatGemms(briefly));
-            Step("int8 weights under 16-bit activations", () => Int8WeightGemms(briefly));
-            Step("argmax", ArgMaxes);
-            Step("sampling", () => Samples(briefly));
-            if (capability >= 90)
-            {
-                // What devices of other capabilities multiply many rows by.
-                using CudaDecoderKernels others = new(context, Decoder.DecoderKernels, capability) { UsesWgmma = false };
-                kernels = others;
-                Step("16-bit multiplication without wgmma", () => FloatGemms(briefly));
-                Step("int8 weights without wgmma", () => Int8WeightGemms(briefly));
-                Step("prefill attention without wgmma", () => PrefillAttention(briefly));
-                kernels = set;
-            }
+        }
 
-            if (!briefly)
-            {
-                Step("a step in a graph", ReplayedSteps);
-                Step("registers", () => Expect(set.LoadAll().All(kernel => kernel.Resources().LocalBytes == 0), "a kernel keeps values in local memory"));
-            }
+        if (!briefly)
+        {
+            Step("a step in a graph", ReplayedSteps);
+            Step("registers", () => Expect(set.LoadAll().All(kernel => kernel.Resources().LocalBytes == 0), "a kernel keeps values in local memory"));
         }
     }
 
     private void Step(string name, Action test)
     {
-        if (!name.Contains(filter, StringComparison.Ordinal))
+        if (!$"decoder {name}".Contains(filter, StringComparison.Ordinal))
         {
             return;
         }
@@ -63,7 +64,7 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
         try
         {
             test();
-            context.Synchronize();
+            stream.Synchronize();
         }
         catch (Exception exception) when (exception is CudaException or ArgumentException or InvalidOperationException)
         {
