@@ -29,65 +29,32 @@ internal sealed class CudaSuite : IDisposable
     private delegate void Part(CudaStream stream, List<string> failures);
 
     /// <summary>Runs everything.</summary>
-    public void Run()
+    /// <param name="filter">Parts whose names hold it run: "layers SET", "rows SET", "decoder STEP", "failures", "host".</param>
+    public void Run(string filter)
     {
-        List<Part> parts = [];
-        foreach (int capability in DecoderSuite.CapabilitiesFor(context.Device))
-        {
-            parts.Add((stream, failures) => new DecoderSuite(context, stream, log, failures).Run(capability));
-        }
-
-        foreach (Int8KernelSet set in CudaSpecs.All)
-        {
-            parts.Add((stream, failures) => new LayerChecks(context, stream, log, failures).Run(set));
-            parts.Add((stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set));
-        }
-
-        RunSideBySide(parts);
+        RunSideBySide([.. Parts(filter, briefly: false)]);
 
         // These watch the device's memory, or queue from many threads themselves.
-        FailuresLeakNothing();
-        RunHostMemory();
-    }
-
-    /// <summary>The multiplication of single rows alone.</summary>
-    public void RunSingleRows() => RunSideBySide([.. CudaSpecs.All.Select(Part (set) => (stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set))]);
-
-    /// <summary>The multiplication of host memory alone.</summary>
-    public void RunHostMemory() => new HostMatMulChecks(context, stream, log, Failures).Run();
-
-    /// <summary>The decoder's kernels alone: those steps whose names hold a text.</summary>
-    public void RunDecoder(string filter)
-    {
-        foreach (int capability in DecoderSuite.CapabilitiesFor(context.Device))
+        if (IsWanted("failures", filter))
         {
-            new DecoderSuite(context, stream, log, Failures).Run(capability, filter: filter);
+            FailuresLeakNothing();
+        }
+
+        if (IsWanted("host", filter))
+        {
+            new HostMatMulChecks(context, stream, log, Failures).Run();
         }
     }
 
     /// <summary>
     /// Every kernel once on shapes with tails, one part after the other: what a checking tool that slows the device down hundredfold can get through.
     /// </summary>
-    /// <param name="filter">Parts whose names hold it run: a set's, with "layers" or "rows" before it, or "decoder" and a step's.</param>
+    /// <param name="filter">As for <see cref="Run"/>.</param>
     public void RunBriefly(string filter)
     {
-        bool Wanted(string name) => name.Contains(filter, StringComparison.Ordinal);
-        foreach (Int8KernelSet set in CudaSpecs.All)
+        foreach (Part part in Parts(filter, briefly: true))
         {
-            if (Wanted($"layers {set.Name}"))
-            {
-                new LayerChecks(context, stream, log, Failures).RunBriefly(set);
-            }
-
-            if (Wanted($"rows {set.Name}"))
-            {
-                new SingleRowChecks(context, stream, log, Failures).Run(set, briefly: true);
-            }
-        }
-
-        foreach (int capability in DecoderSuite.CapabilitiesFor(context.Device))
-        {
-            new DecoderSuite(context, stream, log, Failures).Run(capability, briefly: true, filter);
+            part(stream, Failures);
         }
     }
 
@@ -97,10 +64,33 @@ internal sealed class CudaSuite : IDisposable
         context.Dispose();
     }
 
-    private void RunSideBySide(List<Part> parts)
+    private static bool IsWanted(string name, string filter) => name.Contains(filter, StringComparison.Ordinal);
+
+    private IEnumerable<Part> Parts(string filter, bool briefly)
+    {
+        foreach (int capability in DecoderSuite.CapabilitiesFor(context.Device))
+        {
+            yield return (stream, failures) => new DecoderSuite(context, stream, log, failures).Run(capability, briefly, filter);
+        }
+
+        foreach (Int8KernelSet set in CudaSpecs.All)
+        {
+            if (IsWanted($"layers {set.Name}", filter))
+            {
+                yield return (stream, failures) => new LayerChecks(context, stream, log, failures).Run(set, briefly);
+            }
+
+            if (IsWanted($"rows {set.Name}", filter))
+            {
+                yield return (stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set, briefly);
+            }
+        }
+    }
+
+    private void RunSideBySide(Part[] parts)
     {
         List<string>[] failures = [.. parts.Select(static _ => new List<string>())];
-        Parallel.For(0, parts.Count, i =>
+        Parallel.For(0, parts.Length, i =>
         {
             using CudaStream own = new(context);
             parts[i](own, failures[i]);

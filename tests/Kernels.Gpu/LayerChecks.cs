@@ -44,8 +44,16 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
     ];
 
     /// <summary>Runs everything.</summary>
-    public void Run(Int8KernelSet set)
+    /// <param name="set">Whose kernels.</param>
+    /// <param name="briefly">Every kernel once on shapes with tails alone, for a checking tool.</param>
+    public void Run(Int8KernelSet set, bool briefly)
     {
+        if (briefly)
+        {
+            RunBriefly(set);
+            return;
+        }
+
         using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
         using CudaMatMulWorkspace workspace = new(context, stream);
         foreach ((int m, int n, int k, ElementFormat input, ElementFormat output) in Shapes.Concat(LargeShapes))
@@ -78,8 +86,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
         }
     }
 
-    /// <summary>Every kernel once on shapes with tails, for a checking tool.</summary>
-    public void RunBriefly(Int8KernelSet set)
+    private void RunBriefly(Int8KernelSet set)
     {
         using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
         using CudaMatMulWorkspace workspace = new(context, stream);

@@ -3,13 +3,11 @@ using KernelGen.Backends.Cuda;
 using KernelGen.Kernels.Gpu;
 using KernelGen.Kernels.Specs;
 
-// suite                      run the kernel suite on the first device
-// decoder [NAME]             the decoder's kernels alone, or those parts whose name holds NAME
-// rows                       the multiplication of single rows alone
-// host                       the multiplication of host memory alone: types, strides, many at once, cancellation, disposal
+// suite [PART]               run the kernel suite on the first device, or those parts of it whose names hold PART: "layers SET" several rows by a kernel set,
+//                            "rows SET" single rows, "decoder STEP", "failures" what is refused, "host" the multiplication of host memory
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // lost                       what becomes of a lost device alone; suite and prove end with it
-// sanitize [PART]            every kernel briefly, for compute-sanitizer, or those of "layers SET", "rows SET" or "decoder STEP"
+// sanitize [PART]            every kernel briefly, for compute-sanitizer
 // bench-decoder [NAME]       microseconds of every decoder kernel in the shape of OPT-6.7B, or of those whose name holds NAME
 // bench-layer                microseconds of a layer of that shape for one row, and how its parts add up
 // bench OP SHAPES [POLICY] [OUTLIERS] [all]   JSON lines; OP quantize, int8-gemm or llm-int8, SHAPES MxKxN,..., POLICY Columns,
@@ -78,6 +76,12 @@ if (args is ["bench-layer"])
     return 0;
 }
 
+if (args is not ([] or ["suite"] or ["suite", _] or ["sanitize"] or ["sanitize", _] or ["prove", _] or ["lost"]))
+{
+    Console.Error.WriteLine($"'{string.Join(' ', args)}' is no command; the top of tests/Kernels.Gpu/Program.cs lists them.");
+    return 2;
+}
+
 List<string> failures = [];
 if (args is not ["lost"])
 {
@@ -88,22 +92,7 @@ if (args is not ["lost"])
         return 0;
     }
 
-    if (args is ["decoder", ..])
-    {
-        suite.RunDecoder(args.Length > 1 ? args[1] : "");
-    }
-    else if (args is ["rows"])
-    {
-        suite.RunSingleRows();
-    }
-    else if (args is ["host"])
-    {
-        suite.RunHostMemory();
-    }
-    else
-    {
-        suite.Run();
-    }
+    suite.Run(args is ["suite", string part] ? part : "");
 }
 
 if (args is [] or ["suite"] or ["prove", ..] or ["lost"])

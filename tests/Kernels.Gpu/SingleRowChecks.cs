@@ -31,11 +31,15 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
 
     private static readonly string[] Kinds = ["no outliers", "one outlier", "some outliers", "full range", "all outliers", "at the threshold", "zeros", "tiny", "not a number", "infinite"];
 
+    /// <summary>How many of the kinds are tried.</summary>
+    private int kinds = Kinds.Length;
+
     /// <summary>Runs everything.</summary>
     /// <param name="set">Whose kernels.</param>
-    /// <param name="briefly">Small shapes alone, for a checking tool.</param>
-    public void Run(Int8KernelSet set, bool briefly = false)
+    /// <param name="briefly">Small shapes and the first kinds alone, for a checking tool: every block does all of a row.</param>
+    public void Run(Int8KernelSet set, bool briefly)
     {
+        kinds = briefly ? 3 : Kinds.Length;
         using CudaDecoderKernels decoder = new(context, Specs.Decoder.DecoderKernels);
         using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
         using CudaMatMulWorkspace workspace = new(context, stream);
@@ -82,9 +86,9 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
     {
         // Rows of odd lengths have no such kernel, nor those that do not start at 16 bytes.
         bool together = k % 8 == 0;
-        for (int first = 0; first < Kinds.Length; first += together ? Kinds.Length : 1)
+        for (int first = 0; first < kinds; first += together ? kinds : 1)
         {
-            int rows = together ? Kinds.Length : 1;
+            int rows = together ? kinds : 1;
             using CudaCase data = new(context, stream, set, rows, n, k, format, seed: n + k, [.. Enumerable.Range(first, rows).SelectMany(kind => Row(kind, k, set.Spec.OutlierThreshold))]);
             if (originals is { } type)
             {
@@ -119,7 +123,7 @@ internal sealed class SingleRowChecks(CudaContext context, CudaStream stream, Te
         using CudaCase layer = new(context, stream, set, 1, n, k, ElementFormat.Float16, seed: k);
         foreach (CudaNorm norm in new[] { CudaNorm.Layer, CudaNorm.RootMeanSquare })
         {
-            for (int kind = 0; kind < Kinds.Length; kind++)
+            for (int kind = 0; kind < kinds; kind++)
             {
                 int adds = kind % 3;
                 bool hasWeight = kind != 1, hasBias = kind != 0;

@@ -18,7 +18,7 @@ public sealed partial class CudaKernelTests
         using StringWriter log = new();
         List<string> failures = [];
         using CudaSuite suite = new(CudaDevice.All[0], log, failures);
-        suite.Run();
+        suite.Run("");
         Assert.True(failures.Count == 0, string.Join(Environment.NewLine, failures.Take(20)) + Environment.NewLine + log);
     }
 

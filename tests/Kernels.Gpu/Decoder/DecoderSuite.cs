@@ -19,7 +19,7 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
     /// <param name="capability">Which generation.</param>
     /// <param name="briefly">Small cases alone, for a checking tool.</param>
     /// <param name="filter">What the names of the steps to run hold.</param>
-    public void Run(int capability, bool briefly = false, string filter = "")
+    public void Run(int capability, bool briefly, string filter)
     {
         this.filter = filter;
         using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, capability);

@@ -23,15 +23,16 @@ internal static class RegisterQuantizeKernel
     {
         PtxWriter ptx = new();
         ptx.Add($$"""
-            .version 8.0
+            .version 8.1
             .target sm_90
             .address_size 64
+            {{(Marks(plan) ? ".extern .shared .align 16 .b8 masks[];" : "")}}
             .visible .entry {{plan.Name}}(.param .align 8 .b8 args[{{Marshal.SizeOf<QuantizeArguments>().ToString(CultureInfo.InvariantCulture)}}])
             .maxntid 1024, 1, 1
             {
             .shared .align 8 .b64 warpLargest[32];
-            {{(Marks(plan) ? $".shared .align 4 .b32 blockMask[{plan.LongestRow / 32}];" : "")}}
-            {{(plan.DetectsAndQuantizes ? $".shared .align 4 .b32 callMask[{plan.LongestRow / 32}];\n.reg .b32 peer, peers, peerAddress;" : "")}}
+            {{(Marks(plan) ? ".reg .b32 blockMask;" : "")}}
+            {{(plan.DetectsAndQuantizes ? ".shared .align 8 .b64 marksBarrier;\n.reg .b32 callMask, marksAt, peer, peers, peerAddress, peerBarrier;" : "")}}
             .reg .b32 thread, threads, blockThread, team, teamBarrier, teams, firstWarp, maskWords, row, rows, groups, group, element, lane, warp, warps, k, kPadded, stride, scratch, thresholds, largest, kept, largestPair, keptPair, infinity;
             .reg .b32 magnitude, keeps, bits, address32, packedLow, packedHigh, rowThreads, zeroPoint;
             .reg .b64 input, quantized, rowSteps, rowZeros, absmaxAt, mask, pointer, offset;
@@ -91,12 +92,31 @@ internal static class RegisterQuantizeKernel
             """);
         if (Marks(plan))
         {
+            // As long as the row: what the kernel takes of shared memory, the blocks of a multiplication beside it cannot have.
+            ptx.Add("mov.u32 blockMask, masks;");
+            if (plan.DetectsAndQuantizes)
+            {
+                ptx.Add("shr.u32 callMask, kPadded, 3;").Add("add.u32 callMask, callMask, blockMask;");
+            }
+
             ForMaskWords(ptx, "ZERO_MASK", "blockMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
             if (plan.DetectsAndQuantizes)
             {
-                // A peer may write to this block's copy once it is known to run and to have cleared it.
+                // A peer may write to this block's copy once it is known to run, to have cleared it, and to count what comes: every block's mask, all of it.
                 ForMaskWords(ptx, "ZERO_CALL_MASK", "callMask", () => ptx.Add("st.shared.b32 [address32], 0;"));
-                ptx.Add("barrier.cluster.arrive.release;");
+                ptx.Add("""
+                    mov.u32 marksAt, marksBarrier;
+                    mov.u32 peers, %cluster_nctarank;
+                    setp.ne.u32 isZero, blockThread, 0;
+                    @isZero bra COUNTS;
+                    shr.u32 scratch, kPadded, 3;
+                    mul.lo.u32 scratch, scratch, peers;
+                    mbarrier.init.shared::cta.b64 [marksAt], 1;
+                    fence.mbarrier_init.release.cluster;
+                    mbarrier.arrive.expect_tx.shared::cta.b64 _, [marksAt], scratch;
+                    COUNTS:
+                    barrier.cluster.arrive.release;
+                    """);
             }
 
             ptx.Add("bar.sync 0;");
@@ -404,8 +424,9 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// What the blocks of the cluster have marked to all of them, by way of each other's shared memory. All threads meet here; those without a row are done. The call's
-    /// mask, for the multiplication, is written behind that: the blocks' barrier waits for all that a block has under way, in global memory too.
+    /// What the block has marked, to the call's mask, for the multiplication, and to all blocks of the cluster, by way of their shared memory. It counts itself as it
+    /// arrives, so words without a mark come too: a barrier of the cluster would wait for all that a block has under way, in global memory as well. All threads
+    /// meet here; those without a row are done.
     /// </summary>
     private static void ShareMarks(PtxWriter ptx)
     {
@@ -413,26 +434,21 @@ internal static class RegisterQuantizeKernel
             ROW_MARKED:
             bar.sync 0;
             barrier.cluster.wait.acquire;
-            mov.u32 peers, %cluster_nctarank;
             """);
         ForMaskWords(ptx, "TELL_PEERS", "blockMask", () => ptx.Add("""
             ld.shared.b32 bits, [address32];
-            setp.eq.u32 isZero, bits, 0;
             mov.u32 peer, 0;
-            @isZero mov.u32 peer, peers;
-            mov.u32 address32, callMask;
-            mad.lo.u32 address32, group, 4, address32;
+            mad.lo.u32 address32, group, 4, callMask;
             NEXT_PEER:
-            setp.ge.u32 present, peer, peers;
-            @present bra PEERS_TOLD;
             mapa.shared::cluster.u32 peerAddress, address32, peer;
-            red.relaxed.cluster.shared::cluster.or.b32 [peerAddress], bits;
+            mapa.shared::cluster.u32 peerBarrier, marksAt, peer;
+            red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.or.b32 [peerAddress], bits, [peerBarrier];
             add.u32 peer, peer, 1;
-            bra NEXT_PEER;
-            PEERS_TOLD:
+            setp.lt.u32 present, peer, peers;
+            @present bra NEXT_PEER;
             """));
+        FlushMask(ptx, "blockMask");
         ptx.Add("""
-            barrier.cluster.arrive.release;
             setp.ge.u32 present, row, rows;
             @present bra ROW_QUANTIZED;
             """);
@@ -455,16 +471,11 @@ internal static class RegisterQuantizeKernel
         ptx.Add("@isSettled bra ROW_DONE;");
         if (plan.DetectsAndQuantizes)
         {
+            // Also a block without rows: as long as it is told of marks, it has to be there.
             ptx.Add("""
                 ROW_QUANTIZED:
-                barrier.cluster.wait.acquire;
-                mov.u32 peer, %cluster_ctarank;
-                setp.ne.u32 present, peer, 0;
-                @present bra CALL_MARKED;
-                """);
-            FlushMask(ptx, "callMask");
-            ptx.Add("""
-                CALL_MARKED:
+                mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 present, [marksAt], 0;
+                @!present bra ROW_QUANTIZED;
                 setp.ge.u32 present, row, rows;
                 @present bra ROW_DONE;
                 """);

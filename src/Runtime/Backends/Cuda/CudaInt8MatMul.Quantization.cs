@@ -8,8 +8,8 @@ internal sealed unsafe partial class CudaInt8MatMul
     /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
     private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
 
-    /// <summary>Rows that a block holds in registers, and groups that a thread takes of a row where there are few.</summary>
-    private const int MostBlockRows = 8, FewRowsGroups = 2;
+    /// <summary>Rows that a block holds in registers, and where there are few, groups that a thread takes of a row, and a block's warps.</summary>
+    private const int MostBlockRows = 8, FewRowsGroups = 2, FewRowsWarps = 8;
 
     /// <summary>Rows that a cluster marks and quantizes, which it doesn't list.</summary>
     public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
@@ -164,7 +164,7 @@ internal sealed unsafe partial class CudaInt8MatMul
         (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), 0, parameters, early);
+        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), (int)arguments.KPadded / 8, parameters, early);
     }
 
     /// <summary>
@@ -175,7 +175,7 @@ internal sealed unsafe partial class CudaInt8MatMul
     {
         const int FewRows = 64;
         int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        (int perThread, int blockWarps) = rows <= FewRows ? (FewRowsGroups, 8) : (variant.BlockN / QuantizeGroup / MaxQuantizeThreads, 16);
+        (int perThread, int blockWarps) = rows <= FewRows ? (FewRowsGroups, FewRowsWarps) : (variant.BlockN / QuantizeGroup / MaxQuantizeThreads, 16);
         int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
         return (warps, Math.Clamp(blockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
     }
@@ -189,16 +189,18 @@ internal sealed unsafe partial class CudaInt8MatMul
             return false;
         }
 
-        int blocks = Math.Min((int)BitOperations.RoundUpToPowerOf2((uint)rows), StreamTile.MostClusterBlocks), rowsPerBlock = (rows + blocks - 1) / blocks;
-        int warps = Math.Min((((groups + FewRowsGroups - 1) / FewRowsGroups) + 31) / 32, MaxWarps / rowsPerBlock), held = variant.BlockN / MaxQuantizeThreads * 32 * warps / QuantizeGroup;
-        if (held < groups)
+        int threadGroups = variant.BlockN / QuantizeGroup / MaxQuantizeThreads, warps = (((groups + threadGroups - 1) / threadGroups) + 31) / 32;
+        int blocks = (int)BitOperations.RoundUpToPowerOf2((uint)((rows * warps) + FewRowsWarps - 1) / FewRowsWarps);
+        blocks = Math.Clamp(blocks, (rows + MostBlockRows - 1) / MostBlockRows, StreamTile.MostClusterBlocks);
+        int rowsPerBlock = (rows + blocks - 1) / blocks;
+        if (warps * rowsPerBlock > MaxWarps)
         {
             return false;
         }
 
         arguments.WarpsPerRow = (uint)warps;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)blocks, (uint)(32 * warps * rowsPerBlock), 0, parameters, early: true, cluster: (uint)blocks);
+        Kernel(variant).Launch(stream, (uint)blocks, (uint)(32 * warps * rowsPerBlock), (int)arguments.KPadded / 4, parameters, early: true, cluster: (uint)blocks);
         return true;
     }
 
