@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using KernelGen.Backends.Cuda;
 
 namespace KernelGen.Kernels.Gpu;
@@ -11,6 +12,7 @@ internal sealed class CudaSuite : IDisposable
     private readonly CudaContext context;
     private readonly CudaStream stream;
     private readonly TextWriter log;
+    private readonly CudaInt8MatMul[] sets;
 
     /// <param name="device">The device.</param>
     /// <param name="log">Told how far it is.</param>
@@ -21,6 +23,7 @@ internal sealed class CudaSuite : IDisposable
         context = new CudaContext(device);
         stream = new CudaStream(context);
         this.log = TextWriter.Synchronized(log);
+        sets = [.. CudaSpecs.All.Select(set => new CudaInt8MatMul(context, set.Spec, set.CudaVariants))];
     }
 
     private List<string> Failures { get; }
@@ -32,7 +35,13 @@ internal sealed class CudaSuite : IDisposable
     /// <param name="filter">Parts whose names hold it run: "layers SET", "rows SET", "decoder STEP", "failures", "host".</param>
     public void Run(string filter)
     {
-        RunSideBySide([.. Parts(filter, briefly: false)]);
+        List<Part> parts = [.. Parts(filter, briefly: false)];
+        if (parts.Count == 0 && !IsWanted("failures", filter) && !IsWanted("host", filter))
+        {
+            Failures.Add($"no part's name holds '{filter}'");
+        }
+
+        RunSideBySide(parts);
 
         // These watch the device's memory, or queue from many threads themselves.
         if (IsWanted("failures", filter))
@@ -60,6 +69,7 @@ internal sealed class CudaSuite : IDisposable
 
     public void Dispose()
     {
+        Array.ForEach(sets, static matMul => matMul.Dispose());
         stream.Dispose();
         context.Dispose();
     }
@@ -68,16 +78,19 @@ internal sealed class CudaSuite : IDisposable
 
     private IEnumerable<Part> Parts(string filter, bool briefly)
     {
-        foreach (int capability in DecoderSuite.CapabilitiesFor(context.Device))
+        for (int i = 0; i < sets.Length; i++)
         {
-            yield return (stream, failures) => new DecoderSuite(context, stream, log, failures).Run(capability, briefly, filter);
-        }
-
-        foreach (Int8KernelSet set in CudaSpecs.All)
-        {
+            (Int8KernelSet set, CudaInt8MatMul matMul) = (CudaSpecs.All[i], sets[i]);
             if (IsWanted($"layers {set.Name}", filter))
             {
-                yield return (stream, failures) => new LayerChecks(context, stream, log, failures).Run(set, briefly);
+                foreach (Action<LayerChecks> check in briefly ? [static checks => checks.RunBriefly()] : LayerChecks.For(set))
+                {
+                    yield return (stream, failures) =>
+                    {
+                        using CudaMatMulWorkspace workspace = new(context, stream);
+                        check(new LayerChecks(context, stream, workspace, set, matMul, log, failures));
+                    };
+                }
             }
 
             if (IsWanted($"rows {set.Name}", filter))
@@ -85,15 +98,27 @@ internal sealed class CudaSuite : IDisposable
                 yield return (stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set, briefly);
             }
         }
+
+        foreach ((string Name, int Capability, bool UsesWgmma) step in DecoderSuite.StepsFor(context.Device, briefly).Where(step => IsWanted($"decoder {step.Name}", filter)))
+        {
+            yield return (stream, failures) => new DecoderSuite(context, stream, log, failures).Run(step, briefly);
+        }
     }
 
-    private void RunSideBySide(Part[] parts)
+    private void RunSideBySide(List<Part> parts)
     {
         List<string>[] failures = [.. parts.Select(static _ => new List<string>())];
-        Parallel.For(0, parts.Length, i =>
+        Parallel.ForEach(Partitioner.Create(Enumerable.Range(0, parts.Count), EnumerablePartitionerOptions.NoBuffering), i =>
         {
-            using CudaStream own = new(context);
-            parts[i](own, failures[i]);
+            try
+            {
+                using CudaStream own = new(context);
+                parts[i](own, failures[i]);
+            }
+            catch (CudaException exception)
+            {
+                failures[i].Add(exception.Message);
+            }
         });
         Failures.AddRange(failures.SelectMany(static part => part));
     }

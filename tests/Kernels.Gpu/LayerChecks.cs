@@ -7,7 +7,7 @@ namespace KernelGen.Kernels.Gpu;
 /// tile edge, policy, type and row kind; the curves must agree within one rounding of the output type. Whole columns of outliers that tensor cores sum may be apart
 /// by the float32 rounding of that sum.
 /// </summary>
-internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWriter log, List<string> failures)
+internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMatMulWorkspace workspace, Int8KernelSet set, CudaInt8MatMul matMul, TextWriter log, List<string> failures)
 {
     /// <summary>Tails of every tile, exact tiles, one more and one less, several tiles per block, K of one and of many blocks.</summary>
     private static readonly (int M, int N, int K, ElementFormat In, ElementFormat Out)[] Shapes =
@@ -43,53 +43,42 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
         (2, 18000, 2104, ElementFormat.Float16, ElementFormat.Float16),
     ];
 
-    /// <summary>Runs everything.</summary>
-    /// <param name="set">Whose kernels.</param>
-    /// <param name="briefly">Every kernel once on shapes with tails alone, for a checking tool.</param>
-    public void Run(Int8KernelSet set, bool briefly)
+    /// <summary>Everything, in pieces that can run side by side, the longest first.</summary>
+    public static IEnumerable<Action<LayerChecks>> For(Int8KernelSet set)
     {
-        if (briefly)
+        if (set.Spec.Outliers is OutlierPolicy.Elements or OutlierPolicy.Columns)
         {
-            RunBriefly(set);
-            return;
+            foreach ((string Name, int Columns) pattern in OutlierPatterns.All)
+            {
+                yield return checks => checks.OutliersInFewColumns(pattern);
+            }
         }
 
-        using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
-        using CudaMatMulWorkspace workspace = new(context, stream);
-        foreach ((int m, int n, int k, ElementFormat input, ElementFormat output) in Shapes.Concat(LargeShapes))
+        foreach ((int m, int n, int k, ElementFormat input, ElementFormat output) in LargeShapes.Concat(Shapes))
         {
-            using CudaCase data = new(context, stream, set, m, n, k, input, seed: m + n);
-            Compare(data, matMul, workspace, output);
-            log.WriteLine($"{set.Name} [{m},{k}] x [{n},{k}] {input} -> {output}: {failures.Count} failures so far");
+            yield return checks => checks.AgreesWithTheOracle(m, n, k, input, output);
         }
 
         foreach (ElementFormat output in Enum.GetValues<ElementFormat>())
         {
-            using CudaCase data = new(context, stream, set, 60, 200, 256, ElementFormat.Float16, seed: 9);
-            Compare(data, matMul, workspace, output);
-        }
-
-        if (set.Spec.Outliers is OutlierPolicy.Elements or OutlierPolicy.Columns)
-        {
-            OutliersInFewColumns(set, matMul, workspace);
+            yield return checks => checks.AgreesWithTheOracle(60, 200, 256, ElementFormat.Float16, output);
         }
 
         foreach ((int m, int n, int k) in new[] { (200, 384, 512), (520, 384, 2056), (20, 704, 2104), (1, 704, 2104) })
         {
-            ReplaysWithOtherOutliers(set, matMul, workspace, m, n, k);
+            yield return checks => checks.ReplaysWithOtherOutliers(m, n, k);
         }
 
-        InputComesFromTheKernelAhead(set, matMul, workspace);
+        yield return static checks => checks.InputComesFromTheKernelAhead();
         if (set.Spec.Outliers is OutlierPolicy.Elements or OutlierPolicy.None && set.Spec.Granularity == QuantizationGranularity.Vector)
         {
-            RowsAreIndependent(set, matMul, workspace);
+            yield return static checks => checks.RowsAreIndependent();
         }
     }
 
-    private void RunBriefly(Int8KernelSet set)
+    /// <summary>Every kernel once on shapes with tails, for a checking tool.</summary>
+    public void RunBriefly()
     {
-        using CudaInt8MatMul matMul = new(context, set.Spec, set.CudaVariants);
-        using CudaMatMulWorkspace workspace = new(context, stream);
         foreach (ElementFormat format in Enum.GetValues<ElementFormat>())
         {
             foreach (int rows in new[] { 5, 61, 130 })
@@ -126,51 +115,55 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
         }
     }
 
-    private void OutliersInFewColumns(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
+    private void AgreesWithTheOracle(int m, int n, int k, ElementFormat input, ElementFormat output)
+    {
+        using CudaCase data = new(context, stream, set, m, n, k, input, seed: m + n);
+        Compare(data, output);
+        log.WriteLine($"{set.Name} [{m},{k}] x [{n},{k}] {input} -> {output}: {failures.Count} failures");
+    }
+
+    private void OutliersInFewColumns((string Name, int Columns) pattern)
     {
         const int FewM = 20, M = 150, N = 264, K = 640, WideK = 2056, LargeM = 1500, LargeN = 4200;
         float threshold = set.Spec.OutlierThreshold;
-        foreach ((string Name, int Columns) pattern in OutlierPatterns.All)
+        int beforeLarge = failures.Count;
+        if (pattern.Name is "some rows" or "a row's largest value")
         {
-            int beforeLarge = failures.Count;
-            if (pattern.Name is "some rows" or "a row's largest value")
+            // Rows of several warps.
+            using CudaCase wide = new(context, stream, set, M, N, WideK, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, M, WideK, threshold, seed: 1));
+            Compare(wide, ElementFormat.Float16);
+            log.WriteLine($"{set.Name}, outliers: {pattern.Name}, long rows: {failures.Count - beforeLarge} failures");
+        }
+
+        if (pattern.Name is "six columns" or "an uneven row" or "forty columns")
+        {
+            // Several tiles a block, one kind beside the other.
+            using CudaCase large = new(context, stream, set, LargeM, LargeN, K, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, LargeM, K, threshold, seed: 1));
+            Compare(large, ElementFormat.Float16);
+            foreach (ElementFormat format in Enum.GetValues<ElementFormat>())
             {
-                // Rows of several warps.
-                using CudaCase wide = new(context, stream, set, M, N, WideK, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, M, WideK, threshold, seed: 1));
-                Compare(wide, matMul, workspace, ElementFormat.Float16);
-                log.WriteLine($"{set.Name}, outliers: {pattern.Name}, long rows: {failures.Count - beforeLarge} failures");
+                using CudaCase original = new(context, stream, set, M, N, K, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, M, K, threshold, seed: 1));
+                original.UseOriginals(format);
+                Compare(original, ElementFormat.Float32);
             }
 
-            if (pattern.Name is "six columns" or "an uneven row" or "forty columns")
-            {
-                // Several tiles a block, one kind beside the other.
-                using CudaCase large = new(context, stream, set, LargeM, LargeN, K, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, LargeM, K, threshold, seed: 1));
-                Compare(large, matMul, workspace, ElementFormat.Float16);
-                foreach (ElementFormat format in Enum.GetValues<ElementFormat>())
-                {
-                    using CudaCase original = new(context, stream, set, M, N, K, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, M, K, threshold, seed: 1));
-                    original.UseOriginals(format);
-                    Compare(original, matMul, workspace, ElementFormat.Float32);
-                }
+            log.WriteLine($"{set.Name}, outliers: {pattern.Name}, large, and with 16-bit weights: {failures.Count - beforeLarge} failures");
+        }
 
-                log.WriteLine($"{set.Name}, outliers: {pattern.Name}, large, and with 16-bit weights: {failures.Count - beforeLarge} failures");
+        foreach ((ElementFormat input, ElementFormat output) in new[] { (ElementFormat.Float16, ElementFormat.Float16), (ElementFormat.Float16, ElementFormat.Float32), (ElementFormat.BFloat16, ElementFormat.BFloat16) })
+        {
+            int before = failures.Count;
+            foreach (int rows in new[] { FewM, M })
+            {
+                using CudaCase data = new(context, stream, set, rows, N, K, input, seed: 3, OutlierPatterns.Draw(pattern, rows, K, threshold, seed: pattern.Columns));
+                Compare(data, output);
             }
 
-            foreach ((ElementFormat input, ElementFormat output) in new[] { (ElementFormat.Float16, ElementFormat.Float16), (ElementFormat.Float16, ElementFormat.Float32), (ElementFormat.BFloat16, ElementFormat.BFloat16) })
-            {
-                int before = failures.Count;
-                foreach (int rows in new[] { FewM, M })
-                {
-                    using CudaCase data = new(context, stream, set, rows, N, K, input, seed: 3, OutlierPatterns.Draw(pattern, rows, K, threshold, seed: pattern.Columns));
-                    Compare(data, matMul, workspace, output);
-                }
-
-                log.WriteLine($"{set.Name}, outliers: {pattern.Name}, {input} -> {output}: {failures.Count - before} failures");
-            }
+            log.WriteLine($"{set.Name}, outliers: {pattern.Name}, {input} -> {output}: {failures.Count - before} failures");
         }
     }
 
-    private void Compare(CudaCase data, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, ElementFormat output)
+    private void Compare(CudaCase data, ElementFormat output)
     {
         float[] expected = data.Expected();
         float[]? slack = data.OutlierSlack();
@@ -216,7 +209,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
     }
 
     /// <summary>A captured layer, replayed with other activations whose outliers are in other columns, does what a fresh call does.</summary>
-    private void ReplaysWithOtherOutliers(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, int m, int n, int k)
+    private void ReplaysWithOtherOutliers(int m, int n, int k)
     {
         using CudaCase first = new(context, stream, set, m, n, k, ElementFormat.Float16, seed: 1);
         using CudaCase second = new(context, stream, set, m, n, k, ElementFormat.Float16, seed: 20);
@@ -224,11 +217,11 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
         CudaKernelVariant?[] kernels = m == 1 ? [chosen, null] : [chosen];
         foreach (CudaKernelVariant? kernel in kernels)
         {
-            ReplaysWithOtherOutliers(first, second, matMul, workspace, kernel);
+            ReplaysWithOtherOutliers(first, second, kernel);
         }
     }
 
-    private void ReplaysWithOtherOutliers(CudaCase first, CudaCase second, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace, CudaKernelVariant? kernel)
+    private void ReplaysWithOtherOutliers(CudaCase first, CudaCase second, CudaKernelVariant? kernel)
     {
         (int m, int n, int k) = (first.M, first.N, first.K);
         byte[] one = first.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, kernel);
@@ -250,7 +243,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
     }
 
     /// <summary>A layer whose activations are the results of the one ahead of it, in a graph that leaves no time between them, does what it does alone.</summary>
-    private void InputComesFromTheKernelAhead(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
+    private void InputComesFromTheKernelAhead()
     {
         const int Replays = 60;
         foreach ((int m, int k, int hidden, int n) in new[] { (200, 512, 1024, 384), (40, 512, 1024, 384), (1500, 264, 1032, 72) })
@@ -293,7 +286,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, TextWr
     }
 
     /// <summary>A row alone, by whatever kernel takes one row, has the bits that it has among 300 others.</summary>
-    private void RowsAreIndependent(Int8KernelSet set, CudaInt8MatMul matMul, CudaMatMulWorkspace workspace)
+    private void RowsAreIndependent()
     {
         using CudaCase data = new(context, stream, set, 300, 200, 640, ElementFormat.Float16, seed: 4);
         CudaKernelVariant tall = matMul.Choose(300, 200, 640, ElementFormat.Float16);

@@ -9,61 +9,57 @@ namespace KernelGen.Kernels.Gpu;
 /// </summary>
 internal sealed partial class DecoderSuite(CudaContext context, CudaStream stream, TextWriter log, List<string> failures)
 {
+    /// <summary>What is checked, the longest first, and whether also with the kernels of devices that have no wgmma, and whether for a checking tool too.</summary>
+    private static readonly (string Name, Action<DecoderSuite, bool> Test, bool WithoutWgmma, bool Briefly)[] Steps =
+    [
+        ("prefill attention", static (suite, briefly) => suite.PrefillAttention(briefly), true, true),
+        ("16-bit multiplication", static (suite, briefly) => suite.FloatGemms(briefly), true, true),
+        ("int8 weights under 16-bit activations", static (suite, briefly) => suite.Int8WeightGemms(briefly), true, true),
+        ("norms", static (suite, briefly) => suite.Norms(briefly), false, true),
+        ("decode attention", static (suite, briefly) => suite.DecodeAttention(briefly), false, true),
+        ("int8 cache", static (suite, briefly) => suite.Int8Cache(briefly), false, true),
+        ("sampling", static (suite, briefly) => suite.Samples(briefly), false, true),
+        ("embedding", static (suite, _) => suite.Embeddings(), false, true),
+        ("gates", static (suite, _) => suite.Gates(), false, true),
+        ("rotary positions and cache", static (suite, _) => suite.RotaryAndCache(), false, true),
+        ("argmax", static (suite, _) => suite.ArgMaxes(), false, true),
+        ("a step in a graph", static (suite, _) => suite.ReplayedSteps(), false, false),
+        ("registers", static (suite, _) => suite.RegistersSuffice(), false, false),
+    ];
+
     private CudaDecoderKernels kernels = null!;
-    private string filter = "";
 
-    /// <summary>The generations of kernels that a device can run.</summary>
-    public static IEnumerable<int> CapabilitiesFor(CudaDevice device) => new[] { 80, 90 }.Where(capability => capability <= device.ComputeCapability);
-
-    /// <summary>Everything, with the kernels of one generation.</summary>
-    /// <param name="capability">Which generation.</param>
-    /// <param name="briefly">Small cases alone, for a checking tool.</param>
-    /// <param name="filter">What the names of the steps to run hold.</param>
-    public void Run(int capability, bool briefly, string filter)
+    /// <summary>Every step for every generation of kernels that a device can run.</summary>
+    /// <param name="device">The device.</param>
+    /// <param name="briefly">Those for a checking tool alone.</param>
+    public static IEnumerable<(string Name, int Capability, bool UsesWgmma)> StepsFor(CudaDevice device, bool briefly)
     {
-        this.filter = filter;
-        using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, capability);
-        kernels = set;
-        Step("embedding", Embeddings);
-        Step("norms", () => Norms(briefly));
-        Step("gates", Gates);
-        Step("rotary positions and cache", RotaryAndCache);
-        Step("decode attention", () => DecodeAttention(briefly));
-        Step("int8 cache", () => Int8Cache(briefly));
-        Step("prefill attention", () => PrefillAttention(briefly));
-        Step("16-bit multiplication", () => FloatGemms(briefly));
-        Step("int8 weights under 16-bit activations", () => Int8WeightGemms(briefly));
-        Step("argmax", ArgMaxes);
-        Step("sampling", () => Samples(briefly));
-        if (capability >= 90)
+        foreach (int capability in new[] { 80, 90 }.Where(capability => capability <= device.ComputeCapability))
         {
-            // What devices of other capabilities multiply many rows by.
-            using CudaDecoderKernels others = new(context, Decoder.DecoderKernels, capability) { UsesWgmma = false };
-            kernels = others;
-            Step("16-bit multiplication without wgmma", () => FloatGemms(briefly));
-            Step("int8 weights without wgmma", () => Int8WeightGemms(briefly));
-            Step("prefill attention without wgmma", () => PrefillAttention(briefly));
-            kernels = set;
-        }
-
-        if (!briefly)
-        {
-            Step("a step in a graph", ReplayedSteps);
-            Step("registers", () => Expect(set.LoadAll().All(kernel => kernel.Resources().LocalBytes == 0), "a kernel keeps values in local memory"));
+            foreach ((string name, _, bool withoutWgmma, _) in Steps.Where(step => step.Briefly || !briefly))
+            {
+                yield return (name, capability, true);
+                if (withoutWgmma && capability >= 90)
+                {
+                    // What devices of other capabilities multiply many rows by.
+                    yield return (name, capability, false);
+                }
+            }
         }
     }
 
-    private void Step(string name, Action test)
+    /// <summary>Runs a step.</summary>
+    /// <param name="step">Which, and by what.</param>
+    /// <param name="briefly">Small cases alone, for a checking tool.</param>
+    public void Run((string Name, int Capability, bool UsesWgmma) step, bool briefly)
     {
-        if (!$"decoder {name}".Contains(filter, StringComparison.Ordinal))
-        {
-            return;
-        }
-
+        using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, step.Capability) { UsesWgmma = step.UsesWgmma };
+        kernels = set;
+        string name = step.UsesWgmma ? step.Name : step.Name + " without wgmma";
         int before = failures.Count;
         try
         {
-            test();
+            Steps.First(candidate => candidate.Name == step.Name).Test(this, briefly);
             stream.Synchronize();
         }
         catch (Exception exception) when (exception is CudaException or ArgumentException or InvalidOperationException)
@@ -73,6 +69,8 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
 
         log.WriteLine($"decoder, sm_{kernels.Capability}, {name}: {failures.Count - before} failures");
     }
+
+    private void RegistersSuffice() => Expect(kernels.LoadAll().All(static kernel => kernel.Resources().LocalBytes == 0), "a kernel keeps values in local memory");
 
     private void Expect(bool condition, string message)
     {

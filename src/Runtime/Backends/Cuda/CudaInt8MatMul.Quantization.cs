@@ -11,6 +11,9 @@ internal sealed unsafe partial class CudaInt8MatMul
     /// <summary>Rows that a block holds in registers, and where there are few, groups that a thread takes of a row, and a block's warps.</summary>
     private const int MostBlockRows = 8, FewRowsGroups = 2, FewRowsWarps = 8;
 
+    /// <summary>Blocks tell each other what they have marked by instructions that are illegal without a cluster, even of one block to itself.</summary>
+    private const int LeastClusterBlocks = 2;
+
     /// <summary>Rows that a cluster marks and quantizes, which it doesn't list.</summary>
     public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
 
@@ -191,7 +194,7 @@ internal sealed unsafe partial class CudaInt8MatMul
 
         int threadGroups = variant.BlockN / QuantizeGroup / MaxQuantizeThreads, warps = (((groups + threadGroups - 1) / threadGroups) + 31) / 32;
         int blocks = (int)BitOperations.RoundUpToPowerOf2((uint)((rows * warps) + FewRowsWarps - 1) / FewRowsWarps);
-        blocks = Math.Clamp(blocks, (rows + MostBlockRows - 1) / MostBlockRows, StreamTile.MostClusterBlocks);
+        blocks = Math.Clamp(blocks, Math.Max(LeastClusterBlocks, (rows + MostBlockRows - 1) / MostBlockRows), StreamTile.MostClusterBlocks);
         int rowsPerBlock = (rows + blocks - 1) / blocks;
         if (warps * rowsPerBlock > MaxWarps)
         {
