@@ -9,9 +9,6 @@ internal static class StreamTile
     /// <summary>The most blocks of a cluster on every device that has clusters.</summary>
     public const int MostClusterBlocks = 8;
 
-    /// <summary>Rows of A that sums are kept for at least: wgmma's.</summary>
-    public const int LeastTokens = 8;
-
     /// <summary>Bytes of the sums of a block, [64 output features][tokens] of int32.</summary>
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>
     public static int RankBytes(int tokens) => tokens / 8 * ConsumerThreads * ThreadBytes;

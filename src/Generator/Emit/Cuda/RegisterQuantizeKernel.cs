@@ -23,7 +23,7 @@ internal static class RegisterQuantizeKernel
     {
         PtxWriter ptx = new();
         ptx.Add($$"""
-            .version 8.1
+            .version {{(plan.DetectsAndQuantizes ? "8.1" : "8.0")}}
             .target sm_90
             .address_size 64
             {{(Marks(plan) ? ".extern .shared .align 16 .b8 masks[];" : "")}}

@@ -1,21 +1,10 @@
-using System.Numerics;
-
 namespace KernelGen.Backends.Cuda;
 
 /// <content>The first part: outliers found, rows quantized.</content>
 internal sealed unsafe partial class CudaInt8MatMul
 {
-    /// <summary>Values that a thread of a quantization kernel takes at a time, threads and warps of its block at most, and its static shared memory.</summary>
-    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, MaxWarps = MaxQuantizeThreads / 32, StaticQuantizeShared = 512;
-
-    /// <summary>Rows that a block holds in registers, and where there are few, groups that a thread takes of a row, and a block's warps.</summary>
-    private const int MostBlockRows = 8, FewRowsGroups = 2, FewRowsWarps = 8;
-
-    /// <summary>Blocks tell each other what they have marked by instructions that are illegal without a cluster, even of one block to itself.</summary>
-    private const int LeastClusterBlocks = 2;
-
-    /// <summary>Rows that a cluster marks and quantizes, which it doesn't list.</summary>
-    public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
+    /// <summary>Values that a thread of a quantization kernel takes at a time, threads of its block at most, and its static shared memory.</summary>
+    private const int QuantizeGroup = 8, MaxQuantizeThreads = 1024, StaticQuantizeShared = 512;
 
     /// <summary>
     /// Where the kernel that computes the activations can quantize them itself, in place of <see cref="QuantizeActivations"/>; null where all rows
@@ -164,46 +153,24 @@ internal sealed unsafe partial class CudaInt8MatMul
 
     private void LaunchInRegisters(CudaKernelVariant variant, QuantizeArguments arguments, int rows, CudaStream stream, bool early)
     {
-        (int warps, int rowsPerBlock) = RegisterRows(variant, arguments);
-        arguments.WarpsPerRow = (uint)warps;
+        RegisterRows launch = RegisterRows.For(rows, (int)arguments.KPadded, variant.BlockN);
+        arguments.WarpsPerRow = (uint)launch.WarpsPerRow;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)((rows + rowsPerBlock - 1) / rowsPerBlock), (uint)(32 * warps * rowsPerBlock), (int)arguments.KPadded / 8, parameters, early);
-    }
-
-    /// <summary>
-    /// As few warps per row as its registers allow, several rows per block; of few rows more warps and blocks, but not so many that they would have no room beside the
-    /// blocks of the multiplication ahead, whose end they would have to await before they begin.
-    /// </summary>
-    private static (int Warps, int RowsPerBlock) RegisterRows(CudaKernelVariant variant, in QuantizeArguments arguments)
-    {
-        const int FewRows = 64;
-        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        (int perThread, int blockWarps) = rows <= FewRows ? (FewRowsGroups, FewRowsWarps) : (variant.BlockN / QuantizeGroup / MaxQuantizeThreads, 16);
-        int warps = Math.Min((((groups + perThread - 1) / perThread) + 31) / 32, MaxWarps);
-        return (warps, Math.Clamp(blockWarps / warps, 1, Math.Min(MostBlockRows, rows)));
+        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, (int)arguments.KPadded / 8, parameters, early);
     }
 
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
     private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
-        int rows = (int)arguments.Rows, groups = (int)(arguments.KPadded / QuantizeGroup);
-        if (rows > MostClusterRows || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant)
+        if (RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant
+            || RegisterRows.ForCluster((int)arguments.Rows, (int)arguments.KPadded, variant.BlockN) is not { } launch)
         {
             return false;
         }
 
-        int threadGroups = variant.BlockN / QuantizeGroup / MaxQuantizeThreads, warps = (((groups + threadGroups - 1) / threadGroups) + 31) / 32;
-        int blocks = (int)BitOperations.RoundUpToPowerOf2((uint)((rows * warps) + FewRowsWarps - 1) / FewRowsWarps);
-        blocks = Math.Clamp(blocks, Math.Max(LeastClusterBlocks, (rows + MostBlockRows - 1) / MostBlockRows), StreamTile.MostClusterBlocks);
-        int rowsPerBlock = (rows + blocks - 1) / blocks;
-        if (warps * rowsPerBlock > MaxWarps)
-        {
-            return false;
-        }
-
-        arguments.WarpsPerRow = (uint)warps;
+        arguments.WarpsPerRow = (uint)launch.WarpsPerRow;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)blocks, (uint)(32 * warps * rowsPerBlock), (int)arguments.KPadded / 4, parameters, early: true, cluster: (uint)blocks);
+        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, (int)arguments.KPadded / 4, parameters, early: true, cluster: (uint)launch.Blocks);
         return true;
     }
 

@@ -109,10 +109,6 @@ internal sealed unsafe partial class CudaInt8MatMul
     private int SharedBytes(CudaKernelVariant kernel, CudaInt8Weights weights) =>
         kernel.SharedBytes + RowTile.Bytes(weights.KPadded, spec.Outliers != OutlierPolicy.None, kernel.BlockM);
 
-    /// <summary>The launch of the kernels for a single row, a block or a cluster per tile; null where blocks had better share tiles otherwise.</summary>
-    private (uint Grid, uint Cluster)? RowGrid(CudaInt8Weights weights)
-    {
-        long tiles = (weights.OutputFeatures + RowTile.Features - 1) / RowTile.Features;
-        return ClusterGrid(tiles, weights.KPadded / CudaInt8Weights.KBlock, StreamTile.LeastTokens);
-    }
+    private (uint Grid, uint Cluster)? RowGrid(CudaInt8Weights weights) => StreamGrid.ForRow(
+        context.Device.Multiprocessors, (weights.OutputFeatures + RowTile.Features - 1) / RowTile.Features, weights.KPadded / CudaInt8Weights.KBlock);
 }

@@ -187,48 +187,11 @@ internal sealed unsafe partial class CudaInt8MatMul : IDisposable
         long columnTiles = (weights.OutputFeatures + gemm.BlockN - 1) / gemm.BlockN;
         if (gemm.Role == CudaKernelRole.StreamGemm)
         {
-            return StreamGrid(columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM);
+            return StreamGrid.For(multiprocessors, columnTiles, weights.KPadded / CudaInt8Weights.KBlock, gemm.BlockM);
         }
 
         long rowTiles = (rows + gemm.BlockM - 1) / gemm.BlockM;
         return ((uint)Math.Min(multiprocessors, rowTiles * columnTiles), 1);
-    }
-
-    /// <summary>
-    /// A block or a cluster for each tile. Where even clusters leave most multiprocessors idle, equal shares of everything, more than there are tiles, whose sums go
-    /// by way of global memory. Of more tiles than there is room for, two blocks share each, so that less of the device is idle at the end; or, where K is short, a block has several.
-    /// </summary>
-    private (uint Grid, uint Cluster) StreamGrid(long tiles, long kBlocks, int tokens)
-    {
-        if (tiles > StreamSlots)
-        {
-            return kBlocks >= LongK ? ((uint)(2 * tiles), 2u) : ((uint)StreamSlots, 1u);
-        }
-
-        return ClusterGrid(tiles, kBlocks, tokens) ?? ((uint)Math.Min(StreamSlots, tiles * ((kBlocks + 1) / 2)), 1);
-    }
-
-    /// <summary>Blocks of K from which thread blocks may share a tile's.</summary>
-    private const int LongK = 16;
-
-    /// <summary>Blocks that stream weights at the same time, two on each multiprocessor.</summary>
-    private long StreamSlots => 2L * context.Device.Multiprocessors;
-
-    /// <summary>A block or a cluster for each tile; null where K is long and they would leave most of the device idle.</summary>
-    private (uint Grid, uint Cluster)? ClusterGrid(long tiles, long kBlocks, int tokens)
-    {
-        const int LeastRankBlocks = 4;
-        long ranks = 1;
-        bool isLong = kBlocks >= LongK;
-
-        // Clusters stay within a group of multiprocessors, and those of more than two do not divide it: of four blocks, 62 fit into 264 slots, and the 64th would be a second wave.
-        long clusterSlots = StreamSlots * 3 / 4;
-        for (int more = 2; isLong && more <= StreamTile.MostRanks(tokens) && kBlocks / more >= LeastRankBlocks && more * tiles <= (more == 2 ? StreamSlots : clusterSlots); more++)
-        {
-            ranks = more;
-        }
-
-        return !isLong || ranks * tiles * 3 >= context.Device.Multiprocessors ? ((uint)(ranks * tiles), (uint)ranks) : null;
     }
 
     private CudaKernel Load(CudaKernelVariant variant) => new(context, variant);

@@ -10,7 +10,7 @@ internal sealed class CudaMatMulWorkspace(CudaContext context, CudaStream stream
     private const int RowPadding = 256;
 
     /// <summary>Bytes of a row's listed outliers, and the most rows whose kernels look for them in A themselves: those that stream the weights.</summary>
-    private const int RowListBytes = 64, MostUnlistedRows = CudaInt8MatMul.MostClusterRows;
+    private const int RowListBytes = 64, MostUnlistedRows = RegisterRows.MostClusterRows;
 
     private CudaBuffer? quantized;
     private CudaBuffer? statistics;
