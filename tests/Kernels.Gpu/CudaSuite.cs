@@ -29,41 +29,38 @@ internal sealed class CudaSuite : IDisposable
     private List<string> Failures { get; }
 
     /// <summary>One part of the suite: it queues on a stream of its own and lists what fails.</summary>
-    private delegate void Part(CudaStream stream, List<string> failures);
+    /// <param name="Name">"layers SET", "rows SET", "decoder STEP", "failures" or "host".</param>
+    /// <param name="IsAlone">Whether it needs the device for itself: it watches its memory, or how kernels follow each other, or queues from many threads.</param>
+    /// <param name="Run">What it does.</param>
+    private sealed record Part(string Name, bool IsAlone, Action<CudaStream, List<string>> Run);
 
     /// <summary>Runs everything.</summary>
-    /// <param name="filter">Parts whose names hold it run: "layers SET", "rows SET", "decoder STEP", "failures", "host".</param>
+    /// <param name="filter">What the names of the parts to run begin with.</param>
     public void Run(string filter)
     {
-        List<Part> parts = [.. Parts(filter, briefly: false)];
-        if (parts.Count == 0 && !IsWanted("failures", filter) && !IsWanted("host", filter))
+        List<Part> parts = Find(filter, briefly: false);
+        List<string>[] found = [.. parts.Select(static _ => new List<string>())];
+        Parallel.ForEach(Partitioner.Create(Enumerable.Range(0, parts.Count).Where(i => !parts[i].IsAlone), EnumerablePartitionerOptions.NoBuffering), i =>
         {
-            Failures.Add($"no part's name holds '{filter}'");
-        }
-
-        RunSideBySide(parts);
-
-        // These watch the device's memory, or queue from many threads themselves.
-        if (IsWanted("failures", filter))
+            using CudaStream own = new(context);
+            Run(parts[i], own, found[i]);
+        });
+        Failures.AddRange(found.SelectMany(static failures => failures));
+        foreach (Part part in parts.Where(static part => part.IsAlone))
         {
-            FailuresLeakNothing();
-        }
-
-        if (IsWanted("host", filter))
-        {
-            new HostMatMulChecks(context, stream, log, Failures).Run();
+            Run(part, stream, Failures);
         }
     }
 
     /// <summary>
     /// Every kernel once on shapes with tails, one part after the other: what a checking tool that slows the device down hundredfold can get through.
     /// </summary>
-    /// <param name="filter">As for <see cref="Run"/>.</param>
+    /// <param name="filter">As for <see cref="Run(string)"/>.</param>
     public void RunBriefly(string filter)
     {
-        foreach (Part part in Parts(filter, briefly: true))
+        foreach (Part part in Find(filter, briefly: true))
         {
-            part(stream, Failures);
+            Run(part, stream, Failures);
         }
     }
 
@@ -74,53 +71,58 @@ internal sealed class CudaSuite : IDisposable
         context.Dispose();
     }
 
-    private static bool IsWanted(string name, string filter) => name.Contains(filter, StringComparison.Ordinal);
+    private static void Run(Part part, CudaStream stream, List<string> failures)
+    {
+        try
+        {
+            part.Run(stream, failures);
+        }
+        catch (Exception exception) when (exception is CudaException or ArgumentException or InvalidOperationException)
+        {
+            failures.Add($"{part.Name}: {exception.Message}");
+        }
+    }
 
-    private IEnumerable<Part> Parts(string filter, bool briefly)
+    /// <summary>The parts whose names begin with a filter's words. That there are none is a failure.</summary>
+    private List<Part> Find(string filter, bool briefly)
+    {
+        List<Part> found = [.. Parts(briefly).Where(part => $"{part.Name} ".StartsWith(filter.Length == 0 ? "" : $"{filter} ", StringComparison.Ordinal))];
+        if (found.Count == 0)
+        {
+            Failures.Add($"no part is called '{filter}', but {string.Join(", ", Parts(briefly).Select(static part => part.Name).Distinct())} are");
+        }
+
+        return found;
+    }
+
+    private IEnumerable<Part> Parts(bool briefly)
     {
         for (int i = 0; i < sets.Length; i++)
         {
             (Int8KernelSet set, CudaInt8MatMul matMul) = (CudaSpecs.All[i], sets[i]);
-            if (IsWanted($"layers {set.Name}", filter))
+            string name = set.Name[(set.Name.LastIndexOf('.') + 1)..];
+            foreach ((bool isAlone, Action<LayerChecks> check) in briefly ? [(false, static checks => checks.RunBriefly())] : LayerChecks.For(set))
             {
-                foreach (Action<LayerChecks> check in briefly ? [static checks => checks.RunBriefly()] : LayerChecks.For(set))
+                yield return new Part($"layers {name}", isAlone, (stream, failures) =>
                 {
-                    yield return (stream, failures) =>
-                    {
-                        using CudaMatMulWorkspace workspace = new(context, stream);
-                        check(new LayerChecks(context, stream, workspace, set, matMul, log, failures));
-                    };
-                }
+                    using CudaMatMulWorkspace workspace = new(context, stream);
+                    check(new LayerChecks(context, stream, workspace, set, matMul, log, failures));
+                });
             }
 
-            if (IsWanted($"rows {set.Name}", filter))
-            {
-                yield return (stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set, briefly);
-            }
+            yield return new Part($"rows {name}", false, (stream, failures) => new SingleRowChecks(context, stream, log, failures).Run(set, briefly));
         }
 
-        foreach ((string Name, int Capability, bool UsesWgmma) step in DecoderSuite.StepsFor(context.Device, briefly).Where(step => IsWanted($"decoder {step.Name}", filter)))
+        foreach (DecoderStep step in DecoderSuite.StepsFor(context.Device, briefly))
         {
-            yield return (stream, failures) => new DecoderSuite(context, stream, log, failures).Run(step, briefly);
+            yield return new Part($"decoder {step.Name}", false, (stream, failures) => new DecoderSuite(context, stream, log, failures).Run(step, briefly));
         }
-    }
 
-    private void RunSideBySide(List<Part> parts)
-    {
-        List<string>[] failures = [.. parts.Select(static _ => new List<string>())];
-        Parallel.ForEach(Partitioner.Create(Enumerable.Range(0, parts.Count), EnumerablePartitionerOptions.NoBuffering), i =>
+        if (!briefly)
         {
-            try
-            {
-                using CudaStream own = new(context);
-                parts[i](own, failures[i]);
-            }
-            catch (CudaException exception)
-            {
-                failures[i].Add(exception.Message);
-            }
-        });
-        Failures.AddRange(failures.SelectMany(static part => part));
+            yield return new Part("failures", true, (_, _) => FailuresLeakNothing());
+            yield return new Part("host", true, (stream, failures) => new HostMatMulChecks(context, stream, log, failures).Run());
+        }
     }
 
     /// <summary>A thousand refused allocations and a thousand refused kernels: each an exception that says so, memory flat, the device alive.</summary>

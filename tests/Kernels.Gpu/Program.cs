@@ -3,7 +3,7 @@ using KernelGen.Backends.Cuda;
 using KernelGen.Kernels.Gpu;
 using KernelGen.Kernels.Specs;
 
-// suite [PART]               run the kernel suite on the first device, or those parts of it whose names hold PART: "layers SET" several rows by a kernel set,
+// suite [PART]               run the kernel suite on the first device, or those parts of it whose names begin with PART: "layers SET" several rows by a kernel set,
 //                            "rows SET" single rows, "decoder STEP", "failures" what is refused, "host" the multiplication of host memory
 // prove FILE                 run the suite and, if all passed, write the list of proven kernels
 // lost                       what becomes of a lost device alone; suite and prove end with it
@@ -89,10 +89,11 @@ if (args is not ["lost"])
     if (args is ["sanitize", ..])
     {
         suite.RunBriefly(args.Length > 1 ? args[1] : "");
-        return 0;
     }
-
-    suite.Run(args is ["suite", string part] ? part : "");
+    else
+    {
+        suite.Run(args is ["suite", string part] ? part : "");
+    }
 }
 
 if (args is [] or ["suite"] or ["prove", ..] or ["lost"])

@@ -12,7 +12,7 @@ public sealed class CudaLaunchTests
 
     [Theory]
     [MemberData(nameof(RowLengths))]
-    public void A_cluster_holds_all_rows_and_is_none_of_one_block(int kPadded)
+    public void A_cluster_holds_all_rows_and_has_two_blocks_or_more(int kPadded)
     {
         for (int rows = 1; rows <= RegisterRows.MostClusterRows + 1; rows++)
         {
@@ -23,6 +23,7 @@ public sealed class CudaLaunchTests
             {
                 Assert.InRange(cluster.Blocks, 2, 8);
                 Assert.True(int.IsPow2(cluster.Blocks));
+                Assert.True(rows == 1 || cluster.Blocks < 2 * rows, $"{cluster} for {rows} rows");
                 Covers(cluster, rows, kPadded, groups: 4);
             }
         }
@@ -62,6 +63,23 @@ public sealed class CudaLaunchTests
 
     [Fact]
     public void A_single_row_of_few_long_tiles_is_left_to_blocks_that_share_them() => Assert.Null(StreamGrid.ForRow(Multiprocessors, tiles: 5, kBlocks: 128));
+
+    [Theory]
+    [InlineData(8)]
+    [InlineData(16)]
+    [InlineData(32)]
+    [InlineData(64)]
+    public void The_sums_of_a_clusters_other_blocks_fit_into_the_first_ones_scratch(int tokens)
+    {
+        Assert.True(StreamTile.RankBytes(tokens) * (StreamTile.MostRanks(tokens) - 1) <= StreamTile.ScratchBytes);
+        for (long tiles = 1; tiles < 700; tiles += 3)
+        {
+            foreach (long kBlocks in new[] { 4, 15, 16, 32, 128, 384 })
+            {
+                Assert.InRange(StreamGrid.For(Multiprocessors, tiles, kBlocks, tokens).Cluster, 1u, (uint)StreamTile.MostRanks(tokens));
+            }
+        }
+    }
 
     private static void Covers(RegisterRows launch, int rows, int kPadded, int groups)
     {

@@ -3,6 +3,9 @@ namespace KernelGen;
 /// <summary>What emission and launch of the kernels that stream weights agree on.</summary>
 internal static class StreamTile
 {
+    /// <summary>Shared memory of a block that other blocks of its cluster leave their sums in; afterwards scratch of the activation function.</summary>
+    public const int ScratchBytes = 16 << 10;
+
     /// <summary>Consumer threads, and bytes of sums of each for eight rows.</summary>
     private const int ConsumerThreads = 128, ThreadBytes = 16;
 
@@ -13,14 +16,7 @@ internal static class StreamTile
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>
     public static int RankBytes(int tokens) => tokens / 8 * ConsumerThreads * ThreadBytes;
 
-    /// <summary>
-    /// Shared memory of a block that other blocks of its cluster leave their sums in; afterwards scratch of the activation function, which takes 8 KB. Those of two other
-    /// blocks have to fit at least, but for 64 rows, whose sums take most room; what is more would be missing in the ring.
-    /// </summary>
-    /// <param name="tokens">Rows of A that the kernel takes at most.</param>
-    public static int ScratchBytes(int tokens) => tokens <= 16 ? 8 << 10 : 16 << 10;
-
     /// <summary>Blocks that may share a tile's K: the first one's scratch holds the others' sums.</summary>
     /// <param name="tokens">Rows of A that the kernel takes at most.</param>
-    public static int MostRanks(int tokens) => System.Math.Min(MostClusterBlocks, 1 + (ScratchBytes(tokens) / RankBytes(tokens)));
+    public static int MostRanks(int tokens) => System.Math.Min(MostClusterBlocks, 1 + (ScratchBytes / RankBytes(tokens)));
 }

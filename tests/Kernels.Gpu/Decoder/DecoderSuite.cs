@@ -32,42 +32,33 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
     /// <summary>Every step for every generation of kernels that a device can run.</summary>
     /// <param name="device">The device.</param>
     /// <param name="briefly">Those for a checking tool alone.</param>
-    public static IEnumerable<(string Name, int Capability, bool UsesWgmma)> StepsFor(CudaDevice device, bool briefly)
+    public static IEnumerable<DecoderStep> StepsFor(CudaDevice device, bool briefly)
     {
         foreach (int capability in new[] { 80, 90 }.Where(capability => capability <= device.ComputeCapability))
         {
-            foreach ((string name, _, bool withoutWgmma, _) in Steps.Where(step => step.Briefly || !briefly))
+            foreach ((string name, Action<DecoderSuite, bool> test, bool withoutWgmma, _) in Steps.Where(step => step.Briefly || !briefly))
             {
-                yield return (name, capability, true);
+                yield return new DecoderStep(name, capability, true, test);
                 if (withoutWgmma && capability >= 90)
                 {
                     // What devices of other capabilities multiply many rows by.
-                    yield return (name, capability, false);
+                    yield return new DecoderStep($"{name} without wgmma", capability, false, test);
                 }
             }
         }
     }
 
     /// <summary>Runs a step.</summary>
-    /// <param name="step">Which, and by what.</param>
+    /// <param name="step">Which.</param>
     /// <param name="briefly">Small cases alone, for a checking tool.</param>
-    public void Run((string Name, int Capability, bool UsesWgmma) step, bool briefly)
+    public void Run(DecoderStep step, bool briefly)
     {
         using CudaDecoderKernels set = new(context, Decoder.DecoderKernels, step.Capability) { UsesWgmma = step.UsesWgmma };
         kernels = set;
-        string name = step.UsesWgmma ? step.Name : step.Name + " without wgmma";
         int before = failures.Count;
-        try
-        {
-            Steps.First(candidate => candidate.Name == step.Name).Test(this, briefly);
-            stream.Synchronize();
-        }
-        catch (Exception exception) when (exception is CudaException or ArgumentException or InvalidOperationException)
-        {
-            failures.Add($"{name} (sm_{kernels.Capability}): {exception.Message}");
-        }
-
-        log.WriteLine($"decoder, sm_{kernels.Capability}, {name}: {failures.Count - before} failures");
+        step.Test(this, briefly);
+        stream.Synchronize();
+        log.WriteLine($"decoder, sm_{kernels.Capability}, {step.Name}: {failures.Count - before} failures");
     }
 
     private void RegistersSuffice() => Expect(kernels.LoadAll().All(static kernel => kernel.Resources().LocalBytes == 0), "a kernel keeps values in local memory");
@@ -101,3 +92,10 @@ internal sealed partial class DecoderSuite(CudaContext context, CudaStream strea
 
     private static CudaMatrix Single(ulong address, int stride) => new(address, ElementFormat.Float32, stride);
 }
+
+/// <summary>A step of the suite.</summary>
+/// <param name="Name">What it is about.</param>
+/// <param name="Capability">The generation of kernels.</param>
+/// <param name="UsesWgmma">Whether those that use wgmma are among them.</param>
+/// <param name="Test">Runs it, briefly or not.</param>
+internal sealed record DecoderStep(string Name, int Capability, bool UsesWgmma, Action<DecoderSuite, bool> Test);

@@ -23,7 +23,7 @@ internal static class RegisterQuantizeKernel
     {
         PtxWriter ptx = new();
         ptx.Add($$"""
-            .version {{(plan.DetectsAndQuantizes ? "8.1" : "8.0")}}
+            .version {{(Marks(plan) ? "8.1" : "8.0")}}
             .target sm_90
             .address_size 64
             {{(Marks(plan) ? ".extern .shared .align 16 .b8 masks[];" : "")}}
@@ -424,8 +424,8 @@ internal static class RegisterQuantizeKernel
     }
 
     /// <summary>
-    /// What the block has marked, to the call's mask, for the multiplication, and to all blocks of the cluster, by way of their shared memory. It counts itself as it
-    /// arrives, so words without a mark come too: a barrier of the cluster would wait for all that a block has under way, in global memory as well. All threads
+    /// Writes what the block has marked to the call's mask, for the multiplication, and to the shared memory of all blocks of the cluster. What is written there counts itself as it
+    /// arrives, so words without a mark are sent too: a barrier of the cluster would wait for all that a block has under way, in global memory as well. All threads
     /// meet here; those without a row are done.
     /// </summary>
     private static void ShareMarks(PtxWriter ptx)

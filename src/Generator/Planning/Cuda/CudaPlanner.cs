@@ -41,7 +41,7 @@ internal static class CudaPlanner
     };
 
     /// <summary>Rings that let two blocks and those of a small kernel share a multiprocessor: what comes next is there when they end.</summary>
-    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 9), (16, 8), (32, 6), (64, 4) };
+    private static readonly (int Tokens, int Stages)[] StreamTiles = { (8, 8), (16, 7), (32, 6), (64, 4) };
 
     /// <summary>The ring of the kernels for a single row: two blocks, each with a row of 16,384, and an attention's share a multiprocessor.</summary>
     private const int RowStages = 9;

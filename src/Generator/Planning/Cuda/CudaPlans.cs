@@ -143,7 +143,7 @@ internal sealed record StreamGemmPlan(int Tokens, int Stages, GemmNumbers Number
 
     public int ScratchOffset => Stages * StageBytes;
 
-    public int OutlierOffset => ScratchOffset + StreamTile.ScratchBytes(Tokens);
+    public int OutlierOffset => ScratchOffset + StreamTile.ScratchBytes;
 
     public int OutlierBytes => Numbers.HasOutliers ? GemmNumbers.OutlierChunk * (BlockN + Tokens) * 4 : 0;
 

@@ -156,13 +156,16 @@ internal sealed unsafe partial class CudaInt8MatMul
         RegisterRows launch = RegisterRows.For(rows, (int)arguments.KPadded, variant.BlockN);
         arguments.WarpsPerRow = (uint)launch.WarpsPerRow;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, (int)arguments.KPadded / 8, parameters, early);
+
+        // A kernel that marks no columns does not touch the mask.
+        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, RegisterRows.MaskBytes((int)arguments.KPadded), parameters, early);
     }
 
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
     private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
-        if (RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant
+        if (arguments.Rows > RegisterRows.MostClusterRows
+            || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant
             || RegisterRows.ForCluster((int)arguments.Rows, (int)arguments.KPadded, variant.BlockN) is not { } launch)
         {
             return false;
@@ -170,7 +173,7 @@ internal sealed unsafe partial class CudaInt8MatMul
 
         arguments.WarpsPerRow = (uint)launch.WarpsPerRow;
         void** parameters = stackalloc void*[] { &arguments };
-        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, (int)arguments.KPadded / 4, parameters, early: true, cluster: (uint)launch.Blocks);
+        Kernel(variant).Launch(stream, (uint)launch.Blocks, (uint)launch.Threads, 2 * RegisterRows.MaskBytes((int)arguments.KPadded), parameters, early: true, cluster: (uint)launch.Blocks);
         return true;
     }
 

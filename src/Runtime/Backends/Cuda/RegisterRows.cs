@@ -12,7 +12,7 @@ internal readonly record struct RegisterRows(int Blocks, int RowsPerBlock, int W
     private const int Group = 8, MostThreads = 1024, MostWarps = MostThreads / 32, MostBlockRows = 8;
 
     /// <summary>
-    /// Warps of a block of few rows. More would have no room beside the blocks of the multiplication ahead, whose end they would have to await before they begin.
+    /// How many rows are few, and the warps of a block of them. More would have no room beside the blocks of the multiplication ahead, whose end they would have to await before they begin.
     /// </summary>
     private const int FewRows = 64, FewRowsWarps = 8;
 
@@ -22,7 +22,12 @@ internal readonly record struct RegisterRows(int Blocks, int RowsPerBlock, int W
     /// <summary>The most rows that a cluster marks and quantizes.</summary>
     public const int MostClusterRows = StreamTile.MostClusterBlocks * MostBlockRows;
 
+    /// <summary>Of a block.</summary>
     public int Threads => 32 * WarpsPerRow * RowsPerBlock;
+
+    /// <summary>Bytes of a mask of columns, which a block that marks them holds in dynamic shared memory: its own, and in a cluster the call's behind it.</summary>
+    /// <param name="kPadded">Columns.</param>
+    public static int MaskBytes(int kPadded) => kPadded / 8;
 
     /// <summary>As few warps per row as its registers allow, several rows per block; of few rows more warps and blocks.</summary>
     /// <param name="rows">Rows.</param>
@@ -37,7 +42,9 @@ internal readonly record struct RegisterRows(int Blocks, int RowsPerBlock, int W
         return new RegisterRows((rows + rowsPerBlock - 1) / rowsPerBlock, rowsPerBlock, warps);
     }
 
-    /// <summary>One cluster of as few blocks as hold the rows, since every block tells all others what it has marked; null where the rows are too many, or too long for their number.</summary>
+    /// <summary>
+    /// One cluster of as few blocks of eight warps as hold the rows, since every block tells all others what it has marked; null where the rows are too many, or too long for their number.
+    /// </summary>
     /// <inheritdoc cref="For"/>
     public static RegisterRows? ForCluster(int rows, int kPadded, int longestRow)
     {
@@ -47,7 +54,7 @@ internal readonly record struct RegisterRows(int Blocks, int RowsPerBlock, int W
         }
 
         int warps = Warps(kPadded, longestRow / Group / MostThreads);
-        int blocks = (int)BitOperations.RoundUpToPowerOf2((uint)((rows * warps) + FewRowsWarps - 1) / FewRowsWarps);
+        int blocks = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(((rows * warps) + FewRowsWarps - 1) / FewRowsWarps, rows));
         blocks = Math.Clamp(blocks, Math.Max(LeastClusterBlocks, (rows + MostBlockRows - 1) / MostBlockRows), StreamTile.MostClusterBlocks);
         int rowsPerBlock = (rows + blocks - 1) / blocks;
         return warps * rowsPerBlock > MostWarps ? null : new RegisterRows(blocks, rowsPerBlock, warps);
