@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using KernelGen.Backends.Cuda;
 using KernelGen.Kernels.Gpu;
+using KernelGen.Tuning;
 using Xunit;
 
 namespace KernelGen.Kernels.Tests;
@@ -40,6 +41,17 @@ public sealed partial class CudaKernelTests
         HashSet<string> awaiting = ProofList.ReadAwaiting(ListPath);
         string[] unproven = [.. ProofList.Emitted().Where(kernel => awaiting.Contains(kernel.Value)).Select(kernel => kernel.Key)];
         Skip.If(unproven.Length > 0, $"{unproven.Length} of {ProofList.Emitted().Count} kernels have changed since the last run of the whole suite on a GPU and await the next.");
+    }
+
+    /// <summary>Skipped, with the number, while records of other kernels come with the library: the rules choose then.</summary>
+    [SkippableFact]
+    public void The_tuning_records_that_come_with_the_library_are_of_the_kernels_that_are_emitted()
+    {
+        TuningRecord[] records = [.. TuningArchive.Bundled().Where(static record => record.Key.Target.Device.Kind == TuningDevice.Cuda)];
+        Assert.NotEmpty(records);
+        int stale = records.Count(static record => CudaSpecs.All.Single(set => set.Name == record.Key.Target.Spec) is var set
+            && CudaDispatch.HashOf(set.CudaVariants, record.Key.Target.Output) != record.Key.Target.VariantSetHash);
+        Skip.If(stale > 0, $"{stale} of {records.Length} tuning records of a GPU are of kernels that have changed since; 'compare' of bench/KernelGen.TuningBench measures them anew.");
     }
 
     [Fact]

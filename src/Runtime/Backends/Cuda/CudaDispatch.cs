@@ -43,7 +43,11 @@ internal sealed class CudaDispatch
                     $"No generated kernel multiplies {m} rows into {output} on {device}; the spec was generated without the CUDA target's {output} kernels.");
 
     /// <summary>What records of these kernels on this device are about.</summary>
-    public static TuningTarget TargetOf(CudaDevice device, Int8Spec spec, string name, IReadOnlyList<CudaKernelVariant> variants, ElementFormat output)
+    public static TuningTarget TargetOf(CudaDevice device, Int8Spec spec, string name, IReadOnlyList<CudaKernelVariant> variants, ElementFormat output) =>
+        new(TuningDevice.Of(device), name, TuningTarget.HashOf(spec), HashOf(variants, output), "", output);
+
+    /// <summary>A record of other kernels than these does not count. The PTX is hashed itself: which generator wrote it does not matter.</summary>
+    public static string HashOf(IReadOnlyList<CudaKernelVariant> variants, ElementFormat output)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (CudaKernelVariant variant in variants.Where(variant => variant.IsGemm && variant.Format == output))
@@ -52,9 +56,7 @@ internal sealed class CudaDispatch
             hash.AppendData(variant.Ptx());
         }
 
-        // The PTX is hashed itself: which generator wrote it does not matter.
-        return new TuningTarget(
-            TuningDevice.Of(device), name, TuningTarget.HashOf(spec), Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8)), "", output);
+        return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8));
     }
 
     /// <summary>The driver's version, for keys.</summary>
