@@ -1,4 +1,5 @@
 // What each way to quantize does to a model: its perplexity on a text, and its memory.
+using KernelGen.Inference.Checkpoints;
 using KernelGen.Inference.Evaluation;
 using KernelGen.Inference.Quantization;
 using KernelGen.Inference.Tokenization;
@@ -11,7 +12,6 @@ if (args.Length < 1)
 }
 
 string folder = args[0];
-int[] tokens = Tokenizer.Load(folder).Encode(File.ReadAllText(Path.Combine(folder, "text.txt")));
 PerplexityOptions options = new() { WindowLength = 512, Windows = 8, BatchSize = 4 };
 
 // Ctrl-C ends it between two layers.
@@ -23,6 +23,7 @@ Console.CancelKeyPress += (_, e) =>
 };
 try
 {
+    int[] tokens = Tokenizer.Load(folder).Encode(File.ReadAllText(Path.Combine(folder, "text.txt")));
     foreach (string name in (string[])["fp32", "absmax", "absmax-vector", "llm-int8"])
     {
         QuantizationScheme scheme = QuantizationScheme.Parse(name);
@@ -37,4 +38,9 @@ catch (OperationCanceledException)
 {
     Console.Error.WriteLine("Cancelled.");
     return 130;
+}
+catch (Exception exception) when (exception is CheckpointException or TokenizerException or IOException or UnauthorizedAccessException)
+{
+    Console.Error.WriteLine(exception.Message);
+    return 2;
 }

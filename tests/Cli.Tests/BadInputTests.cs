@@ -37,6 +37,12 @@ public sealed class BadInputTests
         { Eval("--batch", "0"), ["--batch", "'0'"] },
         { Eval("--threads", "0"), ["--threads", "'0'"] },
         { Eval("--context", "1"), ["--context", "'1'"] },
+        { ["bench", "--shapes", "1x200000x16"], ["--shapes", "1x200000x16", "133144"] },
+        { ["bench", "--shapes", "100000x100000x100000"], ["--shapes", "100000x100000x100000", "10000000000"] },
+        { ["bench", "--k", "100000", "--n", "100000"], ["--m, --k, --n", "1x100000x100000"] },
+        { ["bench", "--shapes", "1x64x64", "--k", "64"], ["--shapes", "--k"] },
+        { ["bench", "--shapes", "1x128x64,1x64x64", "--outliers", "65"], ["--outliers", "65", "1x64x64"] },
+        { ["autotune", "--shapes", "100000x100000x100000"], ["--shapes", "100000x100000x100000"] },
         { Eval("--scheme", "fp16"), ["--scheme", "'fp16'", "GPU", "fp32"] },
         { Eval("--context", "513", "--scheme", "fp32"), ["--context", "513", "512"] },
         { ["eval", "--model", "no-such-folder", "--text", Text], ["--model", "'no-such-folder'"] },
@@ -107,7 +113,8 @@ public sealed class BadInputTests
     }
 
     [Theory]
-    [InlineData("", "0 tokens")]
+    [InlineData("", "is empty")]
+    [InlineData("\uFEFF", "0 tokens")]
     [InlineData("A few words.", "one window of 512")]
     public void A_text_shorter_than_one_window_is_refused(string text, string named)
     {
@@ -187,6 +194,46 @@ public sealed class BadInputTests
         using ModelCopy copy = new();
         copy.Poison("model.decoder.final_layer_norm.weight");
         AssertRefused(ToolRun.InProcess("generate", "--model", copy.Folder, "--prompt", "a", "--json"), "--model", "NaN");
+    }
+
+    [Fact]
+    public void A_model_without_a_perplexity_is_refused_behind_the_table()
+    {
+        using ModelCopy copy = new();
+        copy.Poison("model.decoder.final_layer_norm.weight");
+        ToolRun run = ToolRun.InProcess("eval", "--model", copy.Folder, "--text", ToolRun.Text, "--windows", "1", "--scheme", "fp32,llm-int8");
+        Assert.Equal(ExitCodes.BadInput, run.ExitCode);
+        Assert.Contains("llm-int8", run.Output, StringComparison.Ordinal);
+        Assert.StartsWith($"kernelgen: --model: '{copy.Folder}' has no perplexity by fp32", run.Error[run.Error.IndexOf("kernelgen:", StringComparison.Ordinal)..], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_unknown_is_all_that_is_said()
+    {
+        Assert.Equal("kernelgen: Unrecognized command or argument 'foo'.\n'kernelgen --help' shows what it takes.\n", ToolRun.InProcess("foo").Error);
+        Assert.EndsWith("'kernelgen tuning show --help' shows what it takes.\n", ToolRun.InProcess("tuning", "show").Error, StringComparison.Ordinal);
+    }
+
+    [SkippableFact]
+    public void A_pipe_is_not_waited_for()
+    {
+        Skip.If(OperatingSystem.IsWindows(), "Windows has no pipes in folders.");
+        string folder = Directory.CreateTempSubdirectory("kernelgen-pipe-").FullName, pipe = Path.Combine(folder, "pipe");
+        try
+        {
+            using (System.Diagnostics.Process make = System.Diagnostics.Process.Start("mkfifo", [pipe]))
+            {
+                make.WaitForExit();
+            }
+
+            AssertRefused(ToolRun.InProcess("eval", "--model", ToolRun.Model, "--text", pipe, "--json"), "--text", pipe, "pipe");
+            AssertRefused(ToolRun.InProcess("tuning", "import", pipe), pipe, "pipe");
+            AssertRefused(ToolRun.InProcess("bench", "--shapes", "1x64x64", "--against", pipe), "--against", pipe, "pipe");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     private static string[] Eval(params string[] options) => ["eval", "--model", Model, "--text", Text, .. options];

@@ -76,7 +76,7 @@ public sealed class JsonTests
         using ModelCopy copy = new();
         copy.Poison("model.decoder.final_layer_norm.weight");
         ToolRun run = ToolRun.InProcess("eval", "--model", copy.Folder, "--text", ToolRun.Text, "--windows", "1", "--scheme", "fp32", "--json");
-        Assert.Equal(0, run.ExitCode);
+        Assert.Equal(2, run.ExitCode);
         Assert.Equal(JsonValueKind.Null, Assert.Single(run.JsonLines).GetProperty("perplexity").ValueKind);
     }
 

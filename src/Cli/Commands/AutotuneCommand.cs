@@ -171,7 +171,7 @@ internal static class AutotuneCommand
         [
             .. from layer in report.LinearLayers.Select(static layer => (layer.InputFeatures, layer.OutputFeatures)).Distinct()
                from m in wanted
-               select new BenchmarkShape(m, layer.InputFeatures, layer.OutputFeatures),
+               select ShapesOption.Check("--m", new BenchmarkShape(m, layer.InputFeatures, layer.OutputFeatures)),
         ];
     }
 

@@ -66,6 +66,11 @@ internal static class BenchCommand
                 Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
                 Samples = parsed.GetValue(samples) ?? defaults.Samples,
             };
+            if (parsed.GetValue(outliers) is { } columns && options.Shapes.Select(static shape => (BenchmarkShape?)shape).FirstOrDefault(shape => shape!.Value.K < columns) is { } narrow)
+            {
+                throw new BadInputException($"--outliers: {columns} columns are more than the {narrow.K} of {narrow}. Give at most as many.");
+            }
+
             bool asJson = parsed.GetValue(json);
             BenchmarkComparison? comparison = parsed.GetValue(against) is { } file ? BenchmarkComparison.Read(file, asJson) : null;
             if (gpu is null)
@@ -152,11 +157,13 @@ internal static class BenchCommand
     {
         if (shapes is not null)
         {
-            return ShapesOption.Parse(shapes);
+            return rows is null && inputs is null && outputs is null
+                ? ShapesOption.Parse(shapes)
+                : throw new BadInputException($"{ShapesOption.Name}: the shapes are whole; leave --m, --k and --n out.");
         }
 
         return inputs is { } k && outputs is { } n
-            ? [.. ShapesOption.WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => new BenchmarkShape(m, k, n))]
+            ? [.. ShapesOption.WholeNumbers("--m", rows ?? "1,16,128,512").Select(m => ShapesOption.Check("--m, --k, --n", new BenchmarkShape(m, k, n)))]
             : throw new BadInputException("--shapes: give the sizes, such as --shapes 128x4096x11008, or --k and --n.");
     }
 

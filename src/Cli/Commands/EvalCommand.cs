@@ -102,6 +102,12 @@ internal static class EvalCommand
         {
             ShowTable(context, results);
         }
+
+        if (results.FirstOrDefault(static result => !double.IsFinite(result.Perplexity)) is { } broken)
+        {
+            throw new BadInputException(
+                $"--model: '{folder}' has no perplexity by {broken.Scheme.Name}: a logit is NaN or infinite. Its weights or activations are not finite, or leave the range of their type; 'kernelgen inspect' shows the types.");
+        }
     }
 
     private static void WriteJson(CommandContext context, SchemeResult result) => JsonLine.Write(context.Output, writer =>

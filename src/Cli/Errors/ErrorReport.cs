@@ -16,13 +16,15 @@ internal static class ErrorReport
     /// <summary>Reports arguments that do not fit the command.</summary>
     public static int BadCommandLine(ParseResult parsed, CommandContext context)
     {
-        foreach (ParseError error in parsed.Errors)
+        // What is unknown says enough: that something else is missing is only because it was not recognized.
+        string[] messages = [.. parsed.Errors.Select(static error => error.Message)];
+        string[] unknown = [.. messages.Where(message => parsed.UnmatchedTokens.Any(token => message.Contains($"'{token}'", StringComparison.Ordinal)))];
+        foreach (string message in unknown.Length > 0 ? unknown : messages)
         {
-            WriteLine(context, error.Message);
+            WriteLine(context, message);
         }
 
-        string command = parsed.CommandResult.Command is RootCommand ? KernelGenTool.Name : $"{KernelGenTool.Name} {parsed.CommandResult.Command.Name}";
-        context.Error.WriteLine($"'{command} --help' shows what it takes.");
+        context.Error.WriteLine($"'{CommandPath(parsed.CommandResult)} --help' shows what it takes.");
         return ExitCodes.BadInput;
     }
 
@@ -52,7 +54,7 @@ internal static class ErrorReport
                 return ExitCodes.Failed;
 
             case OutOfMemoryException:
-                WriteLine(context, "not enough memory. Use a smaller --batch or --context, or a smaller model.");
+                WriteLine(context, "not enough memory for what was asked. Use a smaller model, batch, context or shape.");
                 return ExitCodes.Failed;
 
             default:
@@ -61,6 +63,10 @@ internal static class ErrorReport
                 return ExitCodes.Failed;
         }
     }
+
+    /// <summary>The tool, the command, and its own commands down to the one that was meant.</summary>
+    private static string CommandPath(CommandResult result) =>
+        result.Parent is CommandResult parent ? $"{CommandPath(parent)} {result.Command.Name}" : KernelGenTool.Name;
 
     private static void WriteLine(CommandContext context, string message) => context.Error.WriteLine($"{KernelGenTool.Name}: {message}");
 }

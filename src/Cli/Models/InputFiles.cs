@@ -1,5 +1,6 @@
 using System.Text;
 using KernelGen.Cli.Errors;
+using KernelGen.Inference.Checkpoints;
 
 namespace KernelGen.Cli.Models;
 
@@ -23,7 +24,7 @@ internal static class InputFiles
     }
 
     /// <summary>A text file's content.</summary>
-    /// <exception cref="BadInputException">It is missing, a folder, unreadable, or not UTF-8.</exception>
+    /// <exception cref="BadInputException">It is missing, a folder, a pipe, a device, empty, unreadable, or not UTF-8.</exception>
     public static string ReadText(string option, string path)
     {
         if (Directory.Exists(path))
@@ -34,6 +35,12 @@ internal static class InputFiles
         byte[] bytes;
         try
         {
+            // Reading a pipe would wait for whoever writes it, without an end to be told of, and a device may have none.
+            if (SmallFile.LengthBeforeOpening(path) == 0)
+            {
+                throw new BadInputException($"{option}: '{path}' is empty, or a pipe or device. Name a file; what comes from a pipe can be saved to one first.");
+            }
+
             bytes = File.ReadAllBytes(path);
         }
         catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException or ArgumentException)

@@ -95,7 +95,7 @@ internal sealed class TensorConversion
         catch (ArgumentException exception)
         {
             throw CheckpointException.For(
-                work.Source.File, work.Source.Name, $"it cannot be quantized: {exception.Message}", "Use another checkpoint, or leave the module out with --skip.");
+                work.Source.File, work.Source.Name, $"it cannot be quantized: {exception.Message}", "Use another checkpoint, or delete what is unfinished and leave the module out with --skip.");
         }
     }
 

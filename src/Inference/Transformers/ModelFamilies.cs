@@ -27,7 +27,9 @@ internal static class ModelFamilies
             bool architectureFits = architectures.Intersect(family.Architectures).Any();
             if (modelType is null ? architectureFits : modelType == family.ModelType)
             {
-                return architectureFits || architectures.Length == 0 ? family.Describe(config) : throw Unsupported(config, "architectures");
+                return architectureFits || architectures.Length == 0
+                    ? family.Describe(config)
+                    : throw config.Unsupported("architectures", $"one of {string.Join(", ", family.Architectures)}, since 'model_type' is \"{family.ModelType}\"", "Correct the one that is wrong.");
             }
         }
 
