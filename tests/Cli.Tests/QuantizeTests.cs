@@ -60,6 +60,19 @@ public sealed class QuantizeTests : IDisposable
     }
 
     [Fact]
+    public void What_no_model_could_be_loaded_from_is_not_converted()
+    {
+        using ModelCopy copy = new();
+        copy.Write("config.json", File.ReadAllText(copy.At("config.json")).Replace("\"max_position_embeddings\": 512", "\"max_position_embeddings\": 600", StringComparison.Ordinal));
+        ToolRun run = ToolRun.InProcess("quantize", "--model", copy.Folder, "--out", Output);
+
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("embed_positions.weight", run.Error, StringComparison.Ordinal);
+        Assert.Contains("[602, 128] was expected", run.Error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Output + ".partial"));
+    }
+
+    [Fact]
     public void A_stopped_run_ends_with_130_and_leaves_no_result()
     {
         ToolRun run = ToolRun.InProcess(new CancellationToken(canceled: true), "quantize", "--model", ToolRun.Model, "--out", Output);

@@ -137,6 +137,9 @@ public static class CheckpointConverter
     {
         // Closed again at once: from here on the files are read, not mapped.
         using Checkpoint checkpoint = Checkpoint.Open(source);
+
+        // What a model could not be loaded from is not worth hours of conversion.
+        new CheckpointTensors(checkpoint, description).RequireAllButLinearWeights(description);
         return ConversionPlan.Create(checkpoint, description, options);
     }
 

@@ -21,6 +21,35 @@ internal sealed class CheckpointTensors
         description.TensorPrefixes.FirstOrDefault(prefix => checkpoint.Contains(prefix + description.TokenEmbedding.Name))
             ?? description.TensorPrefixes[0];
 
+    /// <summary>Checks all that a model is loaded from but the weights of its linear layers.</summary>
+    /// <exception cref="CheckpointException">A tensor is missing, or of another shape than the description says.</exception>
+    public void RequireAllButLinearWeights(DecoderDescription description)
+    {
+        Require(description.TokenEmbedding);
+        if (description.Positions is LearnedPositions positions)
+        {
+            Require(positions.Table);
+        }
+
+        NormDescription?[] norms = [description.EmbeddingNorm, .. description.Layers.SelectMany(static layer => new[] { layer.AttentionNorm, layer.MlpNorm }), description.FinalNorm];
+        foreach (NormDescription norm in norms.OfType<NormDescription>())
+        {
+            Norm(norm);
+        }
+
+        foreach (LinearDescription layer in description.LinearLayers.Where(static layer => layer.HasBias))
+        {
+            _checkpoint.ReadSingles(_prefix + layer.Name + ".bias", layer.OutputFeatures);
+        }
+
+        if (description.OutputEmbedding is { } output)
+        {
+            Matrix(output, description.VocabularySize, description.TokenEmbedding.Size);
+        }
+
+        void Require(EmbeddingDescription table) => Matrix(_prefix + table.Name, table.Rows, table.Size);
+    }
+
     public EmbeddingTable Embedding(EmbeddingDescription description) =>
         new(WeightTensor.Pack(Matrix(_prefix + description.Name, description.Rows, description.Size)));
 
