@@ -113,7 +113,7 @@ public sealed partial class Int8KernelSet
     /// <param name="cancellation">Ends it between two panels of rows.</param>
     /// <returns>The quantized weights; the caller disposes them.</returns>
     /// <exception cref="ArgumentException">
-    /// The size is not N * K, a weight is not finite (the message names row and column), K is too long for 32-bit sums, or a fixed outlier set
+    /// N or K is not positive, the size is not N * K, a weight is not finite (the message names row and column), K is too long for 32-bit sums, or a fixed outlier set
     /// is missing or invalid.
     /// </exception>
     /// <exception cref="NotSupportedException">T is not a supported element type.</exception>
@@ -124,7 +124,17 @@ public sealed partial class Int8KernelSet
         int inputFeatures,
         WeightQuantizationOptions? options = null,
         CancellationToken cancellation = default)
-        where T : unmanaged => Quantize(new MemoryWeightSource<T>(weights, outputFeatures, inputFeatures), options, cancellation);
+        where T : unmanaged
+    {
+        // Here, by the caller's names.
+        Elements.ThrowIfUnsupported<T>();
+        ArgumentOutOfRangeException.ThrowIfLessThan(outputFeatures, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(inputFeatures, 1);
+        return weights.Length == (long)outputFeatures * inputFeatures
+            ? Quantize(new MemoryWeightSource<T>(weights, outputFeatures, inputFeatures), options, cancellation)
+            : throw new ArgumentException(
+                $"'{nameof(weights)}' has {weights.Length} values; [{outputFeatures},{inputFeatures}] needs {(long)outputFeatures * inputFeatures}.", nameof(weights));
+    }
 
     /// <summary>Quantizes and packs the weights of a source.</summary>
     /// <param name="source">The weights. Read again later only where the options ask for original outlier weights.</param>
