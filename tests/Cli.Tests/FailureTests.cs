@@ -30,6 +30,13 @@ public sealed class FailureTests
     }
 
     [Fact]
+    public void An_output_that_failed_is_one_line()
+    {
+        (int exitCode, string error) = Fail(new OutputFailedException("--out: 'x' cannot be written.", new IOException()));
+        Assert.Equal((ExitCodes.Failed, "kernelgen: --out: 'x' cannot be written.\n"), (exitCode, error));
+    }
+
+    [Fact]
     public void Too_little_memory_is_one_line()
     {
         (int exitCode, string error) = Fail(new InsufficientMemoryException());

@@ -1,4 +1,7 @@
+using System.Security.Cryptography;
 using System.Text.Json;
+using KernelGen.Cli.Html;
+using KernelGen.Cli.Output;
 using Xunit;
 
 namespace KernelGen.Cli.Tests;
@@ -94,6 +97,136 @@ public sealed class OutliersTests : IDisposable
         Assert.Empty(Directory.GetFileSystemEntries(_folder));
     }
 
+    [Theory]
+    [InlineData("config.json", "--out", "inside the folder of --model")]
+    [InlineData("model.safetensors", "--report", "inside the folder of --model")]
+    [InlineData("sub/../tokenizer.json", "--out", "inside the folder of --model")]
+    [InlineData("new.html", "--report", "inside the folder of --model")]
+    [InlineData("../text.txt", "--out", "is the file of --text")]
+    [InlineData("../text.txt", "--report", "is the file of --text")]
+    [InlineData("../mine.json", "--out", "exists. Name a new file.")]
+    [InlineData("../mine.json", "--report", "exists and is no page that this command wrote. Name a new file.")]
+    [InlineData("../tuning.html", "--report", "exists and is no page that this command wrote. Name a new file.")]
+    [InlineData("../link/config.json", "--out", "inside the folder of --model")]
+    public void A_file_that_is_not_the_commands_own_is_not_overwritten(string name, string option, string expected)
+    {
+        string model = Directory.CreateDirectory(Path.Combine(_folder, "model")).FullName, text = Path.Combine(_folder, "text.txt");
+        foreach (string file in new[] { "config.json", "model.safetensors", "tokenizer.json" })
+        {
+            File.Copy(Path.Combine(ToolRun.Model, file), Path.Combine(model, file));
+        }
+
+        Directory.CreateDirectory(Path.Combine(model, "sub"));
+        Directory.CreateSymbolicLink(Path.Combine(_folder, "link"), model);
+        File.Copy(ToolRun.Text, text);
+        File.WriteAllText(Path.Combine(_folder, "mine.json"), "{}");
+        File.WriteAllText(Path.Combine(_folder, "tuning.html"), HtmlReport.Compose("Tuning", HtmlReport.Tuning, static _ => { }));
+        (string, string)[] before = Content();
+
+        string path = Path.Combine(model, name);
+        ToolRun run = ToolRun.InProcess("outliers", "--model", model, "--text", text, option, path);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.StartsWith($"kernelgen: {option}: '{path}' ", run.Error, StringComparison.Ordinal);
+        Assert.Contains(expected, run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, Content());
+
+        (string, string)[] Content() =>
+            [.. Directory.GetFiles(_folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(static file => (file, Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file)))))];
+    }
+
+    [Fact]
+    public void Two_outputs_are_two_files()
+    {
+        string file = Path.Combine(_folder, "both"), again = Path.Combine(_folder, "..", Path.GetFileName(_folder), "both");
+        ToolRun run = Outliers("--out", file, "--report", again);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Equal($"kernelgen: --report: '{again}' is the file of --out too. Name another one.\n", run.Error);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void A_page_that_the_command_wrote_is_replaced_and_other_files_stay()
+    {
+        string page = Path.Combine(_folder, "report.html"), set = Path.Combine(_folder, "s.json");
+        File.WriteAllText(page, HtmlReport.Compose("An older page", HtmlReport.Outliers, static _ => { }));
+        File.WriteAllText(page + ".tmp", "mine");
+        File.WriteAllText(set + ".tmp", "mine too");
+        ToolRun run = Outliers("--windows", "1", "--draws", "1", "--thresholds", "6", "--report", page, "--out", set);
+        Assert.Equal((0, ""), (run.ExitCode, run.Error));
+        Assert.DoesNotContain("An older page", File.ReadAllText(page), StringComparison.Ordinal);
+        Assert.Equal(("mine", "mine too"), (File.ReadAllText(page + ".tmp"), File.ReadAllText(set + ".tmp")));
+        Assert.Equal([page, page + ".tmp", set, set + ".tmp"], Directory.GetFiles(_folder).Order(StringComparer.Ordinal));
+    }
+
+    [SkippableTheory]
+    [InlineData("--out")]
+    [InlineData("--report")]
+    public void A_file_that_cannot_be_made_is_refused_before_the_analysis(string option)
+    {
+        // Nobody makes files there, not even root, whom a folder's mode does not hold.
+        Skip.IfNot(OperatingSystem.IsLinux(), "There is no /proc here.");
+        const string Path = "/proc/file";
+        ToolRun run = Outliers(option, Path);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.StartsWith($"kernelgen: {option}: '{Path}' cannot be written: ", run.Error, StringComparison.Ordinal);
+        Assert.EndsWith("Name a new file where you may write.\n", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_name_that_is_too_long_is_refused_before_the_analysis()
+    {
+        ToolRun run = Outliers("--out", Path.Combine(_folder, new string('a', 300)));
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("cannot be written", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Files_that_cannot_be_written_in_the_end_cost_no_results()
+    {
+        // Goes away when the first result is printed, which is before files are written.
+        string gone = Directory.CreateDirectory(Path.Combine(_folder, "gone")).FullName, page = Path.Combine(_folder, "report.html");
+        using Hooked output = new(() => Directory.Delete(gone));
+        string set = Path.Combine(gone, "set.json");
+        (int exitCode, string error) = Run(output, "--out", set, "--report", page);
+        Assert.Equal(1, exitCode);
+        Assert.Contains("Systematic features", output.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("The set is in", output.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith($"kernelgen: --out: '{set}' cannot be written (", error, StringComparison.Ordinal);
+        Assert.EndsWith("and run the command again.\n", error, StringComparison.Ordinal);
+        Assert.Equal([page], Directory.GetFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void A_file_that_came_into_being_meanwhile_is_not_overwritten()
+    {
+        string set = Path.Combine(_folder, "set.json");
+        using Hooked output = new(() => File.WriteAllText(set, "mine"));
+        (int exitCode, string error) = Run(output, "--out", set);
+        Assert.Equal(1, exitCode);
+        Assert.Contains($"'{set}' cannot be written", error, StringComparison.Ordinal);
+        Assert.Equal("mine", File.ReadAllText(set));
+        Assert.Equal([set], Directory.GetFileSystemEntries(_folder));
+    }
+
+    [Fact]
+    public void Files_are_written_also_where_the_reader_of_the_results_has_gone()
+    {
+        const int BrokenPipe = 32;
+        string set = Path.Combine(_folder, "set.json"), page = Path.Combine(_folder, "report.html");
+        using Hooked output = new(static () => throw new IOException("Broken pipe", BrokenPipe));
+        Assert.Equal((141, ""), Run(output, "--out", set, "--report", page));
+        Assert.Equal([page, set], Directory.GetFileSystemEntries(_folder).Order(StringComparer.Ordinal));
+    }
+
+    private static (int ExitCode, string Error) Run(TextWriter output, params string[] options)
+    {
+        using StringWriter error = new() { NewLine = "\n" };
+        int exitCode = KernelGenTool.Run(
+            ["outliers", "--model", ToolRun.Model, "--text", ToolRun.Text, "--windows", "1", "--draws", "1", "--thresholds", "6", .. options],
+            new CommandContext(output, error, false, false, CancellationToken.None));
+        return (exitCode, error.ToString());
+    }
+
     private static ToolRun Outliers(params string[] options) => ToolRun.InProcess(["outliers", "--model", ToolRun.Model, "--text", ToolRun.Text, .. options]);
 
     private static string Perplexity(string model, params string[] options)
@@ -108,5 +241,31 @@ public sealed class OutliersTests : IDisposable
         string path = Path.Combine(_folder, "outliers.json");
         File.WriteAllText(path, json);
         return path;
+    }
+
+    /// <summary>An output at whose first character something happens.</summary>
+    private sealed class Hooked(Action first) : StringWriter
+    {
+        private Action? _first = first;
+
+        public override void Write(char value)
+        {
+            First();
+            base.Write(value);
+        }
+
+        public override void Write(char[] buffer, int index, int count)
+        {
+            First();
+            base.Write(buffer, index, count);
+        }
+
+        public override void Write(string? value)
+        {
+            First();
+            base.Write(value);
+        }
+
+        private void First() => Interlocked.Exchange(ref _first, null)?.Invoke();
     }
 }

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
+using KernelGen.Cli.Errors;
+using KernelGen.Cli.Models;
 using KernelGen.Tuning;
 using Xunit;
 
@@ -179,6 +181,40 @@ public sealed class TuningCommandTests : IDisposable
         ToolRun run = ToolRun.InProcess([.. args.Select(static arg => arg.Replace("{model}", ToolRun.Model, StringComparison.Ordinal).Replace("{text}", ToolRun.Text, StringComparison.Ordinal))]);
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains(named, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_export_that_cannot_be_written_names_the_folder_to_make()
+    {
+        string file = Path.Combine(_cache, "no-such-folder", "x");
+        ToolRun run = ToolRun.InProcess("tuning", "export", file);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Equal($"kernelgen: FILE: there is no folder '{Path.GetDirectoryName(file)}' to write 'x' to. Make it first.\n", run.Error);
+    }
+
+    [Theory]
+    [InlineData("autotune", "--shapes", "1x64x48")]
+    [InlineData("tuning", "import", "{export}")]
+    public void A_cache_that_cannot_be_written_says_how_to_move_it_before_anything_is_tuned(params string[] args)
+    {
+        ToolRun.InProcess("autotune", "--shapes", "1x64x48", "--json");
+        string export = Path.Combine(_cache, "export.json"), file = Path.Combine(_cache, "file");
+        Assert.Equal(0, ToolRun.InProcess("tuning", "export", export).ExitCode);
+        File.WriteAllText(file, "");
+        ToolRun run = ToolRun.InShell($"XDG_CACHE_HOME={file} KERNELGEN_CACHE= $KERNELGEN {string.Join(' ', args).Replace("{export}", export, StringComparison.Ordinal)}");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.StartsWith($"kernelgen: the folder of the tuning records, '{Path.Combine(file, "kernelgen", "tuning", "v1")}', cannot be written (", run.Error, StringComparison.Ordinal);
+        Assert.EndsWith("). Set KERNELGEN_CACHE to a folder that may be written.\n", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_cache_that_fails_later_says_how_to_move_it()
+    {
+        Directory.CreateDirectory(_cache);
+        TuningDatabase database = new(Records);
+        string message = Assert.Throws<OutputFailedException>(() => UserRecords.Store<int>(database, static () => throw new IOException("No space left on device"))).Message;
+        Assert.Contains($"'{Records}' (No space left on device)", message, StringComparison.Ordinal);
+        Assert.Contains("KERNELGEN_CACHE", message, StringComparison.Ordinal);
     }
 
     [Fact]

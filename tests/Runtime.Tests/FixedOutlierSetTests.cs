@@ -28,6 +28,23 @@ public sealed class FixedOutlierSetTests : IDisposable
     }
 
     [Fact]
+    public void Saving_leaves_other_files_alone_whatever_their_names()
+    {
+        System.IO.File.WriteAllText(File + ".tmp", "mine");
+        new FixedOutlierSet([Layer("layer", 8)]).Save(File);
+        Assert.Equal("mine", System.IO.File.ReadAllText(File + ".tmp"));
+        Assert.Equal([File, File + ".tmp"], Directory.GetFiles(_folder).Order());
+    }
+
+    [Fact]
+    public void A_set_that_cannot_take_its_name_leaves_nothing_behind()
+    {
+        Directory.CreateDirectory(File);
+        Assert.ThrowsAny<Exception>(() => new FixedOutlierSet([Layer("layer", 8)]).Save(File));
+        Assert.Equal([File], Directory.GetFileSystemEntries(_folder));
+    }
+
+    [Fact]
     public void A_column_that_a_layer_does_not_have_is_refused_with_the_file()
     {
         new FixedOutlierSet([Layer("layer", 8)]).Save(File);

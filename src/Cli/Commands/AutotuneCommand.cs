@@ -28,7 +28,7 @@ internal static class AutotuneCommand
         Option<float?> budget = OptionFactory.Number(
             "--budget", "SECONDS", "No shape is begun after so long.", "a positive number", static value => value > 0);
         Option<bool> missing = OptionFactory.Switch("--missing", "Only shapes that have no record yet.");
-        Option<string?> report = OptionFactory.Text("--report", "FILE.html", "Writes a page to look at there, of all the shapes that have a record; it needs no network.");
+        Option<string?> report = OptionFactory.Text("--report", "FILE.html", "Writes a page to look at there, to a new file or over such a page, of all the shapes that have a record; it needs no network.");
         Option<bool> json = SharedOptions.Json("The records, one JSON object per shape and line.");
         Command command = new("autotune", "Finds the fastest kernels for the sizes of a model or of a list on this machine; later multiplications use them.")
         {
@@ -37,7 +37,9 @@ internal static class AutotuneCommand
         command.SetAction(parsed =>
         {
             BenchmarkShape[] wanted = Shapes(parsed.GetValue(model), parsed.GetValue(shapes), parsed.GetValue(rows));
-            string? page = parsed.GetValue(report) is string file ? OutputFiles.Check("--report", file) : null;
+            OutputFile? page = parsed.GetValue(report) is string file
+                ? OutputFile.CheckPage("--report", file, HtmlReport.Tuning, parsed.GetValue(model))
+                : null;
             using TuningSession session = TuningSession.Open(
                 DeviceOption.Parse(parsed.GetValue(device)), KernelSpecs.Find(parsed.GetValue(spec) ?? "LlmInt8"), Format(parsed.GetValue(output)));
             Run(context, session, wanted, parsed.GetValue(budget), parsed.GetValue(missing), page, parsed.GetValue(json));
@@ -46,18 +48,22 @@ internal static class AutotuneCommand
         return command;
     }
 
-    private static void Run(CommandContext context, TuningSession session, BenchmarkShape[] shapes, float? budget, bool missing, string? page, bool json)
+    private static void Run(CommandContext context, TuningSession session, BenchmarkShape[] shapes, float? budget, bool missing, OutputFile? page, bool json)
     {
-        TuningDatabase database = KernelTuning.Database ?? throw new BadInputException(
-            $"{CacheFolder.Variable}: this system has no folder for caches. Set {CacheFolder.Variable} to one that may be written.");
+        TuningDatabase database = UserRecords.Database();
         TuningContent before = database.Load();
+        BenchmarkShape[] left = missing ? [.. shapes.Where(shape => !before.Records.Any(record => record.Key == session.KeyOf(shape)))] : shapes;
+        if (left.Length > 0 || before.Warning is not null)
+        {
+            UserRecords.RequireWritable(database);
+        }
+
         if (before.Warning is { } warning)
         {
             context.Note(warning);
             database.Repair();
         }
 
-        BenchmarkShape[] left = missing ? [.. shapes.Where(shape => !before.Records.Any(record => record.Key == session.KeyOf(shape)))] : shapes;
         List<TuningRecord> records = [];
         long start = Stopwatch.GetTimestamp();
         try
@@ -69,7 +75,11 @@ internal static class AutotuneCommand
                 for (int i = 0; i < left.Length && (budget is not { } seconds || Stopwatch.GetElapsedTime(start).TotalSeconds < seconds); i++)
                 {
                     TuningRecord record = session.Tune(left[i], ceilings, new StageReporter(bar, left[i], i, left.Length), context.Cancellation);
-                    database.Store(record);
+                    UserRecords.Store(database, () =>
+                    {
+                        database.Store(record);
+                        return 1;
+                    });
                     records.Add(record);
                     if (json)
                     {
@@ -109,16 +119,17 @@ internal static class AutotuneCommand
         context.Sentence($"{tuned} of {shapes.Length} shapes tuned.{already}{rest} The records are in {database.Folder}.");
     }
 
-    private static void WriteReport(CommandContext context, string page, IReadOnlyList<TuningRecord> records)
+    private static void WriteReport(CommandContext context, OutputFile page, IReadOnlyList<TuningRecord> records)
     {
         if (records.Count == 0)
         {
-            context.Note($"no shape has a record, so there is nothing to write to '{page}'.");
+            context.Note($"no shape has a record, so there is nothing to write to '{page.Path}'.");
             return;
         }
 
-        HtmlReport.Write(page, $"Tuning of {records[0].Key.Target.Device.Name}", HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records));
-        context.Note($"the report is in '{page}'.");
+        string title = $"Tuning of {records[0].Key.Target.Device.Name}";
+        page.Write(Encoding.UTF8.GetBytes(HtmlReport.Compose(title, HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records))));
+        context.Note($"the report is in '{page.Path}'.");
     }
 
     private static void Show(CommandContext context, List<TuningRecord> records)

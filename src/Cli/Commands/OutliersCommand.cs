@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
+using System.Text.Json;
 using KernelGen.Cli.Errors;
 using KernelGen.Cli.Html;
 using KernelGen.Cli.Models;
@@ -33,8 +35,8 @@ internal static class OutliersCommand
         Option<int?> draws = OptionFactory.WholeNumber("--draws", "D", "How many times random columns are zeroed for comparison; 5 unless given.", 1);
         Option<int?> seed = OptionFactory.WholeNumber("--seed", "S", "Where the random draws begin; 1 unless given.", 0);
         Option<string?> output = OptionFactory.Text(
-            "--out", "FILE", "Writes the suggested fixed set there, for 'kernelgen quantize --fixed-outliers', 'kernelgen eval --fixed-outliers' and FixedOutlierSet.Load.");
-        Option<string?> report = OptionFactory.Text("--report", "FILE.html", "Writes a page to look at there; it needs no network.");
+            "--out", "FILE", "Writes the suggested fixed set there, a new file, for 'kernelgen quantize --fixed-outliers', 'kernelgen eval --fixed-outliers' and FixedOutlierSet.Load.");
+        Option<string?> report = OptionFactory.Text("--report", "FILE.html", "Writes a page to look at there, to a new file or over such a page; it needs no network.");
         Option<int?> threads = SharedOptions.Threads();
         Option<bool> json = SharedOptions.Json(
             "One JSON object: perplexity, features, zeroing, thresholds, suggestion, inputs and how they were found.");
@@ -58,14 +60,12 @@ internal static class OutliersCommand
                 Seed = parsed.GetValue(seed) ?? defaults.Seed,
                 MaxDegreeOfParallelism = parsed.GetValue(threads) ?? defaults.MaxDegreeOfParallelism,
             };
-            Run(
-                context,
-                parsed.GetValue(model)!,
-                parsed.GetValue(text)!,
-                options,
-                parsed.GetValue(output) is string set ? OutputFiles.Check("--out", set) : null,
-                parsed.GetValue(report) is string page ? OutputFiles.Check("--report", page) : null,
-                parsed.GetValue(json));
+            string folder = parsed.GetValue(model)!, file = parsed.GetValue(text)!;
+            OutputFile? set = parsed.GetValue(output) is string setPath ? OutputFile.Check("--out", setPath, folder, file) : null;
+            OutputFile? page = parsed.GetValue(report) is string pagePath
+                ? OutputFile.CheckPage("--report", pagePath, HtmlReport.Outliers, folder, file).OtherThan(set)
+                : null;
+            Run(context, folder, file, options, set, page, parsed.GetValue(json));
             return ExitCodes.Ok;
         });
         return command;
@@ -81,7 +81,7 @@ internal static class OutliersCommand
     }
 
     private static void Run(
-        CommandContext context, string model, string textFile, OutlierAnalysisOptions options, string? setFile, string? page, bool json)
+        CommandContext context, string model, string textFile, OutlierAnalysisOptions options, OutputFile? set, OutputFile? page, bool json)
     {
         string folder = InputFiles.ModelFolder("--model", model);
         int longest = ModelFamilies.Describe(ConfigReader.Open(folder)).ContextLength;
@@ -96,32 +96,57 @@ internal static class OutliersCommand
             BarProgress progress = new(bars.Start("loading the model"));
             return BadInputException.Check($"--text: '{textFile}'", () => OutlierAnalysis.Run(folder, tokens, options, progress, context.Cancellation));
         });
-        if (setFile is not null)
+        try
         {
-            report.Suggestion.Fixed.FixedOutliers.Save(setFile);
+            if (json)
+            {
+                JsonLine.Write(context.Output, writer => OutlierJson.Write(writer, model, textFile, report));
+            }
+            else
+            {
+                OutlierTables.Show(context, report);
+            }
         }
-
-        if (page is not null)
+        finally
         {
-            HtmlReport.Write(
-                page, $"Outlier features of {Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))}", HtmlReport.Outliers, writer => OutlierJson.Write(writer, model, textFile, report));
+            // After the results, which a full disk must not cost; and also where their reader has gone, or the other file fails.
+            try
+            {
+                WriteSet(context, set, report, json);
+            }
+            finally
+            {
+                WritePage(context, page, folder, writer => OutlierJson.Write(writer, model, textFile, report), json);
+            }
         }
+    }
 
-        if (json)
+    private static void WriteSet(CommandContext context, OutputFile? set, OutlierReport report, bool json)
+    {
+        if (set is null)
         {
-            JsonLine.Write(context.Output, writer => OutlierJson.Write(writer, model, textFile, report));
             return;
         }
 
-        OutlierTables.Show(context, report);
-        if (setFile is not null)
+        set.Write(report.Suggestion.Fixed.FixedOutliers.ToJson());
+        if (!json)
         {
-            context.Sentence($"The set is in {TerminalText.Clean(setFile)}: kernelgen quantize --fixed-outliers FILE, or kernelgen eval --fixed-outliers FILE.");
+            context.Sentence($"The set is in {TerminalText.Clean(set.Path)}: kernelgen quantize --fixed-outliers FILE, or kernelgen eval --fixed-outliers FILE.");
+        }
+    }
+
+    private static void WritePage(CommandContext context, OutputFile? page, string folder, Action<Utf8JsonWriter> writeData, bool json)
+    {
+        if (page is null)
+        {
+            return;
         }
 
-        if (page is not null)
+        string title = $"Outlier features of {Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))}";
+        page.Write(Encoding.UTF8.GetBytes(HtmlReport.Compose(title, HtmlReport.Outliers, writeData)));
+        if (!json)
         {
-            context.Sentence($"The report is in {TerminalText.Clean(page)}.");
+            context.Sentence($"The report is in {TerminalText.Clean(page.Path)}.");
         }
     }
 

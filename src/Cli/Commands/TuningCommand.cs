@@ -4,7 +4,6 @@ using KernelGen.Cli.Errors;
 using KernelGen.Cli.Models;
 using KernelGen.Cli.Options;
 using KernelGen.Cli.Output;
-using KernelGen.Storage;
 using KernelGen.Tuning;
 using Spectre.Console;
 
@@ -63,7 +62,7 @@ internal static class TuningCommand
             }
 
             context.Show(table);
-            context.Sentence($"{own.Length} records of this user, in {Database().Folder}; {all.Length - own.Length} that come with the tool.");
+            context.Sentence($"{own.Length} records of this user, in {UserRecords.Database().Folder}; {all.Length - own.Length} that come with the tool.");
             return ExitCodes.Ok;
         });
         return command;
@@ -104,15 +103,10 @@ internal static class TuningCommand
         Command command = new("export", "Writes this user's records into one file.") { file, compact };
         command.SetAction(parsed =>
         {
-            string path = parsed.GetValue(file)!;
-            if (path.Length == 0 || File.Exists(path) || Directory.Exists(path))
-            {
-                throw new BadInputException($"FILE: '{path}' {(path.Length == 0 ? "is no name" : "exists")}. Name a new file.");
-            }
-
+            OutputFile output = OutputFile.Check("FILE", parsed.GetValue(file)!);
             TuningRecord[] records = [.. OwnRecords(context).Select(record => parsed.GetValue(compact) ? record.Compact() : record)];
-            DurableFiles.Replace(Path.GetFullPath(path), TuningArchive.Write(records));
-            context.Sentence($"{records.Length} records are in {path}.");
+            output.Write(TuningArchive.Write(records));
+            context.Sentence($"{records.Length} records are in {output.Path}.");
             return ExitCodes.Ok;
         });
         return command;
@@ -135,7 +129,9 @@ internal static class TuningCommand
                 throw new BadInputException($"FILE: '{path}' cannot be used: {exception.Message}. Export it again; nothing was imported.", exception);
             }
 
-            int stored = Database().Merge(records);
+            TuningDatabase database = UserRecords.Database();
+            UserRecords.RequireWritable(database);
+            int stored = UserRecords.Store(database, () => database.Merge(records));
             context.Sentence($"{stored} of {records.Count} records imported; for the others there is one as new already.");
             return ExitCodes.Ok;
         });
@@ -147,18 +143,15 @@ internal static class TuningCommand
         Command command = new("clear", "Deletes this user's records. Those that come with the tool stay.");
         command.SetAction(_ =>
         {
-            context.Sentence($"{Database().Clear()} records deleted.");
+            context.Sentence($"{UserRecords.Database().Clear()} records deleted.");
             return ExitCodes.Ok;
         });
         return command;
     }
 
-    private static TuningDatabase Database() => KernelTuning.Database ?? throw new BadInputException(
-        $"{CacheFolder.Variable}: this system has no folder for caches. Set {CacheFolder.Variable} to one that may be written.");
-
     private static IEnumerable<TuningRecord> OwnRecords(CommandContext context)
     {
-        TuningContent content = Database().Load();
+        TuningContent content = UserRecords.Database().Load();
         if (content.Warning is { } warning)
         {
             context.Note(warning);

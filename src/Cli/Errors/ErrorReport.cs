@@ -37,6 +37,10 @@ internal static class ErrorReport
                 WriteLine(context, exception.Message);
                 return ExitCodes.BadInput;
 
+            case OutputFailedException:
+                WriteLine(context, exception.Message);
+                return ExitCodes.Failed;
+
             case OperationCanceledException when context.Cancellation.IsCancellationRequested:
                 WriteLine(context, "stopped.");
                 return ExitCodes.Interrupted;

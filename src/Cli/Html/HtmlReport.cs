@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using KernelGen.Storage;
 
 namespace KernelGen.Cli.Html;
 
@@ -22,16 +21,37 @@ internal static class HtmlReport
     /// <summary>Escapes everything that could end the element which holds the data, as JSON allows.</summary>
     private static readonly JsonWriterOptions _json = new() { Encoder = JavaScriptEncoder.Default };
 
-    /// <summary>Writes a page, in one step.</summary>
-    /// <param name="path">The file; one that exists is replaced.</param>
+    /// <summary>In a page, the beginning of the element that says what wrote it is before this many bytes.</summary>
+    private const int HeadBytes = 4096;
+
+    /// <summary>Whether a file is a page that was composed here with a view, by any version.</summary>
+    public static bool IsPage(string path, string view)
+    {
+        try
+        {
+            // The length comes first: a pipe has none, and opening it would wait for a writer. A link was not made here.
+            if (new FileInfo(path) is not { LinkTarget: null, Length: > 0 })
+            {
+                return false;
+            }
+
+            byte[] head = new byte[HeadBytes];
+            using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+            string text = Encoding.UTF8.GetString(head, 0, stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false));
+            return text.StartsWith("<!DOCTYPE html>", StringComparison.Ordinal)
+                && text.Contains($"<meta name=\"generator\" content=\"kernelgen {Kind(view)} ", StringComparison.Ordinal);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A page's text.</summary>
     /// <param name="title">What the page is about.</param>
     /// <param name="view">The script that draws the data, such as <see cref="Outliers"/>.</param>
     /// <param name="writeProperties">Writes the properties of the JSON object that is the data.</param>
-    public static void Write(string path, string title, string view, Action<Utf8JsonWriter> writeProperties) =>
-        DurableFiles.Replace(Path.GetFullPath(path), Encoding.UTF8.GetBytes(Compose(title, view, writeProperties)));
-
-    /// <summary>A page's text.</summary>
-    internal static string Compose(string title, string view, Action<Utf8JsonWriter> writeProperties)
+    public static string Compose(string title, string view, Action<Utf8JsonWriter> writeProperties)
     {
         string[] scripts = [.. ((string[])["echarts/echarts.min.js", "page.js", view]).Select(Asset)];
         return Fill(Asset("page.html"), name => name switch
@@ -40,12 +60,15 @@ internal static class HtmlReport
             "scripts" => string.Join('\n', scripts.Select(static script => $"<script>{script}</script>")),
             "style" => Asset("page.css"),
             "title" => HtmlEncoder.Default.Encode(title),
+            "kind" => Kind(view),
             "version" => HtmlEncoder.Default.Encode(Version),
             "notices" => HtmlEncoder.Default.Encode(string.Join("\n\n", ((string[])["NOTICE", "LICENSE-zrender", "LICENSE-d3"]).Select(static name => Asset("echarts/" + name).Trim()))),
             "data" => Data(writeProperties),
             _ => throw new InvalidOperationException($"page.html has no such place as '{name}'."),
         });
     }
+
+    private static string Kind(string view) => Path.GetFileNameWithoutExtension(view);
 
     private static string Version { get; } = typeof(HtmlReport).Assembly.GetName().Version!.ToString(3);
 

@@ -174,6 +174,6 @@ internal sealed class ConversionJournal
         }
 
         byte[] json = stream.ToArray();
-        OutputErrors.Named(_path, () => DurableFiles.Replace(_path, json));
+        OutputErrors.Named(_path, () => DurableFiles.Replace(_path, json, _path + DurableFiles.TemporaryExtension));
     }
 }

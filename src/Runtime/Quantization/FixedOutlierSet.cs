@@ -87,6 +87,12 @@ public sealed class FixedOutlierSet
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
+        DurableFiles.Replace(Path.GetFullPath(path), ToJson());
+    }
+
+    /// <summary>The content of its file.</summary>
+    internal ReadOnlySpan<byte> ToJson()
+    {
         ArrayBufferWriter<byte> json = new();
         json.Write("{"u8);
         bool first = true;
@@ -98,7 +104,7 @@ public sealed class FixedOutlierSet
         }
 
         json.Write("\n}\n"u8);
-        DurableFiles.Replace(Path.GetFullPath(path), json.WrittenSpan);
+        return json.WrittenSpan;
     }
 
     /// <summary>The columns of a layer, ascending; empty for a layer that the set does not name.</summary>

@@ -12,23 +12,32 @@ internal static partial class DurableFiles
     public const string TemporaryExtension = ".tmp";
 
     /// <summary>Writes a file in one step: under its name there is the old content or all of the new one.</summary>
-    /// <param name="path">The file.</param>
+    /// <param name="path">The full path of the file.</param>
     /// <param name="content">All of it.</param>
-    /// <param name="temporary">Where it is written first, in the same folder; a name of the caller's own where several may write the same file at once.</param>
+    /// <param name="temporary">
+    /// Where it is written first, in the same folder, over what is there: for a folder of the caller's own, in which what a killed process left
+    /// must have a known name. A name that nothing else has unless given.
+    /// </param>
     /// <exception cref="IOException">The disk is full or failed.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
-    public static void Replace(string path, ReadOnlySpan<byte> content, string? temporary = null)
-    {
-        temporary ??= path + TemporaryExtension;
-        using (FileStream stream = new(temporary, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
-        {
-            stream.Write(content);
-            stream.Flush(flushToDisk: true);
-        }
+    public static void Replace(string path, ReadOnlySpan<byte> content, string? temporary = null) => Write(path, content, temporary, overwrite: true);
 
-        File.Move(temporary, path, overwrite: true);
-        FlushFolder(Path.GetDirectoryName(path)!);
-    }
+    /// <summary>Writes a new file in one step: under its name there is nothing or all of the content.</summary>
+    /// <param name="path">The full path of the file.</param>
+    /// <param name="content">All of it.</param>
+    /// <exception cref="IOException">There is a file of this name, or the disk is full or failed.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public static void Create(string path, ReadOnlySpan<byte> content) => Write(path, content, null, overwrite: false);
+
+    /// <summary>A name for a temporary file that nothing else in the folder has, and that is not longer than names may be, however long the file's own is.</summary>
+    public static string TemporaryIn(string folder) => Path.Combine(folder, $".kernelgen-{Guid.NewGuid():N}{TemporaryExtension}");
+
+    /// <summary>Makes an empty file and removes it: whether it can be written is known before the work whose result it will hold.</summary>
+    /// <param name="path">A file that is not there.</param>
+    /// <exception cref="IOException">It is there, or the disk is full or failed.</exception>
+    /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
+    public static void Probe(string path) =>
+        new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1, FileOptions.DeleteOnClose).Dispose();
 
     /// <summary>Brings a folder's entries to disk: created, renamed and deleted files. Windows does it by itself.</summary>
     /// <exception cref="IOException">The folder is gone, or the disk failed.</exception>
@@ -57,6 +66,37 @@ internal static partial class DurableFiles
                 _ = Close(descriptor);
             }
         }
+    }
+
+    private static void Write(string path, ReadOnlySpan<byte> content, string? known, bool overwrite)
+    {
+        string folder = Path.GetDirectoryName(path)!, temporary = known ?? TemporaryIn(folder);
+        using (FileStream stream = new(temporary, known is null ? FileMode.CreateNew : FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
+        {
+            try
+            {
+                stream.Write(content);
+                stream.Flush(flushToDisk: true);
+            }
+            catch
+            {
+                stream.Dispose();
+                File.Delete(temporary);
+                throw;
+            }
+        }
+
+        try
+        {
+            File.Move(temporary, path, overwrite);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+
+        FlushFolder(folder);
     }
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]

@@ -37,6 +37,31 @@ public sealed class AutotuneReportTests : IDisposable
         Assert.Contains("no-such-folder", run.Error);
     }
 
+    [Fact]
+    public void A_page_is_replaced_by_the_same_command_with_missing_and_no_other_file_is()
+    {
+        Autotune($"--shapes 4x64x64 --report {Page}");
+        Autotune($"--shapes 4x64x64,4x64x128 --missing --report {Page}");
+        Assert.Equal([Page], Directory.GetFiles(_folder));
+
+        File.WriteAllText(Page, "<!DOCTYPE html>mine");
+        ToolRun run = ToolRun.InProcess("autotune", "--shapes", "4x64x64", "--report", Page);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Equal($"kernelgen: --report: '{Page}' exists and is no page that this command wrote. Name a new file.\n", run.Error);
+        Assert.Equal("<!DOCTYPE html>mine", File.ReadAllText(Page));
+    }
+
+    [Fact]
+    public void A_page_is_not_written_into_the_model()
+    {
+        using ModelCopy model = new();
+        byte[] before = File.ReadAllBytes(model.At("config.json"));
+        ToolRun run = ToolRun.InProcess("autotune", "--model", model.Folder, "--report", model.At("config.json"));
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("inside the folder of --model", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(model.At("config.json")));
+    }
+
     private ToolRun Autotune(string options)
     {
         ToolRun run = ToolRun.InShell($"KERNELGEN_CACHE={_folder}/cache $KERNELGEN autotune --json {options}");

@@ -98,7 +98,7 @@ public sealed class OutlierPageTests(Browser browser) : IDisposable
     {
         Skip.If(Browser.Executable is null, "There is no Chromium here; set KERNELGEN_BROWSER.");
         string page = Path.Combine(_folder, "report.html");
-        HtmlReport.Write(page, title, HtmlReport.Outliers, writer => OutlierJson.Write(writer, model, "text.txt", report));
+        File.WriteAllText(page, HtmlReport.Compose(title, HtmlReport.Outliers, writer => OutlierJson.Write(writer, model, "text.txt", report)));
         browser.Open(page, width, dark);
     }
 }

@@ -94,7 +94,7 @@ public sealed class TuningPageTests(Browser browser) : IDisposable
     {
         Skip.If(Browser.Executable is null, "There is no Chromium here; set KERNELGEN_BROWSER.");
         string page = Path.Combine(_folder, "report.html");
-        HtmlReport.Write(page, $"Tuning of {records[0].Key.Target.Device.Name}", HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records));
+        File.WriteAllText(page, HtmlReport.Compose($"Tuning of {records[0].Key.Target.Device.Name}", HtmlReport.Tuning, writer => TuningPageJson.Write(writer, records)));
         browser.Open(page, width, dark);
     }
 }
