@@ -58,7 +58,8 @@ internal static class VocabularyFiles
         if (config is not null && TokenizerJson.TryGetPresent(options, "tokenizer_class", out JsonElement kind)
             && json.Text(kind, "tokenizer_class") is string name and not ("GPT2Tokenizer" or "GPT2TokenizerFast"))
         {
-            throw json.Unsupported("tokenizer_class", name);
+            throw new TokenizerException(
+                $"{configPath}: vocab.json and merges.txt are read for the tokenizer_class 'GPT2Tokenizer', not for '{MessageText.Shorten(name)}', which needs tokenizer.json. Put that file beside them.");
         }
 
         Dictionary<string, JsonElement> specials = [];

@@ -58,7 +58,7 @@ public sealed class VocabularyFilesTests
     }
 
     [Theory]
-    [InlineData("""{"tokenizer_class": "BertTokenizer"}""", "tokenizer_class 'BertTokenizer' is not supported")]
+    [InlineData("""{"tokenizer_class": "BertTokenizer"}""", "not for 'BertTokenizer', which needs tokenizer.json")]
     [InlineData("""{"bos_token": "<bos>"}""", "'bos_token' is '<bos>', which is not in vocab.json")]
     [InlineData("""{"bos_token": 7}""", "'bos_token' is 7, a string was expected")]
     [InlineData("""{"bos_token": {}}""", "'content' is missing")]
