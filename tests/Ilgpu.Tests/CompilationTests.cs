@@ -36,11 +36,6 @@ public sealed class CompilationTests
         string ptx = Assert.IsType<PTXCompiledKernel>(backend.Compile(
             EntryPointDescription.FromExplicitlyGroupedKernel(variant.Kernel.Method),
             new KernelSpecialization(variant.Threads, variant.GroupsPerMultiprocessor))).PTXAssembly;
-        if (Environment.GetEnvironmentVariable("KERNELGEN_KEEP_PTX") is { Length: > 0 } folder)
-        {
-            File.WriteAllText(Path.Combine(folder, $"{set}.{name}.ptx"), ptx);
-        }
-
         Assert.Contains($".maxntid {variant.Threads}, 1, 1", ptx, StringComparison.Ordinal);
         Assert.Equal(variant.Instruction == IlgpuInstruction.MmaSync, ptx.Contains("mma.sync.aligned.m16n8k32", StringComparison.Ordinal));
         Assert.Equal(variant.Instruction == IlgpuInstruction.Dp4a, ptx.Contains("dp4a.s32.s32", StringComparison.Ordinal));

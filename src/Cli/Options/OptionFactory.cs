@@ -50,9 +50,6 @@ internal static class OptionFactory
     /// <summary>A switch.</summary>
     public static Option<bool> Switch(string name, string description) => new(name) { Description = description };
 
-    /// <summary>Whether the user gave the option.</summary>
-    public static bool IsGiven(this ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
-
     private static long? ParseSize(string text)
     {
         // As transformers reads --max_shard_size: powers of ten, of two with an i.

@@ -2,6 +2,7 @@ using KernelGen.Backends.Cpu;
 using KernelGen.Kernels;
 using KernelGen.Kernels.Specs;
 using KernelGen.MatMul;
+using KernelGen.Tuning;
 
 namespace KernelGen.Inference.Benchmarks;
 
@@ -140,7 +141,7 @@ internal static class CpuBenchmark
 
     private static Int8Weights Quantize(Int8KernelSet set, CpuKernelFamily family, BenchmarkShape shape, float[] weights) => set.Quantize(
         new MemoryWeightSource<float>(weights, shape.N, shape.K),
-        new WeightQuantizationOptions { FixedOutlierColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? OutlierColumns(shape.K, 6) : null },
+        new WeightQuantizationOptions { FixedOutlierColumns = set.Spec.Outliers == OutlierPolicy.Fixed ? SyntheticData.OutlierColumns(shape.K, 6) : null },
         family);
 
     private static string Suffix(CpuKernelFamily family) => CpuTarget.Of(family.InstructionSet).Suffix;
@@ -149,12 +150,10 @@ internal static class CpuBenchmark
         ? (int)Math.Clamp(Math.Ceiling(options.ColdBytes / ((double)shape.N * shape.K * elementBytes)), FewestCopies, MostCopies)
         : 1;
 
-    private static int[] OutlierColumns(int k, int count) => [.. Enumerable.Range(0, Math.Min(count, k)).Select(i => (int)((i + 0.5) * k / count))];
-
     /// <summary>Large one-sided values in a few columns, as trained models have them.</summary>
     private static float[] WithOutliers(float[] activations, BenchmarkShape shape, int count)
     {
-        foreach (int column in OutlierColumns(shape.K, count))
+        foreach (int column in SyntheticData.OutlierColumns(shape.K, count))
         {
             for (int m = 0; m < shape.M; m++)
             {

@@ -78,7 +78,7 @@ internal static class ModelBenchmark
     private static ModelTiming Prefill(DeviceModel model, ModelBenchmarkOptions options)
     {
         int[] prompt = Tokens(model, options.Prompt, 0);
-        model.Executor.Place(0, [.. Enumerable.Range(0, PagesFor(options.Prompt))]);
+        model.Executor.Place(0, [.. Enumerable.Range(0, DecoderRow.PagesFor(options.Prompt))]);
         double[] times = new double[options.Prompts];
         for (int i = -2; i < times.Length; i++)
         {
@@ -96,7 +96,7 @@ internal static class ModelBenchmark
     private static ModelTiming Decode(DeviceModel model, ModelBenchmarkOptions options, int batch)
     {
         CudaStepExecutor executor = model.Executor;
-        int perText = PagesFor(options.Context + options.Steps + 1);
+        int perText = DecoderRow.PagesFor(options.Context + options.Steps + 1);
         DecodeRow[] rows = new DecodeRow[batch];
         for (int i = 0; i < batch; i++)
         {
@@ -141,8 +141,6 @@ internal static class ModelBenchmark
 
         return tokens;
     }
-
-    private static int PagesFor(int positions) => (positions + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
 
     private static void Check(int token)
     {

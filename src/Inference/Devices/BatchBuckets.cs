@@ -16,7 +16,7 @@ internal static class BatchBuckets
     /// <summary>Positions: powers of two of pages.</summary>
     public static int OfContext(int positions, int most)
     {
-        uint pages = (uint)((positions + DecoderRow.PageSize - 1) / DecoderRow.PageSize);
+        uint pages = (uint)DecoderRow.PagesFor(positions);
         return (int)Math.Min((long)BitOperations.RoundUpToPowerOf2(pages) * DecoderRow.PageSize, most);
     }
 }

@@ -14,7 +14,7 @@ internal sealed class CudaWindows(DecoderDescription description, DecoderPipelin
     {
         cancellation.ThrowIfCancellationRequested();
         DeviceMemoryPlan memory = _home.Memory;
-        int length = tokens.Length / windows, pages = (length + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
+        int length = tokens.Length / windows, pages = DecoderRow.PagesFor(length);
         if (windows > memory.Batch || length > memory.Context || tokens.Length > memory.Rows || (long)windows * pages > memory.Pages)
         {
             throw new InvalidOperationException(

@@ -28,7 +28,7 @@ internal sealed class DeviceMemoryPlan
         Chunk = Math.Min(options.PrefillChunk, Context);
         Batch = options.MaxBatch;
         Rows = Math.Max(Math.Max(Batch, Chunk), options.RowsAtOnce);
-        PagesPerSequence = (Context + DecoderRow.PageSize - 1) / DecoderRow.PageSize;
+        PagesPerSequence = DecoderRow.PagesFor(Context);
         HalfPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * description.HeadSize * sizeof(ushort);
         StepPageBytes = 2L * description.KeyValueHeads * DecoderRow.PageSize * sizeof(float);
         IsInt8Cache = options.Cache == CacheFormat.Int8;

@@ -56,8 +56,6 @@ internal sealed class Sequence
     /// <summary>Tokens generated.</summary>
     public int Generated { get; private set; }
 
-    public bool IsPrefilled => Length >= Prompt.Length;
-
     /// <summary>Hands a token out.</summary>
     /// <returns>Whether it was the last.</returns>
     public bool Emit(int token)

@@ -56,7 +56,10 @@ internal static class SyntheticData
     /// <summary>The columns that hold outliers, ascending.</summary>
     public static int[] OutlierColumns(Int8Spec spec, int k, int count = OutlierColumnCount) => spec.Outliers == OutlierPolicy.None
         ? []
-        : [.. Enumerable.Range(0, Math.Min(count, k)).Select(i => (int)((i + 0.5) * k / Math.Min(count, k)))];
+        : OutlierColumns(k, count);
+
+    /// <summary>So many columns, or all of fewer, evenly spread, ascending.</summary>
+    public static int[] OutlierColumns(int k, int count) => [.. Enumerable.Range(0, Math.Min(count, k)).Select(i => (int)((i + 0.5) * k / Math.Min(count, k)))];
 
     /// <summary>Fills a row of activations.</summary>
     /// <param name="spec">Decides whether there are outliers.</param>

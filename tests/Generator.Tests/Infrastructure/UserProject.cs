@@ -32,9 +32,6 @@ internal static class UserProject
     public static CSharpCompilation Create(CSharpParseOptions parseOptions, params string[] sources) =>
         Create(sources.Select((source, index) => Parse(source, $"File{index}.cs", parseOptions)));
 
-    /// <summary>A library of one file that brings its own using directives.</summary>
-    public static CSharpCompilation OfWholeFile(string source) => Create([CSharpSyntaxTree.ParseText(source, ParseOptions, "File0.cs")]);
-
     /// <summary>A library that references ILGPU.</summary>
     public static CSharpCompilation CreateWithIlgpu(params string[] sources) => Create(sources).AddReferences(Ilgpu);
 

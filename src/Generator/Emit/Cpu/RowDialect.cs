@@ -128,8 +128,6 @@ internal sealed class RowDialect
     /// <summary>Vectors of quantized values that make one store.</summary>
     public int GroupParts(ActivationFormat format) => IsScalar ? 1 : format == ActivationFormat.Int16 ? 2 : 4;
 
-    public int GroupLanes(ActivationFormat format) => GroupParts(format) * Lanes;
-
     public string StoreQuantized(ActivationFormat format)
     {
         if (IsScalar)

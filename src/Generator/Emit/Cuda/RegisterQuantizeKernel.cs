@@ -134,7 +134,7 @@ internal static class RegisterQuantizeKernel
             mov.u32 infinity, {(plan.Input == ElementFormat.BFloat16 ? "0x7F80" : "0x7C00")};
             """);
         AwaitInput(ptx, plan);
-        LoadRow(ptx, plan);
+        LoadRow(ptx);
         if (lists)
         {
             OutlierRowList.Start(ptx, "team");
@@ -242,7 +242,7 @@ internal static class RegisterQuantizeKernel
     private static void GroupNumber(PtxWriter ptx, int i) => ptx.Add(i == 0 ? "mov.u32 group, thread;" : "add.u32 group, group, rowThreads;");
 
     /// <summary>All of a thread's loads are under way before the first is used; the last values of a row that are no whole load come one by one.</summary>
-    private static void LoadRow(PtxWriter ptx, QuantizePlan plan)
+    private static void LoadRow(PtxWriter ptx)
     {
         for (int i = 0; i < Groups; i++)
         {

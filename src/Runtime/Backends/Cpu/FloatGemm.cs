@@ -96,10 +96,10 @@ internal static unsafe class FloatGemm
     {
         switch (format)
         {
-            case FloatWeightFormat.Float32: Multiply<TLanes, TVector, Float32Weights, float>(operands); break;
-            case FloatWeightFormat.Float16: Multiply<TLanes, TVector, Float16Weights, ushort>(operands); break;
-            case FloatWeightFormat.BFloat16: Multiply<TLanes, TVector, BFloat16Weights, ushort>(operands); break;
-            default: Multiply<TLanes, TVector, Int8Weights, sbyte>(operands); break;
+            case FloatWeightFormat.Float32: Multiply<TLanes, TVector, Float32Format, float>(operands); break;
+            case FloatWeightFormat.Float16: Multiply<TLanes, TVector, Float16Format, ushort>(operands); break;
+            case FloatWeightFormat.BFloat16: Multiply<TLanes, TVector, BFloat16Format, ushort>(operands); break;
+            default: Multiply<TLanes, TVector, Int8Format, sbyte>(operands); break;
         }
     }
 
@@ -164,7 +164,7 @@ internal static unsafe class FloatGemm
             else
             {
                 FloatMicrokernel.Widen<TLanes, TVector, TFormat, TStored>(block, (nint)k * width, widened);
-                FloatMicrokernel.RowsTimesBlock<TLanes, TVector, Float32Weights, float>(x + start, o.K, rows, widened, width, k, c, ldc, start > 0);
+                FloatMicrokernel.RowsTimesBlock<TLanes, TVector, Float32Format, float>(x + start, o.K, rows, widened, width, k, c, ldc, start > 0);
             }
         }
 

@@ -44,7 +44,7 @@ internal static unsafe class FloatMicrokernel
     {
         for (nint start = 0; start < k; start += BlockK)
         {
-            RowsTimesBlock<TLanes, TVector, Float32Weights, float>(
+            RowsTimesBlock<TLanes, TVector, Float32Format, float>(
                 x + start, ldx, rows, panel + (start * ldw), ldw, nint.Min(BlockK, k - start), c, ldc, accumulate: start > 0);
         }
     }
@@ -77,7 +77,7 @@ internal static unsafe class FloatMicrokernel
         {
             for (nint start = 0; start < k; start += BlockK)
             {
-                RowTimesPanels<TLanes, TVector, Float32Weights, float>(
+                RowTimesPanels<TLanes, TVector, Float32Format, float>(
                     x + start, panel + (first * panelStride) + (start * ldw), panelStride, ldw, Math.Min(PanelsPerRowTile, panels - first), nint.Min(BlockK, k - start), c + (first * 2 * TLanes.Count), accumulate: start > 0);
             }
         }

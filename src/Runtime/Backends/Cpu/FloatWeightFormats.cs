@@ -22,7 +22,7 @@ internal unsafe interface IWeightFormat<TStored>
         where TVector : struct;
 }
 
-internal readonly unsafe struct Float32Weights : IWeightFormat<float>
+internal readonly unsafe struct Float32Format : IWeightFormat<float>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Load<TLanes, TVector>(float* source)
@@ -30,7 +30,7 @@ internal readonly unsafe struct Float32Weights : IWeightFormat<float>
         where TVector : struct => TLanes.Load(source);
 }
 
-internal readonly unsafe struct Float16Weights : IWeightFormat<ushort>
+internal readonly unsafe struct Float16Format : IWeightFormat<ushort>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Load<TLanes, TVector>(ushort* source)
@@ -38,7 +38,7 @@ internal readonly unsafe struct Float16Weights : IWeightFormat<ushort>
         where TVector : struct => TLanes.LoadFiniteHalf(source);
 }
 
-internal readonly unsafe struct BFloat16Weights : IWeightFormat<ushort>
+internal readonly unsafe struct BFloat16Format : IWeightFormat<ushort>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Load<TLanes, TVector>(ushort* source)
@@ -46,7 +46,7 @@ internal readonly unsafe struct BFloat16Weights : IWeightFormat<ushort>
         where TVector : struct => TLanes.LoadBFloat16(source);
 }
 
-internal readonly unsafe struct Int8Weights : IWeightFormat<sbyte>
+internal readonly unsafe struct Int8Format : IWeightFormat<sbyte>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Load<TLanes, TVector>(sbyte* source)

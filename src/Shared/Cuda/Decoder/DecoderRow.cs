@@ -12,6 +12,9 @@ internal static class DecoderRow
     /// <summary>Positions per page of the key-value cache.</summary>
     public const int PageSize = 64;
 
+    /// <summary>Pages that so many positions take, the last one filled in part.</summary>
+    public static int PagesFor(int positions) => (positions + PageSize - 1) / PageSize;
+
     /// <summary>Queries per tile of the prefill attention: what two warpgroups hold, or eight warps, of whose threads four bring a position of a page.</summary>
     public const int TileQueries = 128;
 

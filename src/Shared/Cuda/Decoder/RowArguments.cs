@@ -12,7 +12,7 @@ internal struct RowArguments
     /// <summary>f32 [rows, Width]: receives the residual stream where something is added or Replace is 1; may be Residual.</summary>
     public ulong Sum;
 
-    /// <summary>f16 [rows, Width] with a row every AddStride elements, added to the residual stream first; or 0. For a gate: what is activated.</summary>
+    /// <summary>f16 [rows, Width] with a row every FirstStride elements, added to the residual stream first; or 0. For a gate: what is activated.</summary>
     public ulong First;
 
     /// <summary>The same once more, added after First; or 0. For a gate: what the activated values are multiplied by; or 0.</summary>

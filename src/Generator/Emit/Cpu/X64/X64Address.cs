@@ -23,8 +23,6 @@ internal enum Gpr
 /// <param name="Displacement">Bytes.</param>
 internal readonly record struct X64Address(Gpr Base, Gpr? Index = null, int Scale = 1, int Displacement = 0)
 {
-    public X64Address Plus(int bytes) => this with { Displacement = Displacement + bytes };
-
     public override string ToString()
     {
         string index = Index is { } register ? $"+{register}*{Scale.ToString(CultureInfo.InvariantCulture)}" : string.Empty;
