@@ -47,7 +47,9 @@ public sealed class ObservabilityTests
     {
         using Int8Weights int8 = Columns.Kernels.Quantize<float>(new float[N * K], N, K);
         Measure(int8, 100);
-        Assert.Equal(0, Allocated(() => Measure(int8, 10_000)));
+
+        // What allocates does so every time; a try may meet the runtime replacing the code that it runs.
+        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => Allocated(() => Measure(int8, 10_000))));
     }
 
     [Fact]
