@@ -212,7 +212,7 @@ public sealed class TuningCommandTests : IDisposable
     {
         Directory.CreateDirectory(_cache);
         TuningDatabase database = new(Records);
-        string message = Assert.Throws<OutputFailedException>(() => UserRecords.Store<int>(database, static () => throw new IOException("No space left on device"))).Message;
+        string message = Assert.Throws<OutputFailedException>(() => UserRecords.Store(database, static () => throw new IOException("No space left on device"))).Message;
         Assert.Contains($"'{Records}' (No space left on device)", message, StringComparison.Ordinal);
         Assert.Contains("KERNELGEN_CACHE", message, StringComparison.Ordinal);
     }

@@ -48,8 +48,9 @@ public sealed class ObservabilityTests
         using Int8Weights int8 = Columns.Kernels.Quantize<float>(new float[N * K], N, K);
         Measure(int8, 100);
 
-        // What allocates does so every time; a try may meet the runtime replacing the code that it runs.
-        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => Allocated(() => Measure(int8, 10_000))));
+        // One of many runs counted 32,664 bytes, near a thread's allocation context of 32 KB, which a collection meanwhile takes away; what allocates does so every time.
+        long[] tries = [.. Enumerable.Range(0, 5).Select(_ => Allocated(() => Measure(int8, 10_000)))];
+        Assert.True(tries.Count(static bytes => bytes == 0) >= 4, string.Join(", ", tries));
     }
 
     [Fact]

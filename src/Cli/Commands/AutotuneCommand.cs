@@ -75,11 +75,7 @@ internal static class AutotuneCommand
                 for (int i = 0; i < left.Length && (budget is not { } seconds || Stopwatch.GetElapsedTime(start).TotalSeconds < seconds); i++)
                 {
                     TuningRecord record = session.Tune(left[i], ceilings, new StageReporter(bar, left[i], i, left.Length), context.Cancellation);
-                    UserRecords.Store(database, () =>
-                    {
-                        database.Store(record);
-                        return 1;
-                    });
+                    UserRecords.Store(database, () => database.Store(record));
                     records.Add(record);
                     if (json)
                     {

@@ -66,7 +66,7 @@ internal static class BenchCommand
                 Seconds = parsed.GetValue(seconds) ?? defaults.Seconds,
                 Samples = parsed.GetValue(samples) ?? defaults.Samples,
             };
-            if (parsed.GetValue(outliers) is { } columns && options.Shapes.Select(static shape => (BenchmarkShape?)shape).FirstOrDefault(shape => shape!.Value.K < columns) is { } narrow)
+            if (parsed.GetValue(outliers) is { } columns && options.Shapes.MinBy(static shape => shape.K) is var narrow && narrow.K < columns)
             {
                 throw new BadInputException($"--outliers: {columns} columns are more than the {narrow.K} of {narrow}. Give at most as many.");
             }

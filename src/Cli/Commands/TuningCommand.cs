@@ -131,7 +131,8 @@ internal static class TuningCommand
 
             TuningDatabase database = UserRecords.Database();
             UserRecords.RequireWritable(database);
-            int stored = UserRecords.Store(database, () => database.Merge(records));
+            int stored = 0;
+            UserRecords.Store(database, () => stored = database.Merge(records));
             context.Sentence($"{stored} of {records.Count} records imported; for the others there is one as new already.");
             return ExitCodes.Ok;
         });

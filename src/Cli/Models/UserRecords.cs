@@ -31,11 +31,11 @@ internal static class UserRecords
 
     /// <summary>Stores records.</summary>
     /// <exception cref="OutputFailedException">The operating system refused.</exception>
-    public static T Store<T>(TuningDatabase database, Func<T> store)
+    public static void Store(TuningDatabase database, Action store)
     {
         try
         {
-            return store();
+            store();
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

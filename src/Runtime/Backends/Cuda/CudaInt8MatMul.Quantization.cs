@@ -164,8 +164,7 @@ internal sealed unsafe partial class CudaInt8MatMul
     /// <summary>Marks and quantizes rows in one launch, where the registers of one cluster hold them and there is a kernel for it.</summary>
     private bool LaunchInCluster(QuantizeArguments arguments, ElementFormat input, CudaStream stream)
     {
-        if (arguments.Rows > RegisterRows.MostClusterRows
-            || RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant
+        if (RowKernel(CudaKernelRole.QuantizeFewRows, input, arguments) is not { } variant
             || RegisterRows.ForCluster((int)arguments.Rows, (int)arguments.KPadded, variant.BlockN) is not { } launch)
         {
             return false;
