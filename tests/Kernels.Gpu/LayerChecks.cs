@@ -93,10 +93,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMa
             foreach (int rows in new[] { 5, 61, 130 })
             {
                 using CudaCase data = new(context, stream, set, rows, 200, 300, format, seed: rows);
-                foreach (CudaKernelVariant kernel in matMul.CandidatesFor(rows, format))
-                {
-                    data.Multiply(matMul, workspace, format, Activation.Gelu, kernel);
-                }
+                RunBriefly(data, Activation.Gelu, matMul.CandidatesFor(rows, format));
             }
         }
 
@@ -104,10 +101,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMa
         foreach ((string Name, int Columns) pattern in OutlierPatterns.All.Where(static pattern => pattern.Name is "six columns" or "an uneven row"))
         {
             using CudaCase few = new(context, stream, set, 150, 264, 264, ElementFormat.Float16, seed: 3, OutlierPatterns.Draw(pattern, 150, 264, set.Spec.OutlierThreshold, seed: 1));
-            foreach (CudaKernelVariant kernel in matMul.CandidatesFor(150, ElementFormat.Float16).Where(static kernel => kernel.Role == CudaKernelRole.WgmmaGemm))
-            {
-                few.Multiply(matMul, workspace, ElementFormat.Float16, Activation.None, kernel);
-            }
+            RunBriefly(few, Activation.None, matMul.CandidatesFor(150, ElementFormat.Float16).Where(static kernel => kernel.Role == CudaKernelRole.WgmmaGemm));
         }
 
         // Rows that stay in registers, one, few and many, and clusters that share a tile.
@@ -116,11 +110,17 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMa
             foreach (int rows in new[] { 1, 5, 130, 520 })
             {
                 using CudaCase aligned = new(context, stream, set, rows, 704, 2104, format, seed: 1);
-                foreach (CudaKernelVariant kernel in matMul.CandidatesFor(rows, format).Where(static kernel => kernel.Role is CudaKernelRole.StreamGemm or CudaKernelRole.WgmmaGemm))
-                {
-                    aligned.Multiply(matMul, workspace, format, Activation.None, kernel);
-                }
+                RunBriefly(aligned, Activation.None, matMul.CandidatesFor(rows, format).Where(static kernel => kernel.Role is CudaKernelRole.StreamGemm or CudaKernelRole.WgmmaGemm));
             }
+        }
+    }
+
+    private void RunBriefly(CudaCase data, Activation activation, IEnumerable<CudaKernelVariant> kernels)
+    {
+        foreach (CudaKernelVariant kernel in kernels)
+        {
+            data.Multiply(matMul, workspace, data.Format, activation, kernel);
+            log.WriteLine($"{set.Name} [{data.M},{data.K}] x [{data.N},{data.K}] {data.Format} by {kernel.Name}");
         }
     }
 
