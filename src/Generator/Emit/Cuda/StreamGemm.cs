@@ -68,6 +68,10 @@ internal static class StreamGemm
     /// <summary>Counts the bytes of sums that the cluster's other blocks leave here.</summary>
     private static int RanksBarrier(StreamGemmPlan plan) => OutlierBarrier(plan) + 40;
 
+    /// <summary>
+    /// unit to unitEnd are this block's K blocks. All in 32 bits: with more blocks than there is room for, what precedes the first load is paid several times, and a 64-bit division is
+    /// a long routine.
+    /// </summary>
     private static void Prologue(PtxWriter ptx, StreamGemmPlan plan)
     {
         ptx.Argument("mTotal", nameof(GemmArguments.M), "u32")
@@ -84,26 +88,38 @@ internal static class StreamGemm
             shr.u32 units, units, 6;
             mov.u32 block, %ctaid.x;
             mov.u32 blocks, %nctaid.x;
+            mov.u32 ranks, %cluster_nctarank;
+            mov.u32 rank, %cluster_ctarank;
+            setp.eq.u32 isAlone, ranks, 1;
+            @isAlone bra EQUAL_SHARES;
+            mov.u32 tile, %clusterid.x;
+            mul.lo.u32 tile, tile, kBlocks;
+            mul.lo.u32 unit, kBlocks, rank;
+            add.u32 unitEnd, unit, kBlocks;
+            div.u32 unit, unit, ranks;
+            div.u32 unitEnd, unitEnd, ranks;
+            add.u32 unit, unit, tile;
+            add.u32 unitEnd, unitEnd, tile;
+            bra SHARES_KNOWN;
+            EQUAL_SHARES:
             setp.ge.u32 wholeTiles, units, blocks;
             selp.u32 unitBlocks, kBlocks, 1, wholeTiles;
             @!wholeTiles mul.lo.u32 units, units, kBlocks;
-            mul.wide.u32 pointer, units, block;
-            cvt.u64.u32 pointerRow, blocks;
-            div.u64 pointer, pointer, pointerRow;
-            cvt.u32.u64 unit, pointer;
+            div.u32 unitEnd, units, blocks;
+            mul.lo.u32 total, unitEnd, blocks;
+            sub.u32 total, units, total;
+            min.u32 unit, block, total;
+            mad.lo.u32 unit, unitEnd, block, unit;
+            setp.lt.u32 again, block, total;
+            add.u32 unitEnd, unitEnd, unit;
+            @again add.u32 unitEnd, unitEnd, 1;
             mul.lo.u32 unit, unit, unitBlocks;
-            add.u32 block, block, 1;
-            mul.wide.u32 pointer, units, block;
-            div.u64 pointer, pointer, pointerRow;
-            cvt.u32.u64 unitEnd, pointer;
             mul.lo.u32 unitEnd, unitEnd, unitBlocks;
+            SHARES_KNOWN:
             mov.b64 mapActivations, paramMapA;
             cvta.param.u64 mapActivations, mapActivations;
             mov.b64 mapWeights, paramMapB;
             cvta.param.u64 mapWeights, mapWeights;
-            mov.u32 ranks, %cluster_nctarank;
-            mov.u32 rank, %cluster_ctarank;
-            setp.eq.u32 isAlone, ranks, 1;
             setp.ne.u32 isLeader, thread, 0;
             @isLeader bra BARRIERS_READY;
             """);

@@ -8,7 +8,8 @@ internal static class StreamGrid
 
     /// <summary>
     /// A block or a cluster for each tile. Where even clusters leave most multiprocessors idle, equal shares of everything, more than there are tiles, whose sums go
-    /// by way of global memory. Of more tiles than there is room for, two blocks share each, so that less of the device is idle at the end; or, where K is short, a block has several.
+    /// by way of global memory. Of more tiles than there is room for, two blocks share each where they would fill less than half of the device at the end; or, where K is short, a
+    /// block has several.
     /// </summary>
     /// <param name="multiprocessors">Of the device.</param>
     /// <param name="tiles">Of 64 output features.</param>
@@ -19,7 +20,9 @@ internal static class StreamGrid
         long slots = Slots(multiprocessors);
         if (tiles > slots)
         {
-            return kBlocks >= LongK ? ((uint)(2 * tiles), 2u) : ((uint)slots, 1u);
+            long last = tiles % slots;
+            uint ranks = last > 0 && 2 * last < slots ? 2u : 1u;
+            return kBlocks >= LongK ? (ranks * (uint)tiles, ranks) : ((uint)slots, 1u);
         }
 
         return Clusters(multiprocessors, tiles, kBlocks, StreamTile.MostRanks(tokens)) ?? ((uint)Math.Min(slots, tiles * ((kBlocks + 1) / 2)), 1);
