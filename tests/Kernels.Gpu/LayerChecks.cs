@@ -41,6 +41,7 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMa
         (2, 20000, 300, ElementFormat.Float32, ElementFormat.Float32),
         (3, 36000, 1200, ElementFormat.Float16, ElementFormat.Float16),
         (2, 18000, 2104, ElementFormat.Float16, ElementFormat.Float16),
+        (2, 26000, 2104, ElementFormat.Float16, ElementFormat.Float16),
     ];
 
     /// <summary>Everything, in pieces that can run side by side, but for one that needs the device for itself.</summary>
@@ -119,8 +120,8 @@ internal sealed class LayerChecks(CudaContext context, CudaStream stream, CudaMa
     {
         foreach (CudaKernelVariant kernel in kernels)
         {
-            data.Multiply(matMul, workspace, data.Format, activation, kernel);
             log.WriteLine($"{set.Name} [{data.M},{data.K}] x [{data.N},{data.K}] {data.Format} by {kernel.Name}");
+            data.Multiply(matMul, workspace, data.Format, activation, kernel);
         }
     }
 

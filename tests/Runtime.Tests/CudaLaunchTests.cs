@@ -48,8 +48,9 @@ public sealed class CudaLaunchTests
     [InlineData(64, 32, 64, 128, 2)] // one other block's sums fit
     [InlineData(256, 32, 16, 256, 1)]
     [InlineData(320, 40, 16, 640, 2)] // more tiles than places, few in the last wave: two blocks share each
-    [InlineData(400, 40, 16, 400, 1)] // the last wave is more than half full
-    [InlineData(528, 40, 16, 528, 1)]
+    [InlineData(395, 40, 16, 790, 2)]
+    [InlineData(396, 40, 16, 396, 1)] // the last wave is half full
+    [InlineData(528, 40, 16, 528, 1)] // no last wave that is not full
     [InlineData(320, 8, 16, 264, 1)] // a short K
     [InlineData(5, 128, 8, 264, 1)] // few tiles: equal shares of everything
     public void A_tile_has_a_block_or_a_cluster(long tiles, long kBlocks, int tokens, int grid, int cluster) =>

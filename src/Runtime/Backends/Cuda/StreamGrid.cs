@@ -8,8 +8,8 @@ internal static class StreamGrid
 
     /// <summary>
     /// A block or a cluster for each tile. Where even clusters leave most multiprocessors idle, equal shares of everything, more than there are tiles, whose sums go
-    /// by way of global memory. Of more tiles than there is room for, two blocks share each where they would fill less than half of the device at the end; or, where K is short, a
-    /// block has several.
+    /// by way of global memory. Of more tiles than there is room for, a block takes each, or two where the tiles of the last wave would fill less than half of the device; where
+    /// K is short, as many blocks as there is room for have several tiles each.
     /// </summary>
     /// <param name="multiprocessors">Of the device.</param>
     /// <param name="tiles">Of 64 output features.</param>
